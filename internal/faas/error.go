@@ -1,0 +1,136 @@
+package faas
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/http"
+)
+
+// Code is the machine-readable kind of a failure, as written on the wire.
+type Code string
+
+// The codes of the wire contract.
+const (
+	InvalidRequest      Code = "INVALID_REQUEST"
+	InvalidParams       Code = "INVALID_PARAMS"
+	InitializationError Code = "INITIALIZATION_ERROR"
+	Unauthorized        Code = "UNAUTHORIZED"
+	Forbidden           Code = "FORBIDDEN"
+	NotFound            Code = "NOT_FOUND"
+	Conflict            Code = "CONFLICT"
+	PayloadTooLarge     Code = "PAYLOAD_TOO_LARGE"
+	RateLimited         Code = "RATE_LIMITED"
+	RuntimeError        Code = "RUNTIME_ERROR"
+	Timeout             Code = "TIMEOUT"
+	ResourceExhausted   Code = "RESOURCE_EXHAUSTED"
+	Unavailable         Code = "UNAVAILABLE"
+	InternalError       Code = "INTERNAL_ERROR"
+)
+
+var statusOf = map[Code]int{
+	InvalidRequest:      http.StatusBadRequest,
+	InvalidParams:       http.StatusBadRequest,
+	InitializationError: http.StatusUnprocessableEntity,
+	Unauthorized:        http.StatusUnauthorized,
+	Forbidden:           http.StatusForbidden,
+	NotFound:            http.StatusNotFound,
+	Conflict:            http.StatusConflict,
+	PayloadTooLarge:     http.StatusRequestEntityTooLarge,
+	RateLimited:         http.StatusTooManyRequests,
+	RuntimeError:        http.StatusInternalServerError,
+	Timeout:             http.StatusGatewayTimeout,
+	ResourceExhausted:   http.StatusInsufficientStorage,
+	Unavailable:         http.StatusServiceUnavailable,
+	InternalError:       http.StatusInternalServerError,
+}
+
+// Component is the layer that failed, in details.component of an error.
+type Component string
+
+// The components a caller may be shown.
+const (
+	InEnvoy    Component = "envoy"
+	InExtProc  Component = "extproc"
+	InControl  Component = "control"
+	InRuntime  Component = "runtime"
+	InFunction Component = "function"
+)
+
+// Error is a failure that a caller may be told of. Code, Message and Details are
+// for the caller; Err is for the log and is never shown.
+type Error struct {
+	Code    Code
+	Message string
+	// Status overrides the code's own HTTP status where it is not 0 (405, 408).
+	Status int
+	// Details holds more for the caller, such as line, column and stack_trace.
+	// The key "component" is reserved.
+	Details map[string]any
+	Err     error
+}
+
+func (e *Error) Error() string {
+	s := string(e.Code) + ": " + e.Message
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// HTTPStatus is the status that a reply of this error carries.
+func (e *Error) HTTPStatus() int {
+	if e.Status != 0 {
+		return e.Status
+	}
+	if status, ok := statusOf[e.Code]; ok {
+		return status
+	}
+	return http.StatusInternalServerError
+}
+
+// Body is the JSON body of a reply of this error, of the shape
+// {"error":{"code","message","details"},"request_id"}. The component is the layer
+// that writes the reply, unless the error's details name another.
+func (e *Error) Body(component Component, requestID string) []byte {
+	details := make(map[string]any, len(e.Details)+1)
+	details["component"] = component
+	for k, v := range e.Details {
+		details[k] = v
+	}
+	var body struct {
+		Error struct {
+			Code    Code           `json:"code"`
+			Message string         `json:"message"`
+			Details map[string]any `json:"details"`
+		} `json:"error"`
+		RequestID string `json:"request_id"`
+	}
+	body.Error.Code, body.Error.Message, body.Error.Details = e.Code, e.Message, details
+	body.RequestID = requestID
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(body); err != nil {
+		return (&Error{Code: e.Code, Message: e.Message}).Body(component, requestID)
+	}
+	return bytes.TrimRight(out.Bytes(), "\n")
+}
+
+// AsError finds the *Error in err's chain. Any other error becomes an
+// INTERNAL_ERROR whose text the caller does not see.
+func AsError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return &Error{Code: InternalError, Message: "internal error; the log has it under the request's id", Err: err}
+}
+
+// IsNotFound tells whether err is a NOT_FOUND.
+func IsNotFound(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Code == NotFound
+}

@@ -1,0 +1,77 @@
+package faas
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Language is a runtime's name on the wire, in cluster names and in labels.
+type Language string
+
+// The languages of the wire contract.
+const (
+	NodeJS Language = "nodejs"
+	Python Language = "python"
+	Rust   Language = "rust"
+)
+
+// Languages lists every known language in the order of its digit in session ids.
+func Languages() []Language { return []Language{NodeJS, Python, Rust} }
+
+// MaxTitle bounds the title of a function, in bytes.
+const MaxTitle = 128
+
+// Name is what a caller gives in the Language-Title header: "<language>-<title>".
+type Name struct {
+	Language Language
+	Title    string
+}
+
+func (n Name) String() string { return string(n.Language) + "-" + n.Title }
+
+// ParseName parses "<language>-<title>". The title has 1 to MaxTitle bytes of
+// [A-Za-z0-9._-], begins with a letter or a digit and holds no "..".
+// The error is an *Error of code INVALID_REQUEST, fit for the caller to read.
+func ParseName(s string) (Name, error) {
+	if s == "" {
+		return Name{}, badName("the Language-Title header is missing: send <language>-<title>, such as nodejs-hello")
+	}
+	for _, language := range Languages() {
+		title, ok := strings.CutPrefix(s, string(language)+"-")
+		if !ok {
+			continue
+		}
+		if reason := checkTitle(title); reason != "" {
+			return Name{}, badName("the title in Language-Title " + reason)
+		}
+		return Name{Language: language, Title: title}, nil
+	}
+	return Name{}, badName("Language-Title must begin with nodejs-, python- or rust-")
+}
+
+func badName(message string) *Error {
+	return &Error{Code: InvalidRequest, Message: message}
+}
+
+func checkTitle(title string) string {
+	switch {
+	case title == "":
+		return "is empty"
+	case len(title) > MaxTitle:
+		return fmt.Sprintf("is longer than %d bytes", MaxTitle)
+	case !isAlphanumeric(title[0]):
+		return "must begin with a letter or a digit"
+	case strings.Contains(title, ".."):
+		return "must not contain '..'"
+	}
+	for i := range len(title) {
+		if c := title[i]; !isAlphanumeric(c) && c != '.' && c != '_' && c != '-' {
+			return "may hold letters, digits, '.', '_' and '-' only"
+		}
+	}
+	return ""
+}
+
+func isAlphanumeric(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}

@@ -1,0 +1,49 @@
+package faas
+
+import "time"
+
+// Operation names an operation of the API in logs, metrics and route names.
+type Operation string
+
+// The operations.
+const (
+	Initialize     Operation = "initialize"
+	Execute        Operation = "execute"
+	OneShot        Operation = "oneshot"
+	SessionRead    Operation = "session"
+	FunctionRead   Operation = "function"
+	Health         Operation = "health"
+	OtherOperation Operation = "other"
+)
+
+// RequestLog is one row per request that Envoy answered.
+type RequestLog struct {
+	RequestID     string
+	Operation     Operation
+	SessionID     SessionID // empty where the request had none
+	LanguageTitle string    // as the caller sent it; empty on executes of a session
+	Method        string
+	Path          string
+	StatusCode    int
+	Duration      time.Duration
+	StartedAt     time.Time
+	ClientIP      string
+	UserID        string
+	BytesIn       int64
+	BytesOut      int64
+	Cached        bool
+	ErrorDetails  string // Envoy's response code details and flags; never shown to callers
+}
+
+// Executed tells whether the request ran a session's function, however that
+// ended: these are the executes that execution_count counts.
+func (r RequestLog) Executed() bool {
+	if r.SessionID == "" || r.Operation != Execute && r.Operation != OneShot {
+		return false
+	}
+	switch r.StatusCode {
+	case 200, 500, 504, 507:
+		return true
+	}
+	return false
+}

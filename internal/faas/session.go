@@ -1,0 +1,60 @@
+package faas
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// SessionStatus is where a session stands.
+type SessionStatus string
+
+// The statuses of the wire contract.
+const (
+	Active    SessionStatus = "active"
+	Expired   SessionStatus = "expired"
+	Completed SessionStatus = "completed"
+	Failed    SessionStatus = "error"
+)
+
+// CompileStatus is where the load or build of a session's code stands.
+type CompileStatus string
+
+// The compile statuses of the wire contract.
+const (
+	CompilePending CompileStatus = "pending"
+	CompileSuccess CompileStatus = "success"
+	CompileError   CompileStatus = "error"
+)
+
+// Session is the result of initialize: code and a context to execute it in.
+type Session struct {
+	ID             SessionID
+	Name           Name
+	Digest         Digest // of the script it runs
+	Version        int    // of the registered function, 0 for a script of its own
+	Owner          string // whose worker runs it
+	UserID         string
+	Context        json.RawMessage // an object, or nil
+	Timeout        time.Duration   // of one execute; 0: the default of 30 s
+	CompileStatus  CompileStatus
+	CreatedAt      time.Time
+	ExpiresAt      time.Time
+	LastExecutedAt time.Time // zero: never
+	ExecutionCount int64
+	Status         SessionStatus // as stored; StatusAt takes the expiry into account
+}
+
+// Live tells whether the session may still be executed at the given time.
+func (s Session) Live(now time.Time) bool { return now.Before(s.ExpiresAt) }
+
+// StatusAt is the session's status at the given time.
+func (s Session) StatusAt(now time.Time) SessionStatus {
+	if s.Status == Active && !s.Live(now) {
+		return Expired
+	}
+	return s.Status
+}
+
+// ErrNoSession is the answer to an id that is malformed, forged, unknown, deleted
+// or expired: the caller is not told which.
+var ErrNoSession = &Error{Code: NotFound, Message: "no such session: it never existed, has expired or was deleted; call initialize again"}

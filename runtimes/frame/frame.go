@@ -1,0 +1,131 @@
+// Package frame is the codec of the messages between a runtime host and its
+// workers: length-prefixed frames over one socketpair, as documented in
+// runtimes/PROTOCOL.md. Payloads are opaque here.
+package frame
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Type tells what a frame means.
+type Type uint8
+
+// Frames from the host to the worker.
+const (
+	Check  Type = 1 // parse this code, run none of it; answered by Loaded or Failed
+	Load   Type = 2 // load this code and keep it; answered by Loaded or Failed
+	Invoke Type = 3 // run the loaded code once; answered by Result or Failed
+)
+
+// Frames from the worker to the host.
+const (
+	Ready  Type = 16 // sent once, when the worker can take frames
+	Loaded Type = 17 // the code is parsed or loaded
+	Result Type = 18 // the invocation's result as JSON
+	Failed Type = 19 // a Failure as JSON
+	Log    Type = 20 // a level byte and a line of text
+)
+
+const (
+	prefixSize = 4 // length of what follows
+	headSize   = 5 // type and call
+	// HeaderSize is the size of a frame without its payload, in bytes.
+	HeaderSize = prefixSize + headSize
+)
+
+// Frame is one message. Call numbers tie answers to questions; 0 is used where
+// there is no question.
+type Frame struct {
+	Type    Type
+	Call    uint32
+	Payload []byte
+}
+
+// Failure is the payload of Failed.
+type Failure struct {
+	Kind    FailureKind `json:"kind"`
+	Type    string      `json:"type"`
+	Message string      `json:"message"`
+	Line    int         `json:"line,omitempty"`   // from 1, in the user's own source
+	Column  int         `json:"column,omitempty"` // from 1
+	Stack   string      `json:"stack_trace,omitempty"`
+}
+
+// FailureKind tells whose fault a Failure is.
+type FailureKind string
+
+// The kinds of failure.
+const (
+	LoadFailure   FailureKind = "load"   // the code does not parse or load
+	ThrownFailure FailureKind = "thrown" // the function threw, or its result is no JSON
+	OutputFailure FailureKind = "output" // the result is larger than allowed
+	ParamsFailure FailureKind = "params" // the event is not JSON to this language
+)
+
+// Code is the payload of Check and Load.
+type Code struct {
+	Filename string `json:"filename"`
+	Source   string `json:"source"`
+	// MaxResult bounds the JSON of a result, in bytes.
+	MaxResult int `json:"max_result"`
+}
+
+// Form is the payload of Loaded.
+type Form struct {
+	// Form is the handler form that the code has, for the log.
+	Form string `json:"form"`
+	// Executes tells whether loading runs code of the user's: if not, a Check
+	// has shown all that a Load could.
+	Executes bool `json:"executes"`
+}
+
+// ErrTooLarge is returned for a frame over the reader's limit. The stream cannot
+// be used after it.
+var ErrTooLarge = errors.New("frame is larger than allowed")
+
+// AppendHeader appends the header of a frame whose payload has the given length.
+func AppendHeader(b []byte, t Type, call uint32, payload int) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(headSize+payload))
+	b = append(b, byte(t))
+	return binary.BigEndian.AppendUint32(b, call)
+}
+
+// Append appends a whole frame.
+func Append(b []byte, f Frame) []byte {
+	return append(AppendHeader(b, f.Type, f.Call, len(f.Payload)), f.Payload...)
+}
+
+// Read reads one frame whose payload has at most limit bytes. The payload is the
+// caller's own. io.EOF means that the stream ended between two frames.
+func Read(r io.Reader, limit int) (Frame, error) {
+	var header [HeaderSize]byte
+	if _, err := io.ReadFull(r, header[:]); err != nil {
+		return Frame{}, err
+	}
+	length := binary.BigEndian.Uint32(header[:])
+	if length < headSize {
+		return Frame{}, fmt.Errorf("frame of length %d has no header", length)
+	}
+	if uint64(length)-headSize > uint64(limit) {
+		return Frame{}, fmt.Errorf("%w: %d bytes, limit %d", ErrTooLarge, length-headSize, limit)
+	}
+	f := Frame{
+		Type:    Type(header[prefixSize]),
+		Call:    binary.BigEndian.Uint32(header[prefixSize+1:]),
+		Payload: make([]byte, length-headSize),
+	}
+	if _, err := io.ReadFull(r, f.Payload); err != nil {
+		return Frame{}, fmt.Errorf("read payload: %w", noEOF(err))
+	}
+	return f, nil
+}
+
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
