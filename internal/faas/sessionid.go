@@ -10,11 +10,11 @@ import (
 
 // A session id is a UUIDv8 (RFC 9562) that routes itself:
 //
-//	rrrrrrrr-rrrr-8LFr-yrmm-mmmmmmmmmmmm     (one character is four bits)
+//	rrrrrrrr-rrrr-8LFr-yrrr-mmmmmmmmmmmm     (one character is four bits)
 //
 // L is the language's digit (1 nodejs, 2 python, 3 rust), F holds flags (bit 0:
-// plain), y the RFC's variant, m 48 bits of an HMAC-SHA-256 over all the rest,
-// and r 56 random bits. Envoy's routes read L and F; ext_proc and the hosts check
+// plain), y the RFC's variant and two random bits, m 48 bits of an HMAC-SHA-256
+// over all the rest; with y's, 66 bits are random. Envoy's routes read L and F; ext_proc and the hosts check
 // the HMAC before any look-up, so that a forged id costs nothing.
 type SessionID string
 
@@ -54,10 +54,11 @@ func (k SessionKey) NewID(language Language, plain bool) SessionID {
 	return SessionID(format(&raw))
 }
 
-// Check tells whether the id is well formed and was made with this key.
+// Check tells whether the id is well formed and was made with this key. Without a
+// key, as in a host that control has not answered yet, no id checks.
 func (k SessionKey) Check(id SessionID) bool {
 	var raw, want [16]byte
-	if !id.parse(&raw) {
+	if len(k) == 0 || !id.parse(&raw) {
 		return false
 	}
 	copy(want[:], raw[:macOffset])
@@ -88,24 +89,26 @@ func (id SessionID) Plain() bool {
 	return id.parse(&raw) && raw[versionByte+1]>>4&flagPlain != 0
 }
 
-// parse accepts lower-case hexadecimal only: one session has one spelling.
+// parse accepts the canonical spelling only, lower-case and with a dash at each
+// of the four places and nowhere else: one session has one spelling.
 func (id SessionID) parse(raw *[16]byte) bool {
-	if len(id) != SessionIDLen || id[8] != '-' || id[13] != '-' || id[18] != '-' || id[23] != '-' {
+	if len(id) != SessionIDLen {
 		return false
 	}
 	at := 0
-	for i := 0; i < SessionIDLen; {
-		if id[i] == '-' {
-			i++
-			continue
+	for i := range raw {
+		if at == 8 || at == 13 || at == 18 || at == 23 {
+			if id[at] != '-' {
+				return false
+			}
+			at++
 		}
-		high, low := nibble(id[i]), nibble(id[i+1])
+		high, low := nibble(id[at]), nibble(id[at+1])
 		if high > 15 || low > 15 {
 			return false
 		}
-		raw[at] = high<<4 | low
-		at++
-		i += 2
+		raw[i] = high<<4 | low
+		at += 2
 	}
 	digit := raw[versionByte] & 0x0f
 	return raw[versionByte]>>4 == 8 && digit >= 1 && int(digit) <= len(Languages()) && raw[variantByte]>>6 == 2
