@@ -47,7 +47,7 @@ type Function struct {
 	Name        Name
 	Description string
 	Script      Script
-	Version     int // 1, 2, … ; each is an immutable Script
+	Version     int // 1, 2, … ; each is an immutable Script. 0: a session's own script
 	Schema      json.RawMessage
 	Examples    json.RawMessage
 	Tags        []string
@@ -61,8 +61,26 @@ type Function struct {
 // Owner is whose worker runs the function.
 func (f Function) Owner() string { return "function:" + f.UserID }
 
+// Type tells a registered function from a session's own script in a listing.
+func (f Function) Type() FunctionType {
+	if f.Version == 0 {
+		return Dynamic
+	}
+	return Predefined
+}
+
+// FunctionType is where an item of a listing comes from.
+type FunctionType string
+
+// The types of the wire contract.
+const (
+	Predefined FunctionType = "predefined" // registered under its name
+	Dynamic    FunctionType = "dynamic"    // a live session's own script; Version is 0
+)
+
 // FunctionQuery selects functions of a listing. Empty fields select all.
 type FunctionQuery struct {
+	Type     FunctionType
 	Language Language
 	UserID   string
 	Tag      string
