@@ -129,7 +129,11 @@ func FuzzSessionID(f *testing.F) {
 		if !parsed && (checked || given.Plain()) {
 			t.Fatalf("%q is malformed and was accepted", s)
 		}
-		flipped := []byte(key.NewID(NodeJS, bit%2 == 0))
+		made := key.NewID(NodeJS, bit%2 == 0)
+		if !key.Check(made) {
+			t.Fatalf("%s does not check, and was just made", made)
+		}
+		flipped := []byte(made)
 		at := int(bit) % (8 * len(flipped))
 		flipped[at/8] ^= 1 << (at % 8)
 		if key.Check(SessionID(flipped)) {

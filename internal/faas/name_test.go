@@ -1,0 +1,89 @@
+package faas
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestParseName(t *testing.T) {
+	long := strings.Repeat("a", MaxTitle)
+	tests := []struct {
+		name, in string
+		want     Name
+	}{
+		{"a title", "nodejs-hello", Name{NodeJS, "hello"}},
+		{"every language", "python-text_processor", Name{Python, "text_processor"}},
+		{"every character", "rust-a.B_c-9", Name{Rust, "a.B_c-9"}},
+		{"a dash in the title", "nodejs-python-bridge", Name{NodeJS, "python-bridge"}},
+		{"begins with a digit", "nodejs-2fa", Name{NodeJS, "2fa"}},
+		{"dots apart", "nodejs-v1.2.3", Name{NodeJS, "v1.2.3"}},
+		{"as long as allowed", "nodejs-" + long, Name{NodeJS, long}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := ParseName(test.in)
+			if err != nil || got != test.want {
+				t.Fatalf("ParseName(%q) = %+v, %v; want %+v", test.in, got, err, test.want)
+			}
+			if got.String() != test.in {
+				t.Errorf("String() = %q, want %q", got, test.in)
+			}
+		})
+	}
+}
+
+func TestParseNameRefuses(t *testing.T) {
+	tests := []struct{ name, in, message string }{
+		{"missing", "", "is missing"},
+		{"no language", "hello", "must begin with nodejs-"},
+		{"unknown language", "perl-hello", "must begin with nodejs-"},
+		{"language in capitals", "NodeJS-hello", "must begin with nodejs-"},
+		{"language alone", "nodejs", "must begin with nodejs-"},
+		{"empty title", "nodejs-", "is empty"},
+		{"too long", "nodejs-" + strings.Repeat("a", MaxTitle+1), "longer than 128 bytes"},
+		{"begins with a dot", "nodejs-.hidden", "must begin with a letter or a digit"},
+		{"begins with a dash", "nodejs--hello", "must begin with a letter or a digit"},
+		{"climbs", "nodejs-a..b", "must not contain '..'"},
+		{"a path", "nodejs-../../etc/passwd", "must begin with a letter or a digit"},
+		{"a slash", "nodejs-a/b", "letters, digits"},
+		{"a space", "nodejs-a b", "letters, digits"},
+		{"a line break", "nodejs-a\r\nX-Evil: 1", "letters, digits"},
+		{"a zero byte", "nodejs-a\x00", "letters, digits"},
+		{"no ASCII", "nodejs-é", "must begin with a letter or a digit"},
+		{"a version, which is no part of a name", "nodejs-a@2", "letters, digits"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := ParseName(test.in)
+			var refusal *Error
+			if !errors.As(err, &refusal) || refusal.Code != InvalidRequest {
+				t.Fatalf("ParseName(%q) = %+v, %v; want INVALID_REQUEST", test.in, got, err)
+			}
+			if got != (Name{}) {
+				t.Errorf("ParseName(%q) = %+v beside its error", test.in, got)
+			}
+			if !strings.Contains(refusal.Message, test.message) {
+				t.Errorf("message %q does not say %q", refusal.Message, test.message)
+			}
+		})
+	}
+}
+
+func FuzzParseName(f *testing.F) {
+	for _, seed := range []string{"nodejs-hello", "python-a.b_c-1", "rust-", "nodejs-..", "nodejs--x", "", "-", "nodejs-\xff"} {
+		f.Add(seed)
+	}
+	// The grammar, said another way than in the parser; RE2 has no look-ahead for "..".
+	grammar := regexp.MustCompile(`^(nodejs|python|rust)-[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+	f.Fuzz(func(t *testing.T, s string) {
+		name, err := ParseName(s)
+		if want := grammar.MatchString(s) && !strings.Contains(s, ".."); (err == nil) != want {
+			t.Fatalf("ParseName(%q) = %+v, %v; the grammar accepts it: %t", s, name, err, want)
+		}
+		if err == nil && name.String() != s {
+			t.Fatalf("ParseName(%q).String() = %q", s, name)
+		}
+	})
+}
