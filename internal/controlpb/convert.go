@@ -1,0 +1,95 @@
+package controlpb
+
+import (
+	"strings"
+	"time"
+
+	"envoke/internal/faas"
+)
+
+// NewSession makes the message of a session. Counts and status are not part of it.
+func NewSession(s *faas.Session) *Session {
+	return &Session{
+		Id:            string(s.ID),
+		LanguageTitle: s.Name.String(),
+		Digest:        string(s.Digest),
+		Version:       int32(s.Version),
+		Owner:         s.Owner,
+		UserId:        s.UserID,
+		Context:       s.Context,
+		TimeoutMs:     s.Timeout.Milliseconds(),
+		CompileStatus: string(s.CompileStatus),
+		CreatedUnixMs: s.CreatedAt.UnixMilli(),
+		ExpiresUnixMs: s.ExpiresAt.UnixMilli(),
+	}
+}
+
+// Session is the session that the message describes, an active one.
+func (x *Session) Session() (faas.Session, error) {
+	name, err := faas.ParseName(x.GetLanguageTitle())
+	if err != nil {
+		return faas.Session{}, err
+	}
+	return faas.Session{
+		ID:            faas.SessionID(x.GetId()),
+		Name:          name,
+		Digest:        faas.Digest(x.GetDigest()),
+		Version:       int(x.GetVersion()),
+		Owner:         x.GetOwner(),
+		UserID:        x.GetUserId(),
+		Context:       x.GetContext(),
+		Timeout:       time.Duration(x.GetTimeoutMs()) * time.Millisecond,
+		CompileStatus: faas.CompileStatus(x.GetCompileStatus()),
+		CreatedAt:     time.UnixMilli(x.GetCreatedUnixMs()).UTC(),
+		ExpiresAt:     time.UnixMilli(x.GetExpiresUnixMs()).UTC(),
+		Status:        faas.Active,
+	}, nil
+}
+
+// NewScript makes the message of a script.
+func NewScript(s *faas.Script) *Script {
+	return &Script{
+		Digest:         string(s.Digest),
+		Language:       string(s.Language),
+		Source:         s.Source,
+		CompileOptions: s.CompileOptions,
+	}
+}
+
+// Script is the script that the message holds. Its digest is computed, not
+// believed: compare it with the one that was asked for.
+func (x *Script) Script() faas.Script {
+	return faas.NewScript(faas.Language(x.GetLanguage()), x.GetSource(), x.GetCompileOptions())
+}
+
+// functionOwner is how faas.Function.Owner begins; the user's id follows.
+const functionOwner = "function:"
+
+// NewFunction makes the message of a function, which names its code by digest.
+func NewFunction(f *faas.Function) *Function {
+	return &Function{
+		LanguageTitle: f.Name.String(),
+		Version:       int32(f.Version),
+		Owner:         f.Owner(),
+		Digest:        string(f.Script.Digest),
+		TimeoutMs:     f.Timeout.Milliseconds(),
+		Schema:        f.Schema,
+	}
+}
+
+// Function is the function that the message describes. Of its script only the
+// digest is set.
+func (x *Function) Function() (faas.Function, error) {
+	name, err := faas.ParseName(x.GetLanguageTitle())
+	if err != nil {
+		return faas.Function{}, err
+	}
+	return faas.Function{
+		Name:    name,
+		Version: int(x.GetVersion()),
+		UserID:  strings.TrimPrefix(x.GetOwner(), functionOwner),
+		Script:  faas.Script{Digest: faas.Digest(x.GetDigest()), Language: name.Language},
+		Timeout: time.Duration(x.GetTimeoutMs()) * time.Millisecond,
+		Schema:  x.GetSchema(),
+	}, nil
+}

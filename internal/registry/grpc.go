@@ -1,0 +1,175 @@
+package registry
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"envoke/internal/controlpb"
+	"envoke/internal/faas"
+)
+
+const (
+	heartbeat = 200 * time.Millisecond
+	// maxContext bounds a session's context, in bytes.
+	maxContext  = 1 << 20
+	maxHostName = 256
+)
+
+// ServerOptions are what a gRPC server needs in order to carry the largest scripts.
+func ServerOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{grpc.MaxRecvMsgSize(controlpb.MaxMessage)}
+}
+
+// Register offers the registry to runtime hosts as the gRPC service Control.
+func (r *Registry) Register(server grpc.ServiceRegistrar) {
+	controlpb.RegisterControlServer(server, &service{registry: r})
+}
+
+// service translates between messages and the registry.
+type service struct {
+	controlpb.UnimplementedControlServer
+	registry *Registry
+}
+
+func (s *service) FindSession(ctx context.Context, in *controlpb.FindSessionRequest) (*controlpb.Session, error) {
+	session, err := s.registry.FindSession(ctx, faas.SessionID(in.GetId()))
+	if err != nil {
+		return nil, s.fail(ctx, "FindSession", err)
+	}
+	return controlpb.NewSession(&session), nil
+}
+
+func (s *service) FindScript(ctx context.Context, in *controlpb.FindScriptRequest) (*controlpb.Script, error) {
+	script, err := s.registry.FindScript(ctx, faas.Digest(in.GetDigest()))
+	if err != nil {
+		return nil, s.fail(ctx, "FindScript", err)
+	}
+	return controlpb.NewScript(&script), nil
+}
+
+func (s *service) FindFunction(ctx context.Context, in *controlpb.FindFunctionRequest) (*controlpb.Function, error) {
+	name, err := faas.ParseName(in.GetLanguageTitle())
+	if err != nil {
+		return nil, s.fail(ctx, "FindFunction", err)
+	}
+	function, err := s.registry.FindFunction(ctx, name)
+	if err != nil {
+		return nil, s.fail(ctx, "FindFunction", err)
+	}
+	return controlpb.NewFunction(&function), nil
+}
+
+func (s *service) CreateSession(ctx context.Context, in *controlpb.CreateSessionRequest) (*controlpb.Session, error) {
+	session, script, err := s.parse(in)
+	if err == nil {
+		err = s.registry.CreateSession(ctx, session, script)
+	}
+	if err != nil {
+		return nil, s.fail(ctx, "CreateSession", err)
+	}
+	return in.GetSession(), nil
+}
+
+// parse checks what a host sends as if it were a stranger's.
+func (s *service) parse(in *controlpb.CreateSessionRequest) (faas.Session, *faas.Script, error) {
+	session, err := in.GetSession().Session()
+	if err != nil {
+		return faas.Session{}, nil, err
+	}
+	language, _ := session.ID.Language()
+	switch {
+	case !s.registry.key.Check(session.ID):
+		return faas.Session{}, nil, invalid("the session's id was not made with this installation's key")
+	case language != session.Name.Language:
+		return faas.Session{}, nil, invalid("the session's id and name differ in language")
+	case len(session.Context) > maxContext:
+		return faas.Session{}, nil, &faas.Error{Code: faas.PayloadTooLarge, Message: "the context is larger than 1 MiB"}
+	case !session.Live(s.registry.now()):
+		return faas.Session{}, nil, invalid("the session has expired")
+	case in.GetScript() == nil:
+		return session, nil, nil
+	}
+	script := in.GetScript().Script()
+	if script.Digest != session.Digest || script.Language != language {
+		return faas.Session{}, nil, invalid("the script is not the one that the session names")
+	}
+	return session, &script, nil
+}
+
+func invalid(message string) error {
+	return &faas.Error{Code: faas.InvalidRequest, Message: message}
+}
+
+// fail makes the status of an error and logs what the status does not tell.
+func (s *service) fail(ctx context.Context, method string, err error) error {
+	failure := controlpb.Status(err)
+	if status.Code(failure) == codes.Internal {
+		s.registry.logger.ErrorContext(ctx, "answer a host", "method", method, "error", err)
+	}
+	return failure
+}
+
+// Watch tells a host of every change until either side goes away.
+func (s *service) Watch(stream grpc.BidiStreamingServer[controlpb.WatchRequest, controlpb.WatchResponse]) error {
+	hello, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	if name := hello.GetHost(); name == "" || len(name) > maxHostName {
+		return controlpb.Status(invalid("a watch begins with the host's name"))
+	}
+	hosts := s.registry.hosts
+	w, err := hosts.join()
+	if err != nil {
+		return controlpb.Status(err)
+	}
+	defer hosts.leave(w)
+	first := &controlpb.WatchResponse{Epoch: hosts.epoch, Revision: w.joined, SessionKey: s.registry.key}
+	if err := stream.Send(first); err != nil {
+		return err
+	}
+	gone := make(chan error, 1)
+	// Ends when this method returns, since that ends the stream; gRPC offers no
+	// way to wait for it.
+	go func() { gone <- readAcks(stream, hosts, w) }()
+	return writeEvents(stream, hosts.epoch, w, gone)
+}
+
+func readAcks(stream grpc.BidiStreamingServer[controlpb.WatchRequest, controlpb.WatchResponse], h *hosts, w *watch) error {
+	for {
+		ack, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		h.acknowledge(w, ack.GetAckedRevision())
+	}
+}
+
+// writeEvents sends events and, at least every 200 ms, a sign of life. That one
+// carries the revision last sent: a host may acknowledge what it sees.
+func writeEvents(stream grpc.ServerStreamingServer[controlpb.WatchResponse], epoch string, w *watch, gone <-chan error) error {
+	alive := &controlpb.WatchResponse{Epoch: epoch, Revision: w.joined}
+	ticker := time.NewTicker(heartbeat)
+	defer ticker.Stop()
+	for {
+		message := alive
+		select {
+		case <-gone:
+			return nil
+		case event, ok := <-w.events:
+			if !ok {
+				return status.Error(codes.Unavailable, "the watch has ended; connect again")
+			}
+			message = event
+			alive = &controlpb.WatchResponse{Epoch: epoch, Revision: event.GetRevision()}
+		case <-ticker.C:
+		}
+		if err := stream.Send(message); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,67 @@
+package registry
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	sessions    lookups
+	functions   lookups
+	revocations prometheus.Counter
+	missedAcks  prometheus.Counter
+	fellBehind  prometheus.Counter
+	swept       prometheus.Counter
+}
+
+// lookups count how questions of one kind were answered.
+type lookups struct {
+	memory, forged, found, missing, failed prometheus.Counter
+}
+
+func newMetrics(registerer prometheus.Registerer, r *Registry) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "envoke_registry_" + name, Help: help})
+	}
+	gauge := func(name, help string, value func() int) prometheus.Collector {
+		opts := prometheus.GaugeOpts{Name: "envoke_registry_" + name, Help: help}
+		return prometheus.NewGaugeFunc(opts, func() float64 { return float64(value()) })
+	}
+	answered := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "envoke_registry_lookups_total",
+		Help: "Questions for sessions and functions by how they were answered.",
+	}, []string{"kind", "outcome"})
+	m := &metrics{
+		sessions:    newLookups(answered, "session"),
+		functions:   newLookups(answered, "function"),
+		revocations: counter("revocations_total", "Sessions deleted on request."),
+		missedAcks:  counter("missed_acks_total", "Hosts that did not acknowledge a revocation in time."),
+		fellBehind:  counter("hosts_fell_behind_total", "Watches ended because the host did not keep up."),
+		swept:       counter("sessions_swept_total", "Expired sessions deleted from the store."),
+	}
+	registerer.MustRegister(answered, m.revocations, m.missedAcks, m.fellBehind, m.swept,
+		gauge("sessions", "Sessions remembered, not-founds included.", func() int { return r.sessions.Len() }),
+		gauge("hosts", "Runtime hosts that watch.", func() int { return r.hosts.count() }))
+	return m
+}
+
+func newLookups(v *prometheus.CounterVec, kind string) lookups {
+	return lookups{
+		memory:  v.WithLabelValues(kind, "memory"),
+		forged:  v.WithLabelValues(kind, "forged"),
+		found:   v.WithLabelValues(kind, "found"),
+		missing: v.WithLabelValues(kind, "missing"),
+		failed:  v.WithLabelValues(kind, "failed"),
+	}
+}
+
+// asked counts a question that went past memory.
+func (l lookups) asked(missing, failed error) {
+	switch {
+	case failed != nil:
+		l.failed.Inc()
+	case missing != nil:
+		l.missing.Inc()
+	default:
+		l.found.Inc()
+	}
+}

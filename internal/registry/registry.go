@@ -1,0 +1,155 @@
+// Package registry is the live set of sessions, functions and hosts inside
+// control: what ext_proc asks before it lets a request pass, what runtime hosts ask
+// on a miss, and who is told when a session is revoked. What it remembers is
+// bounded; the store alone may not lose anything.
+package registry
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"envoke/internal/faas"
+	"envoke/internal/lookup"
+)
+
+// SessionStore keeps sessions. Its errors are *faas.Error of NOT_FOUND, CONFLICT
+// and UNAVAILABLE where these apply.
+type SessionStore interface {
+	// CreateSession stores a session and, unless it is nil, its script.
+	CreateSession(ctx context.Context, s faas.Session, script *faas.Script) error
+	// FindSession may return a session that has expired.
+	FindSession(ctx context.Context, id faas.SessionID) (faas.Session, error)
+	DeleteSession(ctx context.Context, id faas.SessionID) error
+	// SweepSessions deletes at most limit sessions that expired before the given
+	// time and tells how many it deleted.
+	SweepSessions(ctx context.Context, expiredBefore time.Time, limit int) (int, error)
+}
+
+// CodeStore keeps functions and scripts. Its errors are as SessionStore's.
+type CodeStore interface {
+	FindFunction(ctx context.Context, name faas.Name) (faas.Function, error)
+	FindScript(ctx context.Context, digest faas.Digest) (faas.Script, error)
+}
+
+// Store is what a Registry stands on.
+type Store interface {
+	SessionStore
+	CodeStore
+}
+
+// Options make a Registry. Zero durations and bounds mean the defaults.
+type Options struct {
+	Store      Store
+	Key        faas.SessionKey
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	Now        func() time.Time // nil: time.Now
+
+	MaxSessions     int           // remembered; 100,000
+	MaxSessionBytes int64         // of their contexts and names; 64 MiB
+	KeepExpired     time.Duration // how long an expired session can still be read; 1 h
+	SweepInterval   time.Duration // 1 min
+}
+
+const (
+	// storeTimeout bounds one question to the store. It stays below the deadline
+	// of ext_proc, so that who waits is told UNAVAILABLE instead of nothing.
+	storeTimeout = 700 * time.Millisecond
+	// briefly is how long an answer is believed that nothing corrects: that there
+	// is no such session, and what a function is.
+	briefly = time.Second
+
+	maxFunctions     = 1000
+	maxFunctionBytes = 16 << 20
+	sweepBatch       = 500
+)
+
+// Registry is safe for concurrent use.
+type Registry struct {
+	store     Store
+	key       faas.SessionKey
+	logger    *slog.Logger
+	now       func() time.Time
+	keep      time.Duration
+	sweep     time.Duration
+	sessions  *lookup.Memory[faas.SessionID, answer[faas.Session]]
+	functions *lookup.Memory[faas.Name, answer[faas.Function]]
+	hosts     *hosts
+	metrics   *metrics
+}
+
+// An answer is what the store said, a not-found included, and how long to believe
+// it.
+type answer[V any] struct {
+	value V
+	err   error
+	until time.Time
+}
+
+// New makes a Registry. Its epoch is random: hosts that outlive it see a new one.
+func New(o Options) *Registry {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	r := &Registry{
+		store:     o.Store,
+		key:       o.Key,
+		logger:    o.Logger,
+		now:       o.Now,
+		keep:      or(o.KeepExpired, time.Hour),
+		sweep:     or(o.SweepInterval, time.Minute),
+		sessions:  lookup.New[faas.SessionID](or(o.MaxSessions, 100_000), or(o.MaxSessionBytes, 64<<20), sessionSize),
+		functions: lookup.New[faas.Name](maxFunctions, maxFunctionBytes, functionSize),
+	}
+	r.metrics = newMetrics(o.Registerer, r)
+	r.hosts = newHosts(newEpoch(), r.metrics.fellBehind)
+	return r
+}
+
+func or[T int | int64 | time.Duration](value, otherwise T) T {
+	if value == 0 {
+		return otherwise
+	}
+	return value
+}
+
+func newEpoch() string {
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(random[:])
+}
+
+// Serve sweeps expired sessions from the store until ctx ends; then it ends every
+// host's watch, so that a gRPC server can stop gracefully.
+func (r *Registry) Serve(ctx context.Context) error {
+	defer r.hosts.close()
+	ticker := time.NewTicker(r.sweep)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			r.sweepExpired(ctx)
+		}
+	}
+}
+
+// sweepExpired works in small batches, so that it never holds up a writer.
+func (r *Registry) sweepExpired(ctx context.Context) {
+	for ctx.Err() == nil {
+		n, err := r.store.SweepSessions(ctx, r.now().Add(-r.keep), sweepBatch)
+		r.metrics.swept.Add(float64(n))
+		if err != nil && ctx.Err() == nil {
+			r.logger.WarnContext(ctx, "sweep expired sessions", "error", err)
+		}
+		if err != nil || n < sweepBatch {
+			return
+		}
+	}
+}

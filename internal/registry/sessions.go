@@ -1,0 +1,101 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"envoke/internal/controlpb"
+	"envoke/internal/faas"
+)
+
+const (
+	// ackTimeout bounds how long Revoke waits for the hosts.
+	ackTimeout = 500 * time.Millisecond
+	// entrySize is what a remembered session takes beside its context, about.
+	entrySize = 512
+)
+
+func sessionSize(a answer[faas.Session]) int64 {
+	return entrySize + int64(len(a.value.Context)+len(a.value.UserID)+len(a.value.Owner))
+}
+
+// FindSession returns a live session, or faas.ErrNoSession for an id that is
+// malformed, forged, unknown, deleted or expired. With the store away it answers
+// UNAVAILABLE, unless it remembers the session.
+func (r *Registry) FindSession(ctx context.Context, id faas.SessionID) (faas.Session, error) {
+	// Forged ids are never remembered, so memory may come before the HMAC.
+	if known, ok := r.sessions.Held(id); ok && r.now().Before(known.until) {
+		r.metrics.sessions.memory.Inc()
+		return known.value, known.err
+	}
+	if !r.key.Check(id) {
+		r.metrics.sessions.forged.Inc()
+		return faas.Session{}, faas.ErrNoSession
+	}
+	found, err := r.sessions.Find(ctx, id, storeTimeout, func(ctx context.Context) (answer[faas.Session], error) {
+		return r.askSession(ctx, id)
+	})
+	r.metrics.sessions.asked(found.err, err)
+	if err != nil {
+		return faas.Session{}, unavailable(err)
+	}
+	return found.value, found.err
+}
+
+func (r *Registry) askSession(ctx context.Context, id faas.SessionID) (answer[faas.Session], error) {
+	s, err := r.store.FindSession(ctx, id)
+	if err != nil && !faas.IsNotFound(err) {
+		return answer[faas.Session]{}, fmt.Errorf("find session: %w", err)
+	}
+	now := r.now()
+	if err != nil || !s.Live(now) {
+		return answer[faas.Session]{err: faas.ErrNoSession, until: now.Add(briefly)}, nil
+	}
+	return answer[faas.Session]{value: s, until: s.ExpiresAt}, nil
+}
+
+// CreateSession stores a session and, unless it is nil, its script.
+func (r *Registry) CreateSession(ctx context.Context, s faas.Session, script *faas.Script) error {
+	// Not remembered before someone asks: a plain session is never asked for, and
+	// what is not held cannot outlive a Revoke that came in between.
+	defer r.sessions.Drop(s.ID)
+	if err := r.store.CreateSession(ctx, s, script); err != nil {
+		return fmt.Errorf("create session: %w", unavailable(err))
+	}
+	return nil
+}
+
+// Revoke deletes a session and tells every host. It returns when all hosts have
+// acknowledged or after 500 ms: a host that has not by then hears nothing from
+// control, and asks before it serves a session.
+func (r *Registry) Revoke(ctx context.Context, id faas.SessionID) error {
+	if !r.key.Check(id) {
+		return faas.ErrNoSession
+	}
+	err := r.store.DeleteSession(ctx, id)
+	// Whatever the store said: it may have deleted without being able to say so.
+	r.sessions.Drop(id)
+	told := r.hosts.publish(&controlpb.WatchResponse{RevokedSessions: []string{string(id)}})
+	switch {
+	case faas.IsNotFound(err):
+		return faas.ErrNoSession
+	case err != nil:
+		return fmt.Errorf("delete session: %w", unavailable(err))
+	}
+	r.metrics.revocations.Inc()
+	if missed := told.wait(ctx, ackTimeout); missed > 0 {
+		r.metrics.missedAcks.Add(float64(missed))
+		r.logger.WarnContext(ctx, "hosts did not acknowledge a revocation in time", "session", id, "hosts", missed)
+	}
+	return nil
+}
+
+// unavailable makes of a question that took too long what its caller may read.
+func unavailable(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &faas.Error{Code: faas.Unavailable, Message: "the store does not answer; try again", Err: err}
+	}
+	return err
+}
