@@ -1,0 +1,88 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+)
+
+// Config is what one run does.
+type Config struct {
+	Rounds     int
+	Duration   time.Duration // of one measurement
+	WarmUp     time.Duration // of each case, before the first round
+	Rate       float64       // arrivals a second of the open loop
+	ColdStarts int           // one-shots in a round
+
+	Envoy       string   // the binary
+	Node        string   // the binary, not a shim: its CPU time is found by its name
+	Envoke      string   // the binary; empty: measure the bare cases only
+	EnvokeArgs  []string // more arguments of `envoke serve`
+	HostSocket  string   // the nodejs host's Unix socket; empty: find it
+	CacheDir    string   // where Envoke keeps what it fetches
+	Concurrency int      // of the bare Envoy
+
+	// ProxyCommand runs ServeProxy with the two sockets, which are appended, in a
+	// process of its own.
+	ProxyCommand []string
+	// Progress is told of what is under way. It may be nil.
+	Progress func(format string, arguments ...any)
+}
+
+// Case is one way of answering.
+type Case struct {
+	Key      string
+	Name     string
+	Endpoint Endpoint
+	Cold     bool // every request brings new code
+}
+
+// loads are the ways in which every case but the cold one is asked.
+func (c Config) loads() []Load {
+	return []Load{
+		{Name: ThirtyTwo, Connections: 32},
+		{Name: One, Connections: 1},
+		{Name: Open, Connections: 32, Rate: c.Rate},
+	}
+}
+
+// Names of loads.
+const (
+	One       = "1 connection"
+	ThirtyTwo = "32 connections"
+	Open      = "open loop"
+	Cold      = "cold start"
+)
+
+// Run starts all that is compared, measures it, and stops it again.
+func Run(ctx context.Context, config Config) (Report, error) {
+	if config.Progress == nil {
+		config.Progress = func(string, ...any) {}
+	}
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return Report{}, fmt.Errorf("make a temporary folder: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	stand := &stand{dir: dir}
+	defer stand.stop()
+	config.Progress("starting node:http, the reverse proxy and Envoy")
+	if err := stand.startBare(ctx, config); err != nil {
+		return Report{}, err
+	}
+	if config.Envoke != "" {
+		config.Progress("starting %s", config.Envoke)
+		if err := stand.startOurs(ctx, config); err != nil {
+			return Report{}, err
+		}
+	}
+	began := time.Now()
+	run := &run{config: config, stand: stand, fs: "/proc", rounds: make(map[resultKey][]Round)}
+	if err := run.measureAll(ctx); err != nil {
+		return Report{}, err
+	}
+	machine := describeMachine(ctx, config)
+	machine.OtherLoad = spreadOf(run.otherLoad)
+	return newReport(began, machine, config, run.results()), nil
+}

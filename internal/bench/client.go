@@ -1,0 +1,140 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+
+	"github.com/valyala/fasthttp"
+)
+
+// maxReply bounds the body of a reply, in bytes.
+const maxReply = 1 << 20
+
+// Endpoint is where the requests of a case go.
+type Endpoint struct {
+	Network string // "tcp" or "unix"
+	Address string
+	Path    string
+	Header  http.Header // beside Host, Content-Type and Content-Length
+	// Fixed is the whole body of every reply of an endpoint that cannot add.
+	Fixed string
+}
+
+// client is one keep-alive HTTP/1.1 connection. It holds the connection itself
+// rather than a fasthttp.HostClient: that one retries and pools behind one's
+// back, and costs more of the CPU that the measured processes need.
+type client struct {
+	conn     net.Conn
+	reader   *bufio.Reader
+	response fasthttp.Response
+	stop     func() bool
+}
+
+// dial connects. The connection is closed when the context ends, which also ends
+// a read or a write under way.
+func dial(ctx context.Context, endpoint Endpoint) (*client, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, endpoint.Network, endpoint.Address)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", endpoint.Address, err)
+	}
+	c := &client{conn: conn, reader: bufio.NewReader(conn)}
+	c.stop = context.AfterFunc(ctx, func() { _ = conn.Close() })
+	return c, nil
+}
+
+func (c *client) close() {
+	c.stop()
+	_ = c.conn.Close()
+}
+
+// roundTrip sends a whole request and reads its reply, whose body is valid until
+// the next call. A status other than 200 is an error.
+func (c *client) roundTrip(request []byte) ([]byte, error) {
+	if _, err := c.conn.Write(request); err != nil {
+		return nil, fmt.Errorf("send request: %w", err)
+	}
+	if err := c.response.ReadLimitBody(c.reader, maxReply); err != nil {
+		return nil, fmt.Errorf("read reply: %w", err)
+	}
+	body := c.response.Body()
+	if status := c.response.StatusCode(); status != http.StatusOK {
+		return nil, fmt.Errorf("the reply has status %d: %.300s", status, body)
+	}
+	return body, nil
+}
+
+// newRequest lays out a POST of a JSON body, ready to be sent as it is.
+func newRequest(endpoint Endpoint, body []byte) []byte {
+	var out bytes.Buffer
+	fmt.Fprintf(&out, "POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n", endpoint.Path)
+	_ = endpoint.Header.Write(&out) // a bytes.Buffer takes everything
+	fmt.Fprintf(&out, "Content-Length: %d\r\n\r\n", len(body))
+	out.Write(body)
+	return out.Bytes()
+}
+
+// Operands have a fixed number of digits, so that one is put into a request in
+// place and requests of all cases have one length.
+const (
+	firstOperand = 100_000_000
+	lastOperand  = 999_999_000
+	secondAddend = 2
+)
+
+// question is a request {"params":{"a":<operand>,"b":2}} that is sent again and
+// again. Each asks for another sum, so that a reply which belongs to another
+// request is seen to be wrong.
+type question struct {
+	request []byte
+	digits  []byte // the operand, within request
+	operand int64
+	fixed   []byte
+	want    []byte // "result":<sum>, as the reply has to hold it
+}
+
+// newQuestion lays out a question whose first operand is the one after first. The
+// extra text, which may be empty, follows the params in the body.
+func newQuestion(endpoint Endpoint, first int64, extra string) *question {
+	q := &question{operand: first, fixed: []byte(endpoint.Fixed)}
+	body := fmt.Appendf(nil, `{"params":{"a":%d,"b":%d}%s}`, first, secondAddend, extra)
+	q.request = newRequest(endpoint, body)
+	at := bytes.LastIndex(q.request, strconv.AppendInt(nil, first, 10))
+	q.digits = q.request[at : at : at+len("100000000")]
+	return q
+}
+
+// ask sends the next request and checks its reply.
+func (q *question) ask(c *client) error {
+	if q.operand++; q.operand > lastOperand {
+		q.operand = firstOperand
+	}
+	strconv.AppendInt(q.digits, q.operand, 10)
+	body, err := c.roundTrip(q.request)
+	if err != nil {
+		return err
+	}
+	return q.check(body)
+}
+
+func (q *question) check(body []byte) error {
+	if len(q.fixed) > 0 {
+		if !bytes.Equal(body, q.fixed) {
+			return fmt.Errorf("wrong answer: want %s, got %.300s", q.fixed, body)
+		}
+		return nil
+	}
+	q.want = strconv.AppendInt(append(q.want[:0], `"result":`...), q.operand+secondAddend, 10)
+	at := bytes.Index(body, q.want)
+	if at < 0 || body[0] != '{' || body[len(body)-1] != '}' {
+		return fmt.Errorf("wrong answer: want an object with %s, got %.300s", q.want, body)
+	}
+	if next := body[at+len(q.want)]; next != ',' && next != '}' {
+		return fmt.Errorf("wrong answer: want an object with %s, got %.300s", q.want, body)
+	}
+	return nil
+}

@@ -1,0 +1,180 @@
+package bench
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// Role is the part that a process plays, under which its CPU time is counted.
+type Role string
+
+// The roles, in the order in which they are shown.
+const (
+	Envoy  Role = "envoy"
+	Envoke Role = "envoke"
+	Node   Role = "node"
+	Proxy  Role = "proxy"
+	Client Role = "client"
+)
+
+// Roles lists every role.
+func Roles() []Role { return []Role{Envoy, Envoke, Node, Proxy, Client} }
+
+// clockTick is the unit of /proc's CPU times: USER_HZ is 100 on every Linux.
+const clockTick = 10 * time.Millisecond
+
+// cpuTimes is the CPU time that each role has used so far.
+type cpuTimes map[Role]time.Duration
+
+func (c cpuTimes) sub(earlier cpuTimes) cpuTimes {
+	spent := make(cpuTimes, len(c))
+	for role, t := range c {
+		spent[role] = t - earlier[role]
+	}
+	return spent
+}
+
+func (c cpuTimes) sum() time.Duration {
+	var sum time.Duration
+	for _, t := range c {
+		sum += t
+	}
+	return sum
+}
+
+// procfs reads processes from a proc file system.
+type procfs string
+
+// stat is what we need of /proc/<pid>/stat.
+type stat struct {
+	pid, parent int
+	own         time.Duration // user and system time
+	reaped      time.Duration // the same of children that ended and were waited for
+}
+
+// readCPU sums up the trees of processes under the given roots.
+func (fs procfs) readCPU(roots map[int]Role) (cpuTimes, error) {
+	processes, err := fs.readAll()
+	if err != nil {
+		return nil, err
+	}
+	children := make(map[int][]stat)
+	for _, p := range processes {
+		children[p.parent] = append(children[p.parent], p)
+	}
+	times := make(cpuTimes)
+	for pid, role := range roots {
+		p, ok := processes[pid]
+		if !ok {
+			return nil, fmt.Errorf("read CPU time: process %d (%s) is gone", pid, role)
+		}
+		fs.add(times, p, role, children)
+	}
+	return times, nil
+}
+
+// add counts a process and its descendants. What a process reaped were workers:
+// no other child ends while the benchmark runs. Since a worker's time only moves
+// from its own entry to its parent's when it ends, none is lost or counted twice.
+func (fs procfs) add(times cpuTimes, p stat, role Role, children map[int][]stat) {
+	times[role] += p.own
+	times[Node] += p.reaped
+	for _, child := range children[p.pid] {
+		fs.add(times, child, fs.roleOf(child.pid, role), children)
+	}
+}
+
+// roleOf tells Envoy and Node by their binaries; any other process plays its
+// parent's role.
+func (fs procfs) roleOf(pid int, parent Role) Role {
+	binary, err := os.Readlink(filepath.Join(string(fs), strconv.Itoa(pid), "exe"))
+	if err != nil {
+		return parent
+	}
+	switch role := Role(filepath.Base(binary)); role {
+	case Envoy, Node:
+		return role
+	}
+	return parent
+}
+
+func (fs procfs) readAll() (map[int]stat, error) {
+	entries, err := os.ReadDir(string(fs))
+	if err != nil {
+		return nil, fmt.Errorf("read CPU times: %w", err)
+	}
+	processes := make(map[int]stat)
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		line, err := os.ReadFile(filepath.Join(string(fs), entry.Name(), "stat"))
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		if processes[pid], err = parseStat(line); err != nil {
+			return nil, fmt.Errorf("read CPU time of process %d: %w", pid, err)
+		}
+	}
+	return processes, nil
+}
+
+// parseStat reads a line of /proc/<pid>/stat (proc_pid_stat(5)). The second field
+// is the program's name in parentheses, which may itself hold spaces and
+// parentheses.
+func parseStat(line []byte) (stat, error) {
+	end := bytes.LastIndexByte(line, ')')
+	first, _, ok := bytes.Cut(line, []byte(" "))
+	if end < 0 || !ok {
+		return stat{}, errors.New("not a stat line")
+	}
+	fields := append([][]byte{first, nil}, bytes.Fields(line[end+1:])...)
+	number := func(field int) int {
+		n, _ := strconv.Atoi(string(fields[field-1]))
+		return n
+	}
+	if len(fields) < 17 {
+		return stat{}, errors.New("not a stat line")
+	}
+	return stat{
+		pid:    number(1),
+		parent: number(4),
+		own:    time.Duration(number(14)+number(15)) * clockTick,
+		reaped: time.Duration(number(16)+number(17)) * clockTick,
+	}, nil
+}
+
+// readBusy is the CPU time that the whole machine has used, stolen time included.
+func (fs procfs) readBusy() (time.Duration, error) {
+	content, err := os.ReadFile(filepath.Join(string(fs), "stat"))
+	if err != nil {
+		return 0, fmt.Errorf("read the machine's CPU time: %w", err)
+	}
+	line, _, _ := bytes.Cut(content, []byte("\n"))
+	fields := bytes.Fields(line)
+	if len(fields) < 9 || string(fields[0]) != "cpu" {
+		return 0, errors.New("read the machine's CPU time: not a cpu line")
+	}
+	var ticks int
+	for _, field := range []int{1, 2, 3, 6, 7, 8} { // user nice system irq softirq steal
+		n, _ := strconv.Atoi(string(fields[field]))
+		ticks += n
+	}
+	return time.Duration(ticks) * clockTick, nil
+}
+
+// ownCPU is the CPU time of this process, the load generator.
+func ownCPU() time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}

@@ -1,0 +1,35 @@
+'use strict';
+// A bare node:http server, the least that a function in Node.js costs: it adds
+// two numbers and answers with the fields that Envoke answers with. The only
+// argument is the Unix socket to listen on.
+const http = require('node:http');
+
+const answer = (body) => {
+  const { params } = JSON.parse(body);
+  return JSON.stringify({
+    result: params.a + params.b,
+    request_id: '00000000-0000-8110-8000-000000000000',
+    language_title: 'nodejs-bench',
+    execution_time_ms: 0.051,
+    memory_usage_bytes: 52428800,
+    cached: false,
+  });
+};
+
+const server = http.createServer((request, response) => {
+  let body = '';
+  request.setEncoding('utf8');
+  request.on('data', (chunk) => { body += chunk; });
+  request.on('end', () => {
+    const reply = answer(body);
+    response.writeHead(200, {
+      'content-type': 'application/json',
+      'content-length': Buffer.byteLength(reply),
+    });
+    response.end(reply);
+  });
+});
+// A connection that Node closes while Envoy sends on it would be an error that
+// no round caused.
+server.keepAliveTimeout = 0;
+server.listen(process.argv[2]);

@@ -1,0 +1,177 @@
+package bench
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// Report is what a run found out.
+type Report struct {
+	StartedAt time.Time `json:"started_at"`
+	Machine   Machine   `json:"machine"`
+	Settings  Settings  `json:"settings"`
+	Results   []Result  `json:"results"`
+	Ratios    []Ratio   `json:"ratios"`
+}
+
+// Settings are what a reader of a report needs to know of the Config.
+type Settings struct {
+	Rounds           int     `json:"rounds"`
+	Seconds          float64 `json:"seconds"` // of one measurement
+	Rate             float64 `json:"open_loop_rate"`
+	EnvoyConcurrency int     `json:"envoy_concurrency"`
+}
+
+// Round is one measurement.
+type Round struct {
+	Requests          int              `json:"requests"`
+	RequestsPerSecond float64          `json:"requests_per_second"`
+	P50               float64          `json:"p50_ms"`
+	P99               float64          `json:"p99_ms"`
+	CPU               map[Role]float64 `json:"cpu_us_per_request"`
+}
+
+func newRound(o outcome, spent cpuTimes) Round {
+	r := Round{
+		Requests:          len(o.sorted),
+		RequestsPerSecond: o.requestsPerSecond(),
+		P50:               milliseconds(percentile(o.sorted, 0.50)),
+		P99:               milliseconds(percentile(o.sorted, 0.99)),
+		CPU:               make(map[Role]float64, len(spent)),
+	}
+	for role, t := range spent {
+		if len(o.sorted) > 0 {
+			r.CPU[role] = float64(t.Microseconds()) / float64(len(o.sorted))
+		}
+	}
+	return r
+}
+
+func milliseconds(d time.Duration) float64 { return d.Seconds() * 1000 }
+
+// Result is a case under a load: each figure's spread over the rounds.
+type Result struct {
+	Case              string          `json:"case"`
+	Name              string          `json:"name"`
+	Load              string          `json:"load"`
+	RequestsPerSecond Spread          `json:"requests_per_second"`
+	P50               Spread          `json:"p50_ms"`
+	P99               Spread          `json:"p99_ms"`
+	CPU               map[Role]Spread `json:"cpu_us_per_request"`
+	Rounds            []Round         `json:"rounds"`
+}
+
+func newResult(c Case, load string, rounds []Round) Result {
+	figure := func(of func(Round) float64) Spread {
+		var values []float64
+		for _, round := range rounds {
+			values = append(values, of(round))
+		}
+		return spreadOf(values)
+	}
+	r := Result{
+		Case: c.Key, Name: c.Name, Load: load, Rounds: rounds,
+		RequestsPerSecond: figure(func(r Round) float64 { return r.RequestsPerSecond }),
+		P50:               figure(func(r Round) float64 { return r.P50 }),
+		P99:               figure(func(r Round) float64 { return r.P99 }),
+		CPU:               make(map[Role]Spread),
+	}
+	for _, role := range Roles() {
+		r.CPU[role] = figure(func(r Round) float64 { return r.CPU[role] })
+	}
+	return r
+}
+
+// results are in the order of loads, and within a load of cases.
+func (r *run) results() []Result {
+	var results []Result
+	add := func(load string) {
+		for _, c := range r.stand.cases {
+			if rounds := r.rounds[resultKey{c.Key, load}]; len(rounds) > 0 {
+				results = append(results, newResult(c, load, rounds))
+			}
+		}
+	}
+	for _, load := range r.config.loads() {
+		add(load.Name)
+	}
+	add(Cold)
+	return results
+}
+
+// Ratio compares the requests a second of two cases.
+type Ratio struct {
+	Case   string `json:"case"`
+	Beside string `json:"beside"`
+	Means  string `json:"means"`
+	// Target is the least median at 32 connections that the design asks for; 0
+	// where it asks for none.
+	Target    float64 `json:"target,omitempty"`
+	Missed    bool    `json:"missed"`
+	ThirtyTwo Spread  `json:"connections_32"`
+	One       Spread  `json:"connections_1"`
+}
+
+// comparisons are what a report shows. The targets are those of the design: what
+// a path without a controller hop has to be worth.
+var comparisons = []Ratio{
+	{Case: "f", Beside: "b", Target: 0.7, Means: "plain execute / what Envoy alone costs"},
+	{Case: "f", Beside: "c", Target: 1.6, Means: "plain execute / the controller hop"},
+	{Case: "g", Beside: "b", Target: 0.38, Means: "through ext_proc / what Envoy alone costs"},
+	{Case: "e", Beside: "d", Target: 0.7, Means: "nodejs host / node:http, no Envoy"},
+	{Case: "g", Beside: "f", Means: "through ext_proc / plain execute"},
+	{Case: "c", Beside: "b", Means: "the controller hop / what Envoy alone costs"},
+	{Case: "b", Beside: "d", Means: "Envoy → node:http / node:http"},
+}
+
+func newReport(began time.Time, machine Machine, config Config, results []Result) Report {
+	report := Report{
+		StartedAt: began.UTC(), Machine: machine, Results: results,
+		Settings: Settings{
+			Rounds: config.Rounds, Seconds: config.Duration.Seconds(),
+			Rate: config.Rate, EnvoyConcurrency: config.Concurrency,
+		},
+	}
+	for _, ratio := range comparisons {
+		ratio.ThirtyTwo = ratioOf(report.find(ratio.Case, ThirtyTwo), report.find(ratio.Beside, ThirtyTwo))
+		ratio.One = ratioOf(report.find(ratio.Case, One), report.find(ratio.Beside, One))
+		ratio.Missed = ratio.ThirtyTwo.Median < ratio.Target
+		report.Ratios = append(report.Ratios, ratio)
+	}
+	return report
+}
+
+// find returns the rounds of a case, none if it was not measured.
+func (r Report) find(caseKey, load string) []Round {
+	i := slices.IndexFunc(r.Results, func(r Result) bool { return r.Case == caseKey && r.Load == load })
+	if i < 0 {
+		return nil
+	}
+	return r.Results[i].Rounds
+}
+
+// ratioOf compares within each round, whose measurements were neighbours in time:
+// what slows the machine for longer than a round cancels out.
+func ratioOf(rounds, beside []Round) Spread {
+	var ratios []float64
+	for i := range min(len(rounds), len(beside)) {
+		ratio := rounds[i].RequestsPerSecond / beside[i].RequestsPerSecond
+		if !math.IsNaN(ratio) && !math.IsInf(ratio, 0) {
+			ratios = append(ratios, ratio)
+		}
+	}
+	return spreadOf(ratios)
+}
+
+// Missed lists the ratios that miss their target. One that was not measured
+// misses it too.
+func (r Report) Missed() []Ratio {
+	var missed []Ratio
+	for _, ratio := range r.Ratios {
+		if ratio.Missed {
+			missed = append(missed, ratio)
+		}
+	}
+	return missed
+}
