@@ -1,0 +1,93 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"envoke/migrations"
+)
+
+// prepareFile makes the folder and an empty file, and holds the lock under which
+// the tables are brought up to date: goose has none of its own for SQLite.
+// The lock is a file beside the database, because closing any descriptor of the
+// database's own file would drop the locks that SQLite holds on it (POSIX).
+func prepareFile(ctx context.Context, path string) (unlock func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, openError(path, err)
+	}
+	lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, openError(path, err)
+	}
+	if err := flock(ctx, lock); err != nil {
+		return nil, openError(path, errors.Join(err, lock.Close()))
+	}
+	unlock = func() { _ = lock.Close() } // and with it the lock
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		err = file.Close()
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		unlock()
+		return nil, openError(path, err)
+	}
+	return unlock, nil
+}
+
+func flock(ctx context.Context, lock *os.File) error {
+	retry := time.NewTicker(10 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("another process is opening it: %w", ctx.Err())
+		case <-retry.C:
+		}
+	}
+}
+
+// migrate brings the tables up to date, and refuses those of a newer Envoke.
+func migrate(ctx context.Context, db *sql.DB) error {
+	files, err := fs.Sub(migrations.FS, "sqlite")
+	if err != nil {
+		return err
+	}
+	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
+	}
+	current, known, err := provider.GetVersions(ctx)
+	if err != nil {
+		return err
+	}
+	if current > known {
+		return fmt.Errorf("a newer Envoke made it (tables of version %d; this one knows %d): upgrade Envoke, or choose another data folder", current, known)
+	}
+	_, err = provider.Up(ctx)
+	return err
+}
+
+// openError says what to do about the usual reasons.
+func openError(path string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), code(err) == sqlite3.SQLITE_READONLY:
+		return fmt.Errorf("open database %s: the file or its folder is not writable: choose another data folder: %w", path, err)
+	case code(err) == sqlite3.SQLITE_NOTADB:
+		return fmt.Errorf("open database %s: the file is no SQLite database: move it away, or choose another data folder: %w", path, err)
+	}
+	return fmt.Errorf("open database %s: %w", path, err)
+}

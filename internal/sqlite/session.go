@@ -1,0 +1,154 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"time"
+
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"envoke/internal/faas"
+)
+
+const (
+	insertScript = `INSERT INTO meta_scripts (digest, language, source, compile_options, created_at)
+		VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
+
+	insertSession = `INSERT INTO meta_sessions (id, language, title, script_digest, function_version, owner, user_id,
+		context, timeout_ms, compile_status, created_at, expires_at, last_executed_at, execution_count, status)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, 0, ?)`
+
+	findSession = `SELECT language, title, script_digest, function_version, owner, user_id, context, timeout_ms,
+		compile_status, created_at, expires_at, last_executed_at, execution_count, status
+		FROM meta_sessions WHERE id = ?`
+
+	findScript = `SELECT language, source, compile_options FROM meta_scripts WHERE digest = ?`
+)
+
+var errNoScript = &faas.Error{Code: faas.NotFound, Message: "no such script"}
+
+// CreateSession stores a new session and, where it is not nil, the script that it
+// runs. CONFLICT: the id is taken. NOT_FOUND: there is neither a script nor one
+// stored under the session's digest.
+func (s *Store) CreateSession(ctx context.Context, session faas.Session, script *faas.Script) error {
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		if script != nil {
+			if err := s.putScript(ctx, tx, *script); err != nil {
+				return err
+			}
+		}
+		return s.putSession(ctx, tx, session)
+	})
+	return wrap(fmt.Sprintf("create session %q", session.ID), err)
+}
+
+func (s *Store) putScript(ctx context.Context, tx *sql.Tx, script faas.Script) error {
+	_, err := tx.StmtContext(ctx, s.insertScript).ExecContext(ctx, string(script.Digest), string(script.Language),
+		script.Source, document(script.CompileOptions), micros(time.Now()))
+	return err
+}
+
+func (s *Store) putSession(ctx context.Context, tx *sql.Tx, n faas.Session) error {
+	_, err := tx.StmtContext(ctx, s.insertSession).ExecContext(ctx, string(n.ID), string(n.Name.Language), n.Name.Title,
+		string(n.Digest), n.Version, n.Owner, n.UserID, document(n.Context), n.Timeout.Milliseconds(),
+		string(n.CompileStatus), micros(n.CreatedAt), micros(n.ExpiresAt), string(n.Status))
+	switch extendedCode(err) {
+	case sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
+		return &faas.Error{Code: faas.Conflict, Message: "the session id is taken", Err: err}
+	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+		return errNoScript
+	}
+	return err
+}
+
+// FindSession finds a session, an expired one too until it is swept: the caller
+// asks Live.
+func (s *Store) FindSession(ctx context.Context, id faas.SessionID) (faas.Session, error) {
+	n := faas.Session{ID: id}
+	var (
+		timeout, created, expires int64
+		executed                  sql.NullInt64
+	)
+	err := s.findSession.QueryRowContext(ctx, string(id)).Scan(&n.Name.Language, &n.Name.Title, &n.Digest, &n.Version,
+		&n.Owner, &n.UserID, (*[]byte)(&n.Context), &timeout, &n.CompileStatus, &created, &expires, &executed,
+		&n.ExecutionCount, &n.Status)
+	if err != nil {
+		return faas.Session{}, wrap(fmt.Sprintf("find session %q", id), notFound(err, faas.ErrNoSession))
+	}
+	n.Timeout = fromMillis(timeout)
+	n.CreatedAt, n.ExpiresAt, n.LastExecutedAt = fromMicros(created), fromMicros(expires), fromNullMicros(executed)
+	return n, nil
+}
+
+// FindScript finds code by its digest.
+func (s *Store) FindScript(ctx context.Context, digest faas.Digest) (faas.Script, error) {
+	script := faas.Script{Digest: digest}
+	err := s.findScript.QueryRowContext(ctx, string(digest)).Scan(&script.Language, &script.Source,
+		(*[]byte)(&script.CompileOptions))
+	if err != nil {
+		return faas.Script{}, wrap(fmt.Sprintf("find script %q", digest), notFound(err, errNoScript))
+	}
+	return script, nil
+}
+
+// DeleteSession deletes a session, and its script if it was the last to run it.
+func (s *Store) DeleteSession(ctx context.Context, id faas.SessionID) error {
+	deleted, err := s.deleteSessions(ctx, "id = ?", string(id))
+	if err == nil && deleted == 0 {
+		err = faas.ErrNoSession
+	}
+	return wrap(fmt.Sprintf("delete session %q", id), err)
+}
+
+// SweepSessions deletes up to limit sessions that expired before the given time,
+// with the scripts that nobody refers to any more, and tells how many sessions
+// went. Small limits keep the write connection free for others.
+func (s *Store) SweepSessions(ctx context.Context, expiredBefore time.Time, limit int) (int, error) {
+	deleted, err := s.deleteSessions(ctx,
+		"id IN (SELECT id FROM meta_sessions WHERE expires_at < ? ORDER BY expires_at LIMIT ?)", micros(expiredBefore), limit)
+	return deleted, wrap("sweep sessions", err)
+}
+
+func (s *Store) deleteSessions(ctx context.Context, where string, args ...any) (int, error) {
+	var digests []string
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, "DELETE FROM meta_sessions WHERE "+where+" RETURNING script_digest", args...)
+		if err != nil {
+			return err
+		}
+		if digests, err = collect(rows); err != nil {
+			return err
+		}
+		return deleteOrphans(ctx, tx, digests)
+	})
+	return len(digests), err
+}
+
+func collect(rows *sql.Rows) ([]string, error) {
+	defer rows.Close()
+	var all []string
+	for rows.Next() {
+		var one string
+		if err := rows.Scan(&one); err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, rows.Err()
+}
+
+// deleteOrphans deletes those scripts that no session and no version refers to.
+// Whatever stores a script stores who refers to it in the same transaction, so
+// looking at what was just let go of is enough.
+func deleteOrphans(ctx context.Context, tx *sql.Tx, digests []string) error {
+	if len(digests) == 0 {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `DELETE FROM meta_scripts WHERE digest IN (SELECT value FROM json_each(?))
+		AND NOT EXISTS (SELECT 1 FROM meta_sessions WHERE script_digest = digest)
+		AND NOT EXISTS (SELECT 1 FROM meta_function_versions WHERE script_digest = digest)`,
+		`["`+strings.Join(digests, `","`)+`"]`)
+	return err
+}

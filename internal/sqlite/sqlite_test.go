@@ -1,0 +1,210 @@
+package sqlite_test
+
+import (
+	"bufio"
+	"database/sql"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"envoke/internal/faas"
+	"envoke/internal/sqlite"
+	"envoke/internal/storetest"
+	"envoke/migrations"
+)
+
+// childEnv makes the test binary a process that creates sessions until it is killed.
+const childEnv = "ENVOKE_TEST_CREATE_SESSIONS_IN"
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(childEnv); path != "" {
+		createSessions(path)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, place string) storetest.Store {
+		return open(t, filepath.Join(place, "envoke.db"))
+	})
+}
+
+func open(t testing.TB, path string) *sqlite.Store {
+	t.Helper()
+	store, err := sqlite.Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
+func TestOpenMakesPrivateFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a", "b", "envoke?#% ü.db")
+	store := open(t, path)
+	defer store.Close()
+	for name, want := range map[string]fs.FileMode{
+		filepath.Dir(path): 0o700 | fs.ModeDir, path: 0o600, path + "-wal": 0o600, path + "-shm": 0o600,
+	} {
+		file, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if file.Mode() != want {
+			t.Errorf("%s has mode %v, want %v", name, file.Mode(), want)
+		}
+	}
+}
+
+func TestOpenErrors(t *testing.T) {
+	dir := t.TempDir()
+	junk := filepath.Join(dir, "junk.db")
+	if err := os.WriteFile(junk, []byte(strings.Repeat("this is no database\n", 100)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	newer := filepath.Join(dir, "newer.db")
+	open(t, newer).Close()
+	alter(t, newer, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9000, 1)")
+	readOnly := filepath.Join(dir, "readonly")
+	if err := os.Mkdir(readOnly, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct{ path, want string }{
+		"no database":    {path: junk, want: "no SQLite database"},
+		"newer tables":   {path: newer, want: "upgrade Envoke"},
+		"read-only":      {path: filepath.Join(readOnly, "envoke.db"), want: "not writable"},
+		"file as folder": {path: filepath.Join(junk, "envoke.db"), want: "not a directory"},
+		"folder as file": {path: dir, want: "open database " + dir},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asNobody(t)
+			store, err := sqlite.Open(t.Context(), test.path)
+			if err == nil {
+				store.Close()
+				t.Fatal("opened")
+			}
+			if !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %q does not say %q", err, test.want)
+			}
+		})
+	}
+}
+
+// asNobody takes root's power over files from this test's thread, for good: the
+// thread ends with the test.
+func asNobody(t *testing.T) {
+	runtime.LockOSThread()
+	if os.Geteuid() == 0 && strings.HasSuffix(t.Name(), "read-only") {
+		if err := syscall.Setfsuid(65534); err != nil {
+			t.Skip("cannot give up root's rights: ", err)
+		}
+	}
+}
+
+func alter(t *testing.T, path, statement string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLockedStoreIsUnavailable: another process holds the write lock.
+func TestLockedStoreIsUnavailable(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "envoke.db")
+	store := open(t, path)
+	defer store.Close()
+	other, err := sql.Open("sqlite", path+"?_txlock=immediate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	tx, err := other.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	_, err = store.SweepSessions(t.Context(), time.Now(), 1)
+	if e := faas.AsError(err); e.Code != faas.Unavailable {
+		t.Errorf("error is %v, want %s", err, faas.Unavailable)
+	}
+	if waited := time.Since(start); waited > 10*time.Second {
+		t.Errorf("waited %v for the lock", waited)
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.SweepSessions(t.Context(), time.Now(), 1); err != nil {
+		t.Errorf("after the lock was given back: %v", err)
+	}
+}
+
+func TestSeed(t *testing.T) {
+	store := open(t, filepath.Join(t.TempDir(), "envoke.db"))
+	defer store.Close()
+	for range 2 { // the second time changes nothing
+		if err := migrations.Seed(t.Context(), store); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, seed := range migrations.Seeds() {
+		got, err := store.FindFunction(t.Context(), seed.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Version != 1 || got.Script.Digest != seed.Script.Digest {
+			t.Errorf("%s has version %d and digest %s", seed.Name, got.Version, got.Script.Digest)
+		}
+	}
+}
+
+// TestKill9 kills a process that creates sessions: each that it acknowledged is there.
+func TestKill9(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "envoke.db")
+	child := exec.CommandContext(t.Context(), os.Args[0])
+	child.Env = append(os.Environ(), childEnv+"="+path)
+	child.Stderr = os.Stderr
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var acknowledged []faas.SessionID
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		acknowledged = append(acknowledged, faas.SessionID(lines.Text()))
+		if len(acknowledged) == 300 {
+			if err := child.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_ = child.Wait() // it was killed
+	if len(acknowledged) < 300 {
+		t.Fatalf("the process created %d sessions only", len(acknowledged))
+	}
+	store := open(t, path)
+	defer store.Close()
+	for _, id := range acknowledged {
+		session, err := store.FindSession(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.FindScript(t.Context(), session.Digest); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

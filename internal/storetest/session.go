@@ -1,0 +1,183 @@
+package storetest
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"envoke/internal/faas"
+)
+
+func testKey(t *testing.T, open Open) {
+	place := t.TempDir()
+	keys := make(chan string)
+	const openers = 4
+	for range openers {
+		go func() {
+			store := open(t, place)
+			defer store.Close()
+			key, err := store.SessionKey(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			keys <- string(key)
+		}()
+	}
+	first := <-keys
+	if len(first) != 32 {
+		t.Errorf("the key has %d bytes, want 32", len(first))
+	}
+	for range openers - 1 {
+		if <-keys != first {
+			t.Error("two openers have different keys")
+		}
+	}
+	store := open(t, place)
+	defer store.Close()
+	if again, err := store.SessionKey(t.Context()); err != nil || string(again) != first {
+		t.Errorf("the key changed when the store was opened again (error %v)", err)
+	}
+}
+
+func testSessions(t *testing.T, open Open) {
+	place := t.TempDir()
+	store := open(t, place)
+	own, script := newSession("own", "return 1")
+	script.CompileOptions = json.RawMessage(`{"target": "x"}`)
+	own.UserID, own.Timeout, own.Context = "ada", 1500*time.Millisecond, json.RawMessage(`{"big": 12345678901234567890}`)
+	own.CreatedAt, own.ExpiresAt, own.CompileStatus = epoch, epoch.Add(time.Hour), faas.CompilePending
+	mustCreate(t, store, own, script)
+
+	registered := faas.Function{Name: faas.Name{Language: faas.NodeJS, Title: "f"}, Script: faas.NewScript(faas.NodeJS, "return 2", nil)}
+	mustPut(t, store, registered)
+	other, _ := newSession("f", "return 2")
+	other.Version, other.Context = 1, nil
+	mustCreate(t, store, other, nil)
+
+	check := func(when string) {
+		t.Helper()
+		equal(t, "session of its own script "+when, mustFind(t, store, own.ID), own)
+		equal(t, "session of a function "+when, mustFind(t, store, other.ID), other)
+		got, err := store.FindScript(t.Context(), script.Digest)
+		wantCode(t, "find script", err, "")
+		equal(t, "script "+when, got, *script)
+	}
+	check("as created")
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	store = open(t, place)
+	defer store.Close()
+	check("after opening again")
+	if err := store.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// testSessionText: text comes back as it went in, whatever it holds.
+func testSessionText(t *testing.T, open Open) {
+	store := fresh(t, open)
+	for name, text := range map[string]string{
+		"empty":   "",
+		"quotes":  `'";--\`,
+		"unicode": "häß 日本語 🙂 \u2028 e\u0301",
+		"markup":  "<script>&amp;%00",
+		"large":   strings.Repeat("x", 1<<20),
+	} {
+		session, script := newSession("t", text)
+		session.UserID = text
+		session.Context, _ = json.Marshal(map[string]string{"text": text})
+		mustCreate(t, store, session, script)
+		equal(t, name+" session", mustFind(t, store, session.ID), session)
+		got, err := store.FindScript(t.Context(), session.Digest)
+		wantCode(t, name, err, "")
+		equal(t, name+" script", got, *script)
+	}
+}
+
+func testSessionErrors(t *testing.T, open Open) {
+	store := fresh(t, open)
+	session, script := newSession("t", "return 1")
+	mustCreate(t, store, session, script)
+
+	again, other := session, faas.NewScript(faas.NodeJS, "return 'never stored'", nil)
+	again.Digest, again.UserID = other.Digest, "mallory"
+	wantCode(t, "create a taken id", store.CreateSession(t.Context(), again, &other), faas.Conflict)
+	equal(t, "the first session", mustFind(t, store, session.ID), session)
+	_, err := store.FindScript(t.Context(), other.Digest)
+	wantCode(t, "find the script of a session that was refused", err, faas.NotFound)
+
+	orphan, _ := newSession("t", "return 'nobody stored this'")
+	wantCode(t, "create without a script", store.CreateSession(t.Context(), orphan, nil), faas.NotFound)
+	for _, id := range []faas.SessionID{orphan.ID, "", "' OR 1=1 --", "%", faas.SessionID(strings.ToUpper(string(session.ID)))} {
+		_, err = store.FindSession(t.Context(), id)
+		wantCode(t, "find session "+string(id), err, faas.NotFound)
+		wantCode(t, "delete session "+string(id), store.DeleteSession(t.Context(), id), faas.NotFound)
+	}
+	_, err = store.FindScript(t.Context(), "")
+	wantCode(t, "find no script", err, faas.NotFound)
+}
+
+func testDeleteSession(t *testing.T, open Open) {
+	store := fresh(t, open)
+	first, script := newSession("t", "return 'shared'")
+	second, _ := newSession("t", "return 'shared'")
+	mustCreate(t, store, first, script)
+	mustCreate(t, store, second, script)
+
+	wantCode(t, "delete", store.DeleteSession(t.Context(), first.ID), "")
+	_, err := store.FindSession(t.Context(), first.ID)
+	wantCode(t, "find a deleted session", err, faas.NotFound)
+	wantCode(t, "delete again", store.DeleteSession(t.Context(), first.ID), faas.NotFound)
+	_, err = store.FindScript(t.Context(), script.Digest)
+	wantCode(t, "find a script still in use", err, "")
+
+	wantCode(t, "delete the last", store.DeleteSession(t.Context(), second.ID), "")
+	_, err = store.FindScript(t.Context(), script.Digest)
+	wantCode(t, "find a script nobody uses", err, faas.NotFound)
+}
+
+func testSweepSessions(t *testing.T, open Open) {
+	store := fresh(t, open)
+	_, shared := newSession("", "return 'of a function too'")
+	mustPut(t, store, faas.Function{Name: faas.Name{Language: faas.NodeJS, Title: "f"}, Script: *shared})
+	var ids []faas.SessionID
+	for i := range 5 {
+		session, script := newSession("t", "return 'of its own'")
+		if i == 0 {
+			session, script = newSession("t", shared.Source)
+		}
+		session.CreatedAt, session.ExpiresAt = epoch, epoch.Add(time.Duration(i)*time.Minute)
+		mustCreate(t, store, session, script)
+		ids = append(ids, session.ID)
+	}
+	for _, step := range []struct {
+		limit, want int
+		gone        []faas.SessionID // in all
+	}{
+		{limit: 3, want: 3, gone: ids[:3]},
+		{limit: 3, want: 1, gone: ids[:4]}, // the fifth expires at the very time asked for
+		{limit: 3, want: 0, gone: ids[:4]},
+	} {
+		got, err := store.SweepSessions(t.Context(), epoch.Add(4*time.Minute), step.limit)
+		wantCode(t, "sweep", err, "")
+		equal(t, "swept", got, step.want)
+		for i, id := range ids {
+			code := faas.NotFound
+			if i >= len(step.gone) {
+				code = ""
+			}
+			_, err := store.FindSession(t.Context(), id)
+			wantCode(t, "find after the sweep", err, code)
+		}
+	}
+	own := faas.DigestOf(faas.NodeJS, "return 'of its own'", nil)
+	_, err := store.FindScript(t.Context(), own)
+	wantCode(t, "the script that one session still runs", err, "")
+	wantCode(t, "delete it", store.DeleteSession(t.Context(), ids[4]), "")
+	_, err = store.FindScript(t.Context(), own)
+	wantCode(t, "the script that none runs", err, faas.NotFound)
+	_, err = store.FindScript(t.Context(), shared.Digest)
+	wantCode(t, "the script of a function", err, "")
+}

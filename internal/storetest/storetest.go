@@ -1,0 +1,144 @@
+// Package storetest is the contract of a store, as tests: every adapter runs the
+// same suite.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"envoke/internal/faas"
+)
+
+// Store is all that Envoke asks of a store. Its users each declare the few methods
+// that they need.
+type Store interface {
+	Close() error
+	Ping(context.Context) error
+	SessionKey(context.Context) (faas.SessionKey, error)
+
+	CreateSession(context.Context, faas.Session, *faas.Script) error
+	FindSession(context.Context, faas.SessionID) (faas.Session, error)
+	DeleteSession(context.Context, faas.SessionID) error
+	SweepSessions(ctx context.Context, expiredBefore time.Time, limit int) (int, error)
+	FindScript(context.Context, faas.Digest) (faas.Script, error)
+
+	PutFunction(context.Context, faas.Function) error
+	FindFunction(context.Context, faas.Name) (faas.Function, error)
+	ListFunctions(context.Context, faas.FunctionQuery) ([]faas.Function, int, error)
+
+	LogOffset(ctx context.Context, file string) (int64, error)
+	AppendRequestLogs(ctx context.Context, file string, offset int64, rows []faas.RequestLog) error
+	CountRequests(ctx context.Context, file string, offset int64, rows []faas.RequestLog) error
+	ForgetLogFile(ctx context.Context, file string) error
+	LatestRequestLogs(ctx context.Context, limit int) ([]faas.RequestLog, error)
+	SweepRequestLogs(ctx context.Context, before time.Time, limit int) (int, error)
+}
+
+// Open opens the store at a place, which is an empty folder at first. The same
+// place is the same store, also while it is open already. The test closes it.
+type Open func(t *testing.T, place string) Store
+
+// Run runs the suite.
+func Run(t *testing.T, open Open) {
+	for name, test := range map[string]func(*testing.T, Open){
+		"Key":                  testKey,
+		"Sessions":             testSessions,
+		"SessionText":          testSessionText,
+		"SessionErrors":        testSessionErrors,
+		"DeleteSession":        testDeleteSession,
+		"SweepSessions":        testSweepSessions,
+		"Functions":            testFunctions,
+		"FunctionVersions":     testFunctionVersions,
+		"ListFunctions":        testListFunctions,
+		"ListPages":            testListPages,
+		"RequestLogs":          testRequestLogs,
+		"RequestLogsAtomic":    testRequestLogsAtomic,
+		"CountRequests":        testCountRequests,
+		"SweepRequestLogs":     testSweepRequestLogs,
+		"Concurrency":          testConcurrency,
+		"CancelledIsNotBroken": testCancelled,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, open) })
+	}
+}
+
+// key makes the ids of the suite's sessions.
+var key = faas.NewSessionKey()
+
+// epoch is when the suite's sessions begin: in the past, with the microseconds
+// that every store must keep.
+var epoch = time.Date(2025, 3, 1, 12, 30, 15, 123456000, time.UTC)
+
+func fresh(t *testing.T, open Open) Store {
+	t.Helper()
+	store := open(t, t.TempDir())
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return store
+}
+
+// newSession makes a live session of a script of its own.
+func newSession(title, source string) (faas.Session, *faas.Script) {
+	script := faas.NewScript(faas.NodeJS, source, nil)
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	return faas.Session{
+		ID:            key.NewID(faas.NodeJS, true),
+		Name:          faas.Name{Language: faas.NodeJS, Title: title},
+		Digest:        script.Digest,
+		Owner:         "session",
+		CompileStatus: faas.CompileSuccess,
+		CreatedAt:     now,
+		ExpiresAt:     now.Add(time.Hour),
+		Status:        faas.Active,
+	}, &script
+}
+
+func mustCreate(t *testing.T, store Store, session faas.Session, script *faas.Script) {
+	t.Helper()
+	if err := store.CreateSession(t.Context(), session, script); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustFind(t *testing.T, store Store, id faas.SessionID) faas.Session {
+	t.Helper()
+	session, err := store.FindSession(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return session
+}
+
+func mustPut(t *testing.T, store Store, f faas.Function) {
+	t.Helper()
+	if err := store.PutFunction(t.Context(), f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantCode checks that an error is a *faas.Error of the code; "" wants none.
+func wantCode(t *testing.T, what string, err error, code faas.Code) {
+	t.Helper()
+	var e *faas.Error
+	switch {
+	case code == "" && err != nil:
+		t.Errorf("%s: %v", what, err)
+	case code != "" && (!errors.As(err, &e) || e.Code != code):
+		t.Errorf("%s: error is %v, want %s", what, err, code)
+	}
+}
+
+func equal(t *testing.T, what string, got, want any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}

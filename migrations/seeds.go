@@ -1,0 +1,51 @@
+package migrations
+
+import (
+	"context"
+	_ "embed" // the seeds' files
+	"fmt"
+
+	"envoke/internal/faas"
+)
+
+var (
+	//go:embed seeds/nodejs-calculator.js
+	calculatorSource string
+	//go:embed seeds/nodejs-calculator.schema.json
+	calculatorSchema []byte
+	//go:embed seeds/nodejs-calculator.examples.json
+	calculatorExamples []byte
+)
+
+// Seeds are the functions that every installation has from the start.
+func Seeds() []faas.Function {
+	return []faas.Function{{
+		Name:        faas.Name{Language: faas.NodeJS, Title: "calculator"},
+		Description: "Adds, subtracts, multiplies or divides two numbers.",
+		Script:      faas.NewScript(faas.NodeJS, calculatorSource, nil),
+		Schema:      calculatorSchema,
+		Examples:    calculatorExamples,
+		Tags:        []string{"example", "math"},
+	}}
+}
+
+// Store is what Seed needs of a store.
+type Store interface {
+	FindFunction(context.Context, faas.Name) (faas.Function, error)
+	PutFunction(context.Context, faas.Function) error
+}
+
+// Seed registers each seed whose name is still free, so that an operator's own
+// version of it stays.
+func Seed(ctx context.Context, store Store) error {
+	for _, seed := range Seeds() {
+		_, err := store.FindFunction(ctx, seed.Name)
+		if faas.IsNotFound(err) {
+			err = store.PutFunction(ctx, seed)
+		}
+		if err != nil {
+			return fmt.Errorf("seed %s: %w", seed.Name, err)
+		}
+	}
+	return nil
+}
