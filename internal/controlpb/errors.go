@@ -15,13 +15,14 @@ import (
 // 32 MiB in base64, a context and some air.
 const MaxMessage = 64 << 20
 
+// grpcCodes has no code that gRPC itself sets, but for UNAVAILABLE, so that its own
+// texts are never taken for ours.
 var grpcCodes = map[faas.Code]codes.Code{
-	faas.InvalidRequest:    codes.InvalidArgument,
-	faas.NotFound:          codes.NotFound,
-	faas.Conflict:          codes.AlreadyExists,
-	faas.PayloadTooLarge:   codes.OutOfRange,
-	faas.ResourceExhausted: codes.ResourceExhausted,
-	faas.Unavailable:       codes.Unavailable,
+	faas.InvalidRequest:  codes.InvalidArgument,
+	faas.NotFound:        codes.NotFound,
+	faas.Conflict:        codes.AlreadyExists,
+	faas.PayloadTooLarge: codes.OutOfRange,
+	faas.Unavailable:     codes.Unavailable,
 }
 
 var faasCodes = func() map[codes.Code]faas.Code {

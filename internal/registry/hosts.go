@@ -53,7 +53,7 @@ func (h *hosts) join() (*watch, error) {
 		return nil, &faas.Error{Code: faas.Unavailable, Message: "control is shutting down"}
 	}
 	if len(h.watching) >= maxHosts {
-		return nil, &faas.Error{Code: faas.ResourceExhausted, Message: "too many hosts"}
+		return nil, &faas.Error{Code: faas.Unavailable, Message: "too many hosts watch"}
 	}
 	w := &watch{events: make(chan *controlpb.WatchResponse, maxBehind), joined: h.revision}
 	h.watching[w] = struct{}{}

@@ -1,0 +1,169 @@
+// Package bundle is what a runtime host holds of sessions and their code. Control
+// has the truth: a host asks it for what it does not hold, and watches it for
+// revocations. A host that hears nothing from control asks before it serves what
+// it holds, and serves it all the same when nobody answers.
+package bundle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	"envoke/internal/controlpb"
+	"envoke/internal/faas"
+	"envoke/internal/lookup"
+)
+
+const (
+	fetchTimeout  = time.Second
+	createTimeout = 5 * time.Second
+	// entrySize is what a held session takes beside its code and context, about.
+	entrySize = 512
+)
+
+// Session is a session and the code it runs. Sessions are shared: nobody changes
+// one that Session returned or Create was given.
+type Session struct {
+	faas.Session
+	Script faas.Script
+}
+
+// Options make Bundles. All fields are required.
+type Options struct {
+	Conn       *grpc.ClientConn // to control
+	Host       string           // a name unique to this process
+	Language   faas.Language
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	// MaxSessions bounds the sessions held.
+	MaxSessions int
+	// MaxScriptBytes bounds their contexts and own scripts, and as much again the
+	// scripts of registered functions, which sessions share.
+	MaxScriptBytes int64
+}
+
+// Bundles is safe for concurrent use.
+type Bundles struct {
+	conn     *grpc.ClientConn
+	control  controlpb.ControlClient
+	host     string
+	language faas.Language
+	logger   *slog.Logger
+	metrics  *metrics
+
+	sessions *lookup.Memory[faas.SessionID, held]
+	scripts  *lookup.Memory[faas.Digest, faas.Script]
+	key      atomic.Pointer[faas.SessionKey] // nil until control has said it
+	trust    trust
+}
+
+// held is a session with the generation of trust in which control vouched for it.
+type held struct {
+	session    *Session
+	generation uint64
+}
+
+func heldSize(h held) int64 {
+	size := entrySize + int64(len(h.session.Context)+len(h.session.Owner)+len(h.session.UserID))
+	if h.session.Version == 0 {
+		size += scriptSize(h.session.Script)
+	}
+	return size
+}
+
+func scriptSize(s faas.Script) int64 { return int64(len(s.Source) + len(s.CompileOptions)) }
+
+// New makes Bundles that hold nothing yet.
+func New(o Options) *Bundles {
+	b := &Bundles{
+		conn:     o.Conn,
+		control:  controlpb.NewControlClient(o.Conn),
+		host:     o.Host,
+		language: o.Language,
+		logger:   o.Logger,
+		sessions: lookup.New[faas.SessionID](o.MaxSessions, o.MaxScriptBytes, heldSize),
+		scripts:  lookup.New[faas.Digest](o.MaxSessions, o.MaxScriptBytes, scriptSize),
+	}
+	b.trust.start()
+	b.metrics = newMetrics(o.Registerer, b)
+	return b
+}
+
+// Ready tells whether control has been heard of: without its key no session id
+// can be checked.
+func (b *Bundles) Ready() bool { return b.key.Load() != nil }
+
+// Create stores a new session through control, with its script where that is its
+// own, and holds it.
+func (b *Bundles) Create(ctx context.Context, s *Session, ownScript bool) error {
+	request := &controlpb.CreateSessionRequest{Session: controlpb.NewSession(&s.Session)}
+	if ownScript {
+		request.Script = controlpb.NewScript(&s.Script)
+	}
+	ctx, cancel := context.WithTimeout(ctx, createTimeout)
+	defer cancel()
+	generation := b.trust.generation.Load()
+	if _, err := b.control.CreateSession(ctx, request, largeMessages...); err != nil {
+		return fmt.Errorf("create session: %w", controlpb.FromStatus(err))
+	}
+	// Nobody has been told the id yet, so nobody can have revoked it meanwhile.
+	b.sessions.Hold(s.ID, held{session: s, generation: generation})
+	return nil
+}
+
+// Function returns the current version of a registered function, its code
+// included.
+func (b *Bundles) Function(ctx context.Context, name faas.Name) (faas.Function, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	message, err := b.control.FindFunction(ctx, &controlpb.FindFunctionRequest{LanguageTitle: name.String()}, largeMessages...)
+	if err != nil {
+		return faas.Function{}, fmt.Errorf("find function: %w", controlpb.FromStatus(err))
+	}
+	f, err := message.Function()
+	if err != nil {
+		return faas.Function{}, notMeant("function", err)
+	}
+	f.Script, err = b.sharedScript(ctx, f.Script.Digest)
+	return f, err
+}
+
+// sharedScript is the script of a registered function, one copy for all sessions.
+func (b *Bundles) sharedScript(ctx context.Context, digest faas.Digest) (faas.Script, error) {
+	if script, ok := b.scripts.Held(digest); ok {
+		return script, nil
+	}
+	return b.scripts.Find(ctx, digest, fetchTimeout, func(ctx context.Context) (faas.Script, error) {
+		return b.fetchScript(ctx, digest)
+	})
+}
+
+func (b *Bundles) fetchScript(ctx context.Context, digest faas.Digest) (faas.Script, error) {
+	message, err := b.control.FindScript(ctx, &controlpb.FindScriptRequest{Digest: string(digest)}, largeMessages...)
+	if err != nil {
+		return faas.Script{}, fmt.Errorf("find script: %w", controlpb.FromStatus(err))
+	}
+	script := message.Script()
+	if script.Digest != digest {
+		return faas.Script{}, notMeant("script", errors.New("its content has another digest"))
+	}
+	return script, nil
+}
+
+// notMeant hides from callers why an answer of control's makes no sense: it is no
+// fault of theirs.
+func notMeant(what string, err error) error {
+	return fmt.Errorf("control sent a %s that makes no sense: %v", what, err)
+}
+
+// largeMessages lets the largest scripts pass; gRPC's own limit is 4 MiB.
+var largeMessages = []grpc.CallOption{
+	grpc.MaxCallRecvMsgSize(controlpb.MaxMessage),
+	grpc.MaxCallSendMsgSize(controlpb.MaxMessage),
+}
