@@ -35,7 +35,7 @@ func options() Options {
 
 func get(t *testing.T, handler http.Handler, target string) (code int, body string) {
 	t.Helper()
-	request := httptest.NewRequest(http.MethodGet, target, nil)
+	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)
 	request.Host = "127.0.0.1:9001"
 	return serve(handler, request)
 }
@@ -137,7 +137,7 @@ func TestForeignRequestsAreRefused(t *testing.T) {
 	server := New(options())
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			request := httptest.NewRequest(test.method, "/healthz", nil)
+			request := httptest.NewRequestWithContext(t.Context(), test.method, "/healthz", nil)
 			request.Host = test.host
 			if test.site != "" {
 				request.Header.Set("Sec-Fetch-Site", test.site)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 )
 
@@ -97,9 +98,7 @@ func (e *Error) HTTPStatus() int {
 func (e *Error) Body(component Component, requestID string) []byte {
 	details := make(map[string]any, len(e.Details)+1)
 	details["component"] = component
-	for k, v := range e.Details {
-		details[k] = v
-	}
+	maps.Copy(details, e.Details)
 	var body struct {
 		Error struct {
 			Code    Code           `json:"code"`

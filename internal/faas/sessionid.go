@@ -8,7 +8,7 @@ import (
 	"encoding/hex"
 )
 
-// A session id is a UUIDv8 (RFC 9562) that routes itself:
+// SessionID is a UUIDv8 (RFC 9562) that routes itself:
 //
 //	rrrrrrrr-rrrr-8LFr-yrrr-mmmmmmmmmmmm     (one character is four bits)
 //
