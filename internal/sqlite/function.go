@@ -28,21 +28,24 @@ const (
 		WHERE f.language = ? AND f.title = ? AND f.is_active`
 
 	// Arguments: type, language, user, tag, now. The empty string selects all.
-	selectFunctions = ` FROM (
-		SELECT 'f' || id AS key, language, title, description, created_by AS user_id, version, tags, created_at, updated_at
-		FROM meta_functions
-		WHERE is_active AND ?1 IN ('', 'predefined') AND (?2 = '' OR language = ?2) AND (?3 = '' OR created_by = ?3)
-			AND (?4 = '' OR ?4 IN (SELECT value FROM json_each(tags)))
+	wherePredefined = ` FROM meta_functions WHERE is_active AND ?1 IN ('', 'predefined')
+		AND (?2 = '' OR language = ?2) AND (?3 = '' OR created_by = ?3)
+		AND (?4 = '' OR ?4 IN (SELECT value FROM json_each(tags)))`
+
+	whereDynamic = ` FROM meta_sessions WHERE function_version = 0 AND expires_at > ?5 AND status = 'active'
+		AND ?1 IN ('', 'dynamic') AND (?2 = '' OR language = ?2) AND (?3 = '' OR user_id = ?3) AND ?4 = ''`
+
+	countFunctions = `SELECT (SELECT count(*)` + wherePredefined + `) + (SELECT count(*)` + whereDynamic + `)`
+
+	// Each half ends at the last row that the page could need, so that neither is
+	// sorted as a whole: their indexes are in this order.
+	listFunctions = `SELECT language, title, description, user_id, version, tags, created_at, updated_at FROM (
+		SELECT * FROM (SELECT 0 AS half, id AS key, language, title, description, created_by AS user_id, version, tags, created_at, updated_at` +
+		wherePredefined + ` ORDER BY created_at DESC, id DESC LIMIT ?6 + ?7)
 		UNION ALL
-		SELECT id, language, title, '', user_id, 0, '[]', created_at, created_at
-		FROM meta_sessions
-		WHERE function_version = 0 AND expires_at > ?5 AND status = 'active' AND ?1 IN ('', 'dynamic')
-			AND (?2 = '' OR language = ?2) AND (?3 = '' OR user_id = ?3) AND ?4 = '')`
-
-	countFunctions = `SELECT count(*)` + selectFunctions
-
-	listFunctions = `SELECT language, title, description, user_id, version, tags, created_at, updated_at` + selectFunctions +
-		` ORDER BY created_at DESC, key LIMIT ?6 OFFSET ?7`
+		SELECT * FROM (SELECT 1, rowid, language, title, '', user_id, 0, '[]', created_at, created_at` +
+		whereDynamic + ` ORDER BY created_at DESC, rowid DESC LIMIT ?6 + ?7)
+	) ORDER BY created_at DESC, half, key DESC LIMIT ?6 OFFSET ?7`
 )
 
 // PutFunction registers a function, or a new version of one that exists: its
