@@ -1,0 +1,39 @@
+package xds
+
+import (
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	filev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
+)
+
+// accessLogFormat is one request's line. Text that a client chose is cut, so that
+// a line has a bounded length.
+var accessLogFormat = map[string]any{
+	"start":          "%START_TIME(%s.%6f)%", // Unix seconds
+	"request_id":     "%REQ(X-REQUEST-ID):256%",
+	"route":          "%ROUTE_NAME%",
+	"session":        "%REQ(X-ENVOKE-SESSION)%",
+	"language_title": "%REQ(LANGUAGE-TITLE):256%",
+	"method":         "%REQ(:METHOD):256%",
+	"path":           "%PATH(NQ):1024%",
+	"status":         "%RESPONSE_CODE%",
+	"duration_us":    "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",
+	"client_ip":      "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+	"user_id":        "%REQ(X-USER-ID):256%",
+	"bytes_in":       "%BYTES_RECEIVED%",
+	"bytes_out":      "%BYTES_SENT%",
+	"details":        "%RESPONSE_CODE_DETAILS%",
+	"flags":          "%RESPONSE_FLAGS%",
+}
+
+func accessLog(s State) []*accesslogv3.AccessLog {
+	if s.AccessLog == "" {
+		return nil
+	}
+	return []*accesslogv3.AccessLog{{
+		Name: "envoy.access_loggers.file",
+		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: pack(&filev3.FileAccessLog{
+			Path:            s.AccessLog,
+			AccessLogFormat: &filev3.FileAccessLog_LogFormat{LogFormat: jsonFormat(accessLogFormat)},
+		})},
+	}}
+}

@@ -1,0 +1,106 @@
+package xds
+
+import (
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+const (
+	connectTimeout = time.Second
+	// upstreamIdle is how long Envoy keeps an idle connection to an upstream. Servers
+	// must keep it longer, else a request may meet its end.
+	upstreamIdle = time.Minute
+	// unlimited stands for no circuit breaking: hosts and control bound their own
+	// queues and say so in their answers. The default of 1,024 requests would cap
+	// ext_proc's streams, and its overflow is a 500.
+	unlimited = 1 << 20
+	// bufferLimit bounds what Envoy holds of one connection. Nothing is buffered
+	// whole; with 32 KiB some large uploads that were refused half-way stalled.
+	bufferLimit = 1 << 20
+)
+
+// runtimeCluster has its endpoints by EDS, so that hosts come and go without Envoy
+// warming a cluster. Ring hash keeps a session with the host that has loaded it.
+func runtimeCluster(r Runtime) *clusterv3.Cluster {
+	c := cluster(RuntimeCluster(r.Language), http1())
+	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS}
+	c.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: fromADS()}
+	c.LbPolicy = clusterv3.Cluster_RING_HASH
+	return c
+}
+
+func controlAPICluster(s State) *clusterv3.Cluster {
+	return static(cluster(ControlAPICluster, http1()), Endpoint{Path: s.APIPath})
+}
+
+func extProcCluster(s State) *clusterv3.Cluster {
+	return static(cluster(ExtProcCluster, http2()), Endpoint{Path: s.ExtProcPath})
+}
+
+func static(c *clusterv3.Cluster, e Endpoint) *clusterv3.Cluster {
+	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
+	c.LoadAssignment = loadAssignment(c.GetName(), e)
+	return c
+}
+
+func cluster(name string, options *httpv3.HttpProtocolOptions) *clusterv3.Cluster {
+	return &clusterv3.Cluster{
+		Name:                          name,
+		ConnectTimeout:                duration(connectTimeout),
+		PerConnectionBufferLimitBytes: number(bufferLimit),
+		CircuitBreakers: &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
+			MaxConnections:     number(unlimited),
+			MaxPendingRequests: number(unlimited),
+			MaxRequests:        number(unlimited),
+			MaxRetries:         number(unlimited),
+		}}},
+		TypedExtensionProtocolOptions: map[string]*anypb.Any{
+			"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": pack(options),
+		},
+	}
+}
+
+func http1() *httpv3.HttpProtocolOptions {
+	return explicit(&httpv3.HttpProtocolOptions_ExplicitHttpConfig{
+		ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
+			HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
+		},
+	})
+}
+
+func http2() *httpv3.HttpProtocolOptions {
+	return explicit(&httpv3.HttpProtocolOptions_ExplicitHttpConfig{
+		ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
+			Http2ProtocolOptions: http2Options(),
+		},
+	})
+}
+
+func explicit(config *httpv3.HttpProtocolOptions_ExplicitHttpConfig) *httpv3.HttpProtocolOptions {
+	return &httpv3.HttpProtocolOptions{
+		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{IdleTimeout: duration(upstreamIdle)},
+		UpstreamProtocolOptions:   &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: config},
+	}
+}
+
+// http2Options has the windows of Envoy's edge recommendations, not the protocol's
+// 256 MiB defaults of Envoy.
+func http2Options() *corev3.Http2ProtocolOptions {
+	return &corev3.Http2ProtocolOptions{
+		InitialStreamWindowSize:     number(64 << 10),
+		InitialConnectionWindowSize: number(1 << 20),
+	}
+}
+
+func fromADS() *corev3.ConfigSource {
+	return &corev3.ConfigSource{
+		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},
+		ResourceApiVersion:    corev3.ApiVersion_V3,
+		// A listener or cluster waits for its parts rather than serve without them.
+		InitialFetchTimeout: duration(0),
+	}
+}

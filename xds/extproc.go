@@ -1,0 +1,80 @@
+package xds
+
+import (
+	"time"
+
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+)
+
+const (
+	extProcFilter = "envoy.filters.http.ext_proc"
+	// extProcTimeout is what ext_proc may take, its look-ups included.
+	extProcTimeout = time.Second
+)
+
+// extProc is in the chain but disabled: a route that needs it enables it, and all
+// others pay nothing. It sees the headers of requests and nothing else.
+func extProc() *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{
+		Name:     extProcFilter,
+		Disabled: true,
+		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&extprocv3.ExternalProcessor{
+			GrpcService: extProcService(),
+			ProcessingMode: &extprocv3.ProcessingMode{
+				RequestHeaderMode:   extprocv3.ProcessingMode_SEND,
+				ResponseHeaderMode:  extprocv3.ProcessingMode_SKIP,
+				RequestTrailerMode:  extprocv3.ProcessingMode_SKIP,
+				ResponseTrailerMode: extprocv3.ProcessingMode_SKIP,
+			},
+			MessageTimeout: duration(extProcTimeout),
+			// Who may call is decided there: without it nobody may.
+			FailureModeAllow: false,
+			StatusOnError:    &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
+			// The cluster's header decides the route: it is looked up once more.
+			RouteCacheAction: extprocv3.ExternalProcessor_CLEAR,
+			ForwardRules:     forwardRules(),
+			MutationRules: &mutationv3.HeaderMutationRules{
+				DisallowAll:     yes(),
+				AllowExpression: &matcherv3.RegexMatcher{Regex: "x-envoke-[a-z-]+"},
+				DisallowIsError: yes(),
+			},
+		})},
+	}
+}
+
+// extProcService tries once more where the connection has just gone, as it has when
+// control is replaced.
+func extProcService() *corev3.GrpcService {
+	return &corev3.GrpcService{
+		TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{
+			ClusterName: ExtProcCluster,
+		}},
+		RetryPolicy: &corev3.RetryPolicy{
+			RetryOn:    "connect-failure,reset,unavailable",
+			NumRetries: number(2),
+			RetryBackOff: &corev3.BackoffStrategy{
+				BaseInterval: duration(10 * time.Millisecond),
+				MaxInterval:  duration(100 * time.Millisecond),
+			},
+		},
+	}
+}
+
+// forwardRules names the headers that ext_proc decides by. What it does not get, it
+// cannot leak, and each header costs time.
+func forwardRules() *extprocv3.HeaderForwardingRules {
+	rules := &matcherv3.ListStringMatcher{}
+	for _, name := range []string{
+		":method", ":path", "language-title", "x-cache-control", "x-request-id", "x-user-id", "content-length",
+	} {
+		rules.Patterns = append(rules.Patterns, &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_Exact{Exact: name},
+		})
+	}
+	return &extprocv3.HeaderForwardingRules{AllowedHeaders: rules}
+}

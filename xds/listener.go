@@ -1,0 +1,109 @@
+package xds
+
+import (
+	"time"
+
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
+	uuidv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/request_id/uuid/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+const (
+	hcmFilter    = "envoy.filters.network.http_connection_manager"
+	routerFilter = "envoy.filters.http.router"
+
+	// maxStreams bounds the requests of one HTTP/2 connection.
+	maxStreams = 100
+	// lingering is how long Envoy waits after an early answer for a client that is
+	// still sending its body: closed at once, the client would see a reset in place
+	// of the answer.
+	lingering = 3 * time.Second
+)
+
+func publicListener(s State) *listenerv3.Listener {
+	return &listenerv3.Listener{
+		Name:                          ListenerName,
+		Address:                       socketAddress(s.Listener.Host, s.Listener.Port),
+		PerConnectionBufferLimitBytes: number(bufferLimit),
+		FilterChains: []*listenerv3.FilterChain{{
+			Filters: []*listenerv3.Filter{{
+				Name:       hcmFilter,
+				ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: pack(connectionManager(s))},
+			}},
+		}},
+	}
+}
+
+// connectionManager has the settings that Envoy's documentation asks of an edge
+// (best_practices/edge), and what makes every answer ours.
+func connectionManager(s State) *hcmv3.HttpConnectionManager {
+	h := &hcmv3.HttpConnectionManager{
+		StatPrefix:     "public",
+		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{RouteConfigName: RoutesName, ConfigSource: fromADS()}},
+		HttpFilters: []*hcmv3.HttpFilter{
+			extProc(),
+			{Name: routerFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&routerv3.Router{
+				SuppressEnvoyHeaders: true, // x-envoy-* are nobody's business
+			})}},
+		},
+		LocalReplyConfig: localReplies(),
+		AccessLog:        accessLog(s),
+	}
+	harden(h, s)
+	identify(h)
+	return h
+}
+
+// harden bounds what a client may send and how slowly, and leaves one spelling of
+// each path: what routes, caches and hosts see is the same.
+func harden(h *hcmv3.HttpConnectionManager, s State) {
+	h.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{
+		IdleTimeout:                  duration(s.Listener.IdleTimeout),
+		HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_REJECT_REQUEST,
+	}
+	h.Http2ProtocolOptions = http2Options()
+	h.Http2ProtocolOptions.MaxConcurrentStreams = number(maxStreams)
+	h.RequestHeadersTimeout = duration(s.Listener.HeadersTimeout)
+	h.RequestTimeout = duration(s.Listener.RequestTimeout)
+	// A function that computes is silence too: the route's timeout comes first.
+	h.StreamIdleTimeout = duration(s.MaxTimeout + 5*time.Second)
+	h.DelayedCloseTimeout = duration(lingering)
+	h.NormalizePath = yes()
+	h.MergeSlashes = true
+	h.PathWithEscapedSlashesAction = hcmv3.HttpConnectionManager_REJECT_REQUEST
+	h.UseRemoteAddress = yes() // the peer is the client: x-forwarded-for is not believed
+}
+
+// identify gives each request an id and makes headers say only what is true.
+func identify(h *hcmv3.HttpConnectionManager) {
+	h.ServerName = "envoke"
+	h.PreserveExternalRequestId = true
+	h.AlwaysSetRequestIdInResponse = true
+	h.RequestIdExtension = &hcmv3.RequestIDExtension{TypedConfig: pack(&uuidv3.UuidRequestIdConfig{
+		PackTraceReason: wrapperspb.Bool(false), // it would alter a caller's own id
+	})}
+	// Before route matching, and whatever filters there are.
+	h.EarlyHeaderMutationExtensions = []*corev3.TypedExtensionConfig{
+		extension("envoy.http.early_header_mutation.header_mutation", &earlyv3.HeaderMutation{
+			Mutations: []*mutationv3.HeaderMutation{removePrefix("x-envoke-"), remove("x-user-id")},
+		}),
+	}
+}
+
+func removePrefix(prefix string) *mutationv3.HeaderMutation {
+	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{
+		RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{KeyMatcher: &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix},
+		}},
+	}}
+}
+
+func remove(name string) *mutationv3.HeaderMutation {
+	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Remove{Remove: name}}
+}

@@ -1,0 +1,127 @@
+package xds
+
+import (
+	"net/http"
+
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"envoke/internal/faas"
+)
+
+// localReply is what a caller is told of a failure that Envoy answers itself. The
+// message is constant: Envoy's own details hold addresses and other people's text,
+// and are for the access log.
+type localReply struct {
+	when      string // CEL over Envoy's attributes
+	status    uint32 // 0: as it is
+	code      faas.Code
+	component faas.Component
+	message   string
+}
+
+// CEL over route names: whose answer was it that did not come?
+const (
+	toRuntime = "(xds.route_name in ['initialize', 'oneshot'] || xds.route_name.startsWith('execute'))"
+	toControl = "xds.route_name in ['session', 'function', 'health']"
+	awayCode  = " && response.code in [502, 503]"
+	slowCode  = " && response.code == 504"
+)
+
+// localReplyTable is tried in order; the first match wins.
+var localReplyTable = []localReply{
+	{"response.code_details.startsWith('ext_proc')", http.StatusServiceUnavailable, faas.Unavailable, faas.InExtProc,
+		"control did not answer; nothing was run"},
+	{"response.code_details == 'cluster_not_found'", http.StatusServiceUnavailable, faas.Unavailable, faas.InRuntime,
+		"no runtime host serves this language here; nothing was run"},
+	{"response.code_details == 'no_healthy_upstream'", http.StatusServiceUnavailable, faas.Unavailable, faas.InRuntime,
+		"no runtime host is there; nothing was run"},
+	{toRuntime + slowCode, 0, faas.Timeout, faas.InRuntime, "the runtime host did not answer in time"},
+	{toRuntime + awayCode, http.StatusServiceUnavailable, faas.Unavailable, faas.InRuntime,
+		"the runtime host could not be reached or went away"},
+	{toControl + slowCode, 0, faas.Timeout, faas.InControl, "control did not answer in time"},
+	{toControl + awayCode, http.StatusServiceUnavailable, faas.Unavailable, faas.InControl,
+		"control could not be reached or went away"},
+	{"response.code == 404", 0, faas.NotFound, faas.InEnvoy, "no such path"},
+	{"response.code == 405", 0, faas.InvalidRequest, faas.InEnvoy, "this path does not take this method; the Allow header says which it takes"},
+	{"response.code == 408", 0, faas.Timeout, faas.InEnvoy, "the request took too long to arrive"},
+	{"response.code == 413", 0, faas.PayloadTooLarge, faas.InEnvoy, "the request body is too large"},
+	{"response.code == 431", 0, faas.InvalidRequest, faas.InEnvoy, "the request's headers are too large or too many"},
+	{"response.code == 501", 0, faas.InvalidRequest, faas.InEnvoy, "this transfer encoding is not supported"},
+	{"response.code == 503", 0, faas.Unavailable, faas.InEnvoy, "too busy; try again"},
+	{"response.code == 504", 0, faas.Timeout, faas.InEnvoy, "the answer did not come in time"},
+	{"response.code >= 400 && response.code < 500", 0, faas.InvalidRequest, faas.InEnvoy, "the request is not valid HTTP"},
+	{"true", 0, faas.InternalError, faas.InEnvoy, "internal error; the log has it under the request's id"},
+}
+
+// localReplies rewrites every answer that Envoy makes into the API's error JSON.
+// What is JSON already came from ext_proc and stays.
+func localReplies() *hcmv3.LocalReplyConfig {
+	mappers := []*hcmv3.ResponseMapper{{Filter: cel(
+		"'content-type' in response.headers && response.headers['content-type'] == 'application/json'",
+	)}}
+	for _, reply := range localReplyTable {
+		mappers = append(mappers, reply.mapper())
+	}
+	return &hcmv3.LocalReplyConfig{Mappers: mappers}
+}
+
+func (r localReply) mapper() *hcmv3.ResponseMapper {
+	m := &hcmv3.ResponseMapper{
+		Filter:             cel(r.when),
+		BodyFormatOverride: r.body(),
+		HeadersToAdd: []*corev3.HeaderValueOption{
+			requestID("%REQ(X-REQUEST-ID)%", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
+			// A request that was refused before it had an id still gets one.
+			requestID("%UNIQUE_ID%", corev3.HeaderValueOption_ADD_IF_ABSENT),
+		},
+	}
+	if r.status != 0 {
+		m.StatusCode = number(r.status)
+	}
+	return m
+}
+
+func requestID(value string, action corev3.HeaderValueOption_HeaderAppendAction) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{
+		Header:       &corev3.HeaderValue{Key: "x-request-id", Value: value},
+		AppendAction: action,
+	}
+}
+
+// body has the shape of faas.Error.Body.
+func (r localReply) body() *corev3.SubstitutionFormatString {
+	return jsonFormat(map[string]any{
+		"error": map[string]any{
+			"code":    string(r.code),
+			"message": r.message,
+			"details": map[string]any{"component": string(r.component)},
+		},
+		"request_id": "%RESP(X-REQUEST-ID)%",
+	})
+}
+
+func jsonFormat(format map[string]any) *corev3.SubstitutionFormatString {
+	fields, err := structpb.NewStruct(format)
+	if err != nil {
+		panic("xds: " + err.Error()) // formats are constants of this package
+	}
+	return &corev3.SubstitutionFormatString{
+		Format:      &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: fields},
+		ContentType: "application/json",
+	}
+}
+
+func cel(expression string) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{
+		ExtensionFilter: &accesslogv3.ExtensionFilter{
+			Name: "envoy.access_loggers.extension_filters.cel",
+			ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{
+				TypedConfig: pack(&celv3.ExpressionFilter{Expression: expression}),
+			},
+		},
+	}}
+}

@@ -1,0 +1,198 @@
+package xds
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"envoke/internal/faas"
+)
+
+// Paths of the API.
+const (
+	initializePath = "/api/v1/initialize"
+	executePath    = "/api/v1/execute"
+	sessionsPath   = "/api/v1/sessions/"
+	functionsPath  = "/api/v1/functions"
+	healthPath     = "/health"
+)
+
+// Headers by which ext_proc speaks to the routes. Clients cannot: the listener
+// strips them from requests.
+const (
+	ClusterHeader = "x-envoke-cluster" // the cluster that serves the request
+	HashHeader    = "x-envoke-hash"    // what the ring is asked with in place of :path
+	SessionHeader = "x-envoke-session" // the id that a new session gets
+)
+
+// apiTimeout bounds requests of control's API, which runs no user's code.
+const apiTimeout = 10 * time.Second
+
+// publicRoutes is the route table. Envoy tries routes in order, so what is hot
+// comes first. The path alone decides after the method: each operation's routes are
+// followed by one that answers 405.
+func publicRoutes(s State) *routev3.RouteConfiguration {
+	routes := []*routev3.Route{doubledHost()}
+	for _, r := range s.Runtimes {
+		routes = append(routes, plainExecute(s, r.Language))
+	}
+	post := method(http.MethodPost)
+	read := method(http.MethodGet, http.MethodHead)
+	readDelete := method(http.MethodGet, http.MethodHead, http.MethodDelete)
+	routes = append(routes,
+		viaExtProc(s, faas.Execute, match(prefix(executePath+"/"), post), ":path"),
+		viaExtProc(s, faas.OneShot, match(exact(executePath), post), HashHeader),
+		viaExtProc(s, faas.Initialize, match(exact(initializePath), post), HashHeader),
+		toAPI(faas.SessionRead, match(prefix(sessionsPath), readDelete)),
+		toAPI(faas.FunctionRead, match(exact(functionsPath), read)),
+		toAPI(faas.FunctionRead, match(prefix(functionsPath+"/"), read)),
+		toAPI(faas.Health, match(exact(healthPath), read)),
+
+		wrongMethod(prefix(executePath+"/"), "POST"),
+		wrongMethod(exact(executePath), "POST"),
+		wrongMethod(exact(initializePath), "POST"),
+		wrongMethod(prefix(sessionsPath), "GET, HEAD, DELETE"),
+		wrongMethod(exact(functionsPath), "GET, HEAD"),
+		wrongMethod(prefix(functionsPath+"/"), "GET, HEAD"),
+		wrongMethod(exact(healthPath), "GET, HEAD"),
+	)
+	return &routev3.RouteConfiguration{
+		Name: RoutesName,
+		VirtualHosts: []*routev3.VirtualHost{{
+			Name: "all", Domains: []string{"*"}, Routes: routes,
+		}},
+		// Hosts drop what functions say in our headers; this is the second wall.
+		ResponseHeadersToRemove: []string{ClusterHeader, HashHeader, SessionHeader},
+	}
+}
+
+// plainExecute matches the ids of plain sessions of one language (see
+// faas.SessionID) and sends them straight to its hosts: no ext_proc, which costs as
+// much as a controller's hop. A cache header needs ext_proc, whatever it says.
+func plainExecute(s State, language faas.Language) *routev3.Route {
+	m := match(plainID(language), method(http.MethodPost), absent("x-cache-control"))
+	action := runtimeAction(s, ":path")
+	action.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: RuntimeCluster(language)}
+	return route(string(faas.Execute)+"-plain-"+string(language), m, action)
+}
+
+func plainID(language faas.Language) *routev3.RouteMatch {
+	digit := slices.Index(faas.Languages(), language) + 1
+	return pathRegex(fmt.Sprintf(
+		executePath+"/[0-9a-f]{8}-[0-9a-f]{4}-8%x[13579bdf][0-9a-f]-[89ab][0-9a-f]{3}-[0-9a-f]{12}", digit))
+}
+
+// viaExtProc has ext_proc look at the headers first: it answers itself, or names
+// the cluster.
+func viaExtProc(s State, operation faas.Operation, m *routev3.RouteMatch, hashHeader string) *routev3.Route {
+	action := runtimeAction(s, hashHeader)
+	action.ClusterSpecifier = &routev3.RouteAction_ClusterHeader{ClusterHeader: ClusterHeader}
+	r := route(string(operation), m, action)
+	r.TypedPerFilterConfig = map[string]*anypb.Any{
+		// The filter is there but disabled; an empty config enables it.
+		extProcFilter: pack(&routev3.FilterConfig{Config: new(anypb.Any)}),
+	}
+	return r
+}
+
+// runtimeAction hashes a session's id, so that its executes meet the host that has
+// loaded it. Nothing is retried: a function must never run twice for one request.
+func runtimeAction(s State, hashHeader string) *routev3.RouteAction {
+	return &routev3.RouteAction{
+		Timeout: duration(s.MaxTimeout + time.Second),
+		HashPolicy: []*routev3.RouteAction_HashPolicy{{
+			PolicySpecifier: &routev3.RouteAction_HashPolicy_Header_{
+				Header: &routev3.RouteAction_HashPolicy_Header{HeaderName: hashHeader},
+			},
+		}},
+	}
+}
+
+func toAPI(operation faas.Operation, m *routev3.RouteMatch) *routev3.Route {
+	return route(string(operation), m, &routev3.RouteAction{
+		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: ControlAPICluster},
+		Timeout:          duration(apiTimeout),
+	})
+}
+
+func route(name string, m *routev3.RouteMatch, action *routev3.RouteAction) *routev3.Route {
+	return &routev3.Route{Name: name, Match: m, Action: &routev3.Route_Route{Route: action}}
+}
+
+func wrongMethod(m *routev3.RouteMatch, allow string) *routev3.Route {
+	r := refuse("method", m, http.StatusMethodNotAllowed)
+	r.ResponseHeadersToAdd = []*corev3.HeaderValueOption{{
+		Header: &corev3.HeaderValue{Key: "allow", Value: allow},
+	}}
+	return r
+}
+
+// doubledHost refuses two Host headers, which Envoy joins with a comma: what is in
+// front of us may have believed the other one.
+func doubledHost() *routev3.Route {
+	comma := header(":authority", &matcherv3.StringMatcher{
+		MatchPattern: &matcherv3.StringMatcher_Contains{Contains: ","},
+	})
+	return refuse("host", match(prefix("/"), comma), http.StatusBadRequest)
+}
+
+// refuse answers in Envoy; the body is a local reply's (see localReplies).
+func refuse(name string, m *routev3.RouteMatch, status uint32) *routev3.Route {
+	return &routev3.Route{Name: name, Match: m, Action: &routev3.Route_DirectResponse{
+		DirectResponse: &routev3.DirectResponseAction{Status: status},
+	}}
+}
+
+func match(path *routev3.RouteMatch, headers ...*routev3.HeaderMatcher) *routev3.RouteMatch {
+	path.Headers = headers
+	return path
+}
+
+func exact(path string) *routev3.RouteMatch {
+	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Path{Path: path}}
+}
+
+func prefix(path string) *routev3.RouteMatch {
+	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: path}}
+}
+
+// pathRegex matches the whole path without its query.
+func pathRegex(regex string) *routev3.RouteMatch {
+	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_SafeRegex{
+		SafeRegex: &matcherv3.RegexMatcher{Regex: regex},
+	}}
+}
+
+func method(methods ...string) *routev3.HeaderMatcher {
+	if len(methods) == 1 {
+		return header(":method", &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_Exact{Exact: methods[0]},
+		})
+	}
+	return header(":method", &matcherv3.StringMatcher{
+		MatchPattern: &matcherv3.StringMatcher_SafeRegex{
+			SafeRegex: &matcherv3.RegexMatcher{Regex: strings.Join(methods, "|")},
+		},
+	})
+}
+
+func header(name string, m *matcherv3.StringMatcher) *routev3.HeaderMatcher {
+	return &routev3.HeaderMatcher{
+		Name:                 name,
+		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: m},
+	}
+}
+
+func absent(name string) *routev3.HeaderMatcher {
+	return &routev3.HeaderMatcher{
+		Name:                 name,
+		HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: false},
+	}
+}

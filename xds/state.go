@@ -1,0 +1,151 @@
+package xds
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"envoke/internal/faas"
+)
+
+// State is all that Envoy's configuration depends on.
+type State struct {
+	Listener    Listener  `json:"listener"`
+	ExtProcPath string    `json:"ext_proc_path"` // Unix socket of control's gRPC server
+	APIPath     string    `json:"api_path"`      // Unix socket of control's HTTP API
+	Runtimes    []Runtime `json:"runtimes"`
+
+	// AccessLog is the file that gets one line of JSON per request; empty: none.
+	AccessLog string `json:"access_log"`
+	// MaxTimeout is the longest that any execute may take. Routes wait a second
+	// longer, so that it is the host that answers a timeout.
+	MaxTimeout time.Duration `json:"max_timeout,format:units"`
+}
+
+// Listener is the public port and what it demands of clients.
+type Listener struct {
+	Host string `json:"host"` // an IP address
+	Port int    `json:"port"` // 0: the system chooses
+
+	// HeadersTimeout is how long a request's headers may take; 0 means 10 s.
+	HeadersTimeout time.Duration `json:"headers_timeout,format:units"`
+	// RequestTimeout is how long a whole request may take to arrive; 0 means 60 s.
+	RequestTimeout time.Duration `json:"request_timeout,format:units"`
+	// IdleTimeout is how long a connection without a request is kept; 0 means 5 min.
+	IdleTimeout time.Duration `json:"idle_timeout,format:units"`
+}
+
+// Runtime is a language that is served, and where.
+type Runtime struct {
+	Language  faas.Language `json:"language"`
+	Endpoints []Endpoint    `json:"endpoints"` // may be empty: requests get 503
+}
+
+// Endpoint is the address of one runtime host: a Unix socket, or an IP address and
+// a port.
+type Endpoint struct {
+	Path string `json:"path"`
+	Host string `json:"host"`
+	Port int    `json:"port"`
+}
+
+// maxSocketPath is what sockaddr_un holds, less its final NUL.
+const maxSocketPath = 107
+
+// normal returns the state with defaults filled in and lists in canonical order, so
+// that equal states give equal snapshots.
+func (s State) normal() State {
+	l := &s.Listener
+	l.HeadersTimeout = cmp.Or(l.HeadersTimeout, 10*time.Second)
+	l.RequestTimeout = cmp.Or(l.RequestTimeout, time.Minute)
+	l.IdleTimeout = cmp.Or(l.IdleTimeout, 5*time.Minute)
+	s.Runtimes = slices.Clone(s.Runtimes)
+	slices.SortFunc(s.Runtimes, func(a, b Runtime) int { return cmp.Compare(a.Language, b.Language) })
+	for i, r := range s.Runtimes {
+		s.Runtimes[i].Endpoints = slices.Clone(r.Endpoints)
+		slices.SortFunc(s.Runtimes[i].Endpoints, compareEndpoints)
+	}
+	return s
+}
+
+func compareEndpoints(a, b Endpoint) int {
+	return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Host, b.Host), cmp.Compare(a.Port, b.Port))
+}
+
+// check reports every fault of the state at once.
+func (s State) check() error {
+	faults := []error{
+		checkAddress("listener", s.Listener.Host, s.Listener.Port, 0),
+		checkPath("ext_proc_path", s.ExtProcPath),
+		checkPath("api_path", s.APIPath),
+	}
+	if s.MaxTimeout <= 0 {
+		faults = append(faults, fmt.Errorf("max_timeout %v is not positive", s.MaxTimeout))
+	}
+	for _, d := range []time.Duration{s.Listener.HeadersTimeout, s.Listener.RequestTimeout, s.Listener.IdleTimeout} {
+		if d < 0 {
+			faults = append(faults, fmt.Errorf("listener: timeout %v is negative", d))
+		}
+	}
+	seen := map[faas.Language]bool{}
+	for _, r := range s.Runtimes {
+		if seen[r.Language] {
+			faults = append(faults, fmt.Errorf("runtime %q is there twice", r.Language))
+		}
+		seen[r.Language] = true
+		faults = append(faults, r.check())
+	}
+	return errors.Join(faults...)
+}
+
+func (r Runtime) check() error {
+	var faults []error
+	if !slices.Contains(faas.Languages(), r.Language) {
+		faults = append(faults, fmt.Errorf("runtime %q is of no known language", r.Language))
+	}
+	seen := map[Endpoint]bool{}
+	for _, e := range r.Endpoints {
+		if seen[e] {
+			faults = append(faults, fmt.Errorf("runtime %q: endpoint %v is there twice", r.Language, e))
+		}
+		seen[e] = true
+		if err := e.check(); err != nil {
+			faults = append(faults, fmt.Errorf("runtime %q: %w", r.Language, err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func (e Endpoint) check() error {
+	if e.Path != "" && e.Host != "" {
+		return fmt.Errorf("endpoint has both a path (%s) and a host (%s)", e.Path, e.Host)
+	}
+	if e.Host != "" {
+		return checkAddress("endpoint", e.Host, e.Port, 1)
+	}
+	return checkPath("endpoint", e.Path)
+}
+
+func checkPath(what, path string) error {
+	switch {
+	case path == "":
+		return fmt.Errorf("%s is empty", what)
+	case len(path) > maxSocketPath:
+		return fmt.Errorf("%s %s is longer than %d bytes", what, path, maxSocketPath)
+	}
+	return nil
+}
+
+// checkAddress wants an IP address: Envoy resolves no names here.
+func checkAddress(what, host string, port, minPort int) error {
+	if _, err := netip.ParseAddr(host); err != nil {
+		return fmt.Errorf("%s: host %q is not an IP address", what, host)
+	}
+	if port < minPort || port > 65535 {
+		return fmt.Errorf("%s: port %d is out of range", what, port)
+	}
+	return nil
+}
