@@ -61,7 +61,6 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.StringVar(&s.json, "json", "", "write the report as JSON to this `file`, with every round")
 	flags.BoolVar(&s.bare, "bare", false, "measure a to d only, without Envoke")
 	flags.StringVar(&s.Envoke, "envoke", "bin/envoke", "Envoke's `binary`")
-	flags.StringVar(&s.HostSocket, "host-socket", "", "the nodejs host's Unix `socket` (default: found)")
 	flags.StringVar(&s.Envoy, "envoy", os.Getenv("ENVOY"), "Envoy's `binary` (default: $ENVOY, else the pinned one)")
 	flags.StringVar(&s.Node, "node", os.Getenv("NODE"), "Node's `binary` (default: $NODE, else the one on PATH)")
 	flags.StringVar(&s.CacheDir, "cache-dir", filepath.Join(".envoke", "cache"), "`folder` that holds the pinned Envoy")

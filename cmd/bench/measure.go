@@ -3,13 +3,13 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"strings"
 
+	"envoke/envoy"
 	"envoke/internal/bench"
 )
 
@@ -63,7 +63,9 @@ func (s *settings) findBinaries(ctx context.Context) error {
 		return err
 	}
 	if s.Envoy == "" {
-		return errors.New("name Envoy's binary with -envoy")
+		if s.Envoy, err = envoy.Fetch(ctx, s.CacheDir, os.Getenv("PYTHON")); err != nil {
+			return err
+		}
 	}
 	if s.bare {
 		s.Envoke = ""

@@ -49,8 +49,8 @@ func (s *stand) stop() {
 	}
 }
 
-func (s *stand) start(role Role, argv []string, env ...string) (*process, error) {
-	p, err := startProcess(role, argv, env...)
+func (s *stand) start(ctx context.Context, role Role, argv ...string) (*process, error) {
+	p, err := startProcess(ctx, role, argv)
 	if err == nil {
 		s.processes = append(s.processes, p)
 	}
@@ -64,11 +64,11 @@ func (s *stand) startBare(ctx context.Context, config Config) error {
 	if err := s.startNode(ctx, config.Node, nodeSocket); err != nil {
 		return err
 	}
-	proxy, err := s.start(Proxy, append(config.ProxyCommand, proxySocket, nodeSocket))
+	proxy, err := s.start(ctx, Proxy, append(config.ProxyCommand, proxySocket, nodeSocket)...)
 	if err != nil {
 		return err
 	}
-	if err := proxy.waitFor(ctx, accepts("unix", proxySocket)); err != nil {
+	if err := proxy.waitFor(ctx, accepts(ctx, proxySocket)); err != nil {
 		return err
 	}
 	address, err := s.startBareEnvoy(ctx, config, map[string]string{
@@ -86,11 +86,11 @@ func (s *stand) startNode(ctx context.Context, node, socket string) error {
 	if err := os.WriteFile(script, nodeServer, 0o600); err != nil {
 		return fmt.Errorf("write the node:http server: %w", err)
 	}
-	p, err := s.start(Node, []string{node, script, socket})
+	p, err := s.start(ctx, Node, node, script, socket)
 	if err != nil {
 		return err
 	}
-	return p.waitFor(ctx, accepts("unix", socket))
+	return p.waitFor(ctx, accepts(ctx, socket))
 }
 
 // startBareEnvoy returns the address that Envoy listens on.
@@ -104,10 +104,8 @@ func (s *stand) startBareEnvoy(ctx context.Context, config Config, values map[st
 	if err := os.WriteFile(path, bootstrap.Bytes(), 0o600); err != nil {
 		return "", fmt.Errorf("write the bare Envoy's bootstrap: %w", err)
 	}
-	p, err := s.start(Envoy, []string{
-		config.Envoy, "-c", path, "--log-level", "warning",
-		"--concurrency", strconv.Itoa(config.Concurrency), "--disable-hot-restart",
-	})
+	p, err := s.start(ctx, Envoy, config.Envoy, "-c", path, "--log-level", "warning",
+		"--concurrency", strconv.Itoa(config.Concurrency), "--disable-hot-restart")
 	if err != nil {
 		return "", err
 	}
@@ -127,7 +125,7 @@ func listenerAddress(ctx context.Context, admin string) (string, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", admin)
 		},
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://admin/listeners?format=json", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://admin/listeners?format=json", http.NoBody)
 	if err != nil {
 		return "", fmt.Errorf("ask Envoy for its listener: %w", err)
 	}

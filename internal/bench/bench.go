@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"time"
 )
 
@@ -19,9 +20,8 @@ type Config struct {
 	Node        string   // the binary, not a shim: its CPU time is found by its name
 	Envoke      string   // the binary; empty: measure the bare cases only
 	EnvokeArgs  []string // more arguments of `envoke serve`
-	HostSocket  string   // the nodejs host's Unix socket; empty: find it
-	CacheDir    string   // where Envoke keeps what it fetches
-	Concurrency int      // of the bare Envoy
+	CacheDir    string   // of Envoke
+	Concurrency int      // worker threads of either Envoy
 
 	// ProxyCommand runs ServeProxy with the two sockets, which are appended, in a
 	// process of its own.
@@ -77,6 +77,7 @@ func Run(ctx context.Context, config Config) (Report, error) {
 			return Report{}, err
 		}
 	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // the generator's waking of idle threads costs it a quarter more
 	began := time.Now()
 	run := &run{config: config, stand: stand, fs: "/proc", rounds: make(map[resultKey][]Round)}
 	if err := run.measureAll(ctx); err != nil {

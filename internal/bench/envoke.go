@@ -5,12 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"strconv"
-	"strings"
 )
 
 // The function that our cases run does what the bare node:http server does.
@@ -49,58 +47,35 @@ func (s *stand) startOurs(ctx context.Context, config Config) error {
 	return nil
 }
 
-// startEnvoke runs `envoke serve` with a data folder of its own and waits until
-// it says that it is ready. Its sockets land in our folder, wherever it makes its
-// temporary ones.
+// startEnvoke runs `envoke serve` with folders of its own and waits until it says
+// that it is ready.
 func (s *stand) startEnvoke(ctx context.Context, config Config) (target, error) {
-	port, err := freePort(ctx)
+	runDir := filepath.Join(s.dir, "run")
+	p, err := s.start(ctx, Envoke, append([]string{
+		config.Envoke, "serve",
+		"--host", "127.0.0.1", "--port", "0", "--admin-port", "0",
+		"--data-dir", filepath.Join(s.dir, "data"), "--cache-dir", config.CacheDir, "--run-dir", runDir,
+		"--database-url=", "--nodejs-runtime-url=", "--log-level", "warn",
+		"--node", config.Node, "--envoy", config.Envoy,
+		"--envoy-concurrency", strconv.Itoa(config.Concurrency),
+	}, config.EnvokeArgs...)...)
 	if err != nil {
 		return target{}, err
 	}
-	argv := []string{
-		config.Envoke, "serve", "--host", "127.0.0.1", "--port", port,
-		"--data-dir", filepath.Join(s.dir, "data"), "--cache-dir", config.CacheDir,
-	}
-	p, err := s.start(Envoke, append(argv, config.EnvokeArgs...), "TMPDIR="+s.dir, "LOG_LEVEL=warn")
-	if err != nil {
-		return target{}, err
-	}
-	ours := target{address: net.JoinHostPort("127.0.0.1", port), hostSocket: config.HostSocket}
+	ours := target{hostSocket: filepath.Join(runDir, "nodejs.sock")}
 	err = p.waitFor(ctx, func() error {
-		if !strings.Contains(p.output.String(), "http://"+ours.address) {
+		address := readyAddress.FindStringSubmatch(p.output.String())
+		if address == nil {
 			return errors.New("it has not said that it is ready")
 		}
+		ours.address = address[1]
 		return nil
 	})
-	if err == nil && ours.hostSocket == "" {
-		ours.hostSocket, err = findSocket(s.dir, "nodejs")
-	}
 	return ours, err
 }
 
-func freePort(ctx context.Context) (string, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	defer listener.Close()
-	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port), nil
-}
-
-// findSocket finds the one Unix socket under dir whose name holds the given word.
-func findSocket(dir, word string) (string, error) {
-	var found []string
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.Type() == fs.ModeSocket && strings.Contains(entry.Name(), word) {
-			found = append(found, path)
-		}
-		return nil // what cannot be read or has just gone is not what we look for
-	})
-	if err != nil || len(found) != 1 {
-		return "", fmt.Errorf("find the socket of the %s host: found %q; name it with -host-socket", word, found)
-	}
-	return found[0], nil
-}
+// readyAddress is in the line by which envoke says that it is ready.
+var readyAddress = regexp.MustCompile(`http://(127\.0\.0\.1:\d+)`)
 
 // initialize makes the session that our cases execute.
 func initialize(ctx context.Context, address string) (string, error) {

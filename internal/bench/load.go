@@ -111,10 +111,7 @@ func (c *connection) askUntil(ctx context.Context, end time.Time) error {
 func openLoop(ctx context.Context, connections []*connection, s schedule, duration time.Duration) error {
 	due := make(chan int, s.arrivals(duration)) // takes them all: the pacer never waits
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		defer close(due)
-		return pace(ctx, s, duration, due)
-	})
+	group.Go(func() error { return pace(ctx, s, duration, due) })
 	for _, c := range connections {
 		group.Go(func() error { return c.askDue(ctx, s, due) })
 	}

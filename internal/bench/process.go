@@ -25,17 +25,23 @@ type process struct {
 	role   Role
 	cmd    *exec.Cmd
 	output output
+	cancel context.CancelFunc
 	ended  chan struct{}
 	err    error // why it ended; set before ended is closed
 }
 
-func startProcess(role Role, argv []string, env ...string) (*process, error) {
-	p := &process{role: role, cmd: exec.Command(argv[0], argv[1:]...), ended: make(chan struct{})}
-	p.cmd.Env = append(p.cmd.Environ(), env...)
+// startProcess starts a child that ends with the context, or before by stop: it is
+// asked to first, and killed after stopTimeout.
+func startProcess(ctx context.Context, role Role, argv []string) (*process, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	p := &process{role: role, cancel: cancel, ended: make(chan struct{})}
+	p.cmd = exec.CommandContext(ctx, argv[0], argv[1:]...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	p.cmd.Cancel = func() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
 	p.cmd.WaitDelay = stopTimeout
 	if err := p.cmd.Start(); err != nil {
+		cancel()
 		return nil, fmt.Errorf("start %s: %w", role, err)
 	}
 	go func() {
@@ -45,15 +51,10 @@ func startProcess(role Role, argv []string, env ...string) (*process, error) {
 	return p, nil
 }
 
-// stop asks the process to end, then makes it, and waits until it has.
+// stop ends the process and waits until it has.
 func (p *process) stop() {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-p.ended:
-	case <-time.After(stopTimeout):
-		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
-		<-p.ended
-	}
+	p.cancel()
+	<-p.ended
 }
 
 // waitFor polls until ready gives no error. It gives up when the process ends,
@@ -70,7 +71,7 @@ func (p *process) waitFor(ctx context.Context, ready func() error) error {
 		}
 		select {
 		case <-p.ended:
-			return fmt.Errorf("start %s: it ended (%v); its last output: %s", p.role, p.err, p.output.String())
+			return fmt.Errorf("start %s: it ended (%w); its last output: %s", p.role, p.err, p.output.String())
 		case <-ctx.Done():
 			return fmt.Errorf("start %s: %w; its last output: %s", p.role, errors.Join(ctx.Err(), err), p.output.String())
 		case <-poll.C:
@@ -78,10 +79,10 @@ func (p *process) waitFor(ctx context.Context, ready func() error) error {
 	}
 }
 
-// accepts is a condition for waitFor: something listens there.
-func accepts(network, address string) func() error {
+// accepts is a condition for waitFor: something listens on the Unix socket.
+func accepts(ctx context.Context, socket string) func() error {
 	return func() error {
-		conn, err := net.Dial(network, address)
+		conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
 		if err != nil {
 			return err
 		}
