@@ -1,0 +1,121 @@
+# Everything that is done to this project is a target here; `make` alone lists
+# them. What targets fetch goes to .envoke/cache, and nothing needs root.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# FUZZTIME is how long each fuzz target runs. ARGS are given to `envoke serve` and
+# to the benchmark, TESTFLAGS to `go test`.
+FUZZTIME ?= 10s
+ARGS ?=
+TESTFLAGS ?=
+NODE ?= node
+PYTHON ?= python3
+
+CACHE := $(CURDIR)/.envoke/cache
+TOOLS := $(CACHE)/tools
+export ENVOKE_CACHE_DIR ?= $(CACHE)
+export GOLANGCI_LINT_CACHE := $(CACHE)/golangci-lint
+
+# Tools of development, each in a folder that names its version.
+GOLANGCI_LINT := $(TOOLS)/golangci-lint@v2.12.2/golangci-lint
+PROTOC_GEN_GO := $(TOOLS)/protoc-gen-go@v1.36.11/protoc-gen-go
+PROTOC_GEN_GO_GRPC := $(TOOLS)/protoc-gen-go-grpc@v1.6.1/protoc-gen-go-grpc
+GRPCIO_TOOLS := $(TOOLS)/grpcio-tools@1.85.1
+
+GO_LEAST = $(shell awk '$$1 == "go" { print $$2 }' go.mod)
+RACE = $(if $(shell command -v "$$(go env CC)"),-race)
+
+# $(call need,name,least version,command that prints the version found)
+define need
+found=$$({ $(3); } 2>/dev/null || true); \
+[ "$$(printf '%s\n' '$(2)' "$$found" | sort -V | head -n1)" = '$(2)' ] || \
+{ echo "$(1) $(2) or newer is needed, found $${found:-none}: install it and put it on PATH" >&2; exit 1; }
+endef
+
+##@ Use
+
+.PHONY: run
+run: build ## start everything and serve on http://127.0.0.1:9000 until Ctrl-C
+	@exec bin/envoke serve --data-dir .envoke/data --cache-dir .envoke/cache $(ARGS)
+
+.PHONY: build
+build: tools ## build bin/envoke
+	@CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/envoke
+
+.PHONY: bench
+bench: build ## measure against Envoy alone and a controller hop; writes bench.json
+	@go run ./cmd/bench -json bench.json $(ARGS)
+
+##@ Develop
+
+.PHONY: test
+test: tools ## unit and end-to-end tests on a real Envoy, with the race detector
+	@$(if $(RACE),,echo "no C compiler ($$(go env CC)): the tests run without the race detector" >&2)
+	go test $(RACE) -timeout 9m $(TESTFLAGS) ./...
+
+.PHONY: fuzz
+fuzz: tools ## run each fuzz target for FUZZTIME (10s)
+	@grep -rEo --include='*_test.go' --exclude-dir=.envoke '^func Fuzz\w+' . | sort | \
+	sed -E 's|^(.*)/[^/]*:func (.*)$$|\1 \2|' | while read -r package target; do \
+		echo "$$package $$target"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5s "$$package"; \
+	done
+
+.PHONY: lint
+lint: tools $(GOLANGCI_LINT) ## lint: vet, format and layers included (see .golangci.yml)
+	$(GOLANGCI_LINT) run
+
+.PHONY: format
+format: tools $(GOLANGCI_LINT) ## format all Go files
+	$(GOLANGCI_LINT) fmt
+
+.PHONY: proto
+proto: tools $(PROTOC_GEN_GO) $(PROTOC_GEN_GO_GRPC) $(GRPCIO_TOOLS) ## regenerate internal/controlpb from its .proto
+	PYTHONPATH=$(GRPCIO_TOOLS) $(PYTHON) -m grpc_tools.protoc --proto_path=internal/controlpb \
+		--plugin=$(PROTOC_GEN_GO) --go_out=internal/controlpb --go_opt=paths=source_relative \
+		--plugin=$(PROTOC_GEN_GO_GRPC) --go-grpc_out=internal/controlpb --go-grpc_opt=paths=source_relative \
+		control.proto
+
+.PHONY: check
+check: FUZZTIME = 5s
+check: TESTFLAGS = -count=1 -coverprofile=coverage.out
+check: build proto lint test coverage fuzz clean-tree ## all that CI checks; fails on a dirty tree
+
+.PHONY: coverage
+coverage: # of the last test run that wrote coverage.out; generated code does not count
+	@sed -i '/\.pb\.go:/d' coverage.out
+	@go tool cover -func=coverage.out | awk 'END { print "coverage in all: " $$NF }'
+
+.PHONY: clean-tree
+clean-tree: # stale generated files show here, and what tests left behind
+	@go mod tidy -diff
+	@changed=$$(git status --porcelain); [ -z "$$changed" ] || \
+	{ printf 'the tree is dirty: commit, or find what changed it\n%s\n' "$$changed" >&2; exit 1; }
+
+.PHONY: tools
+tools: ## check that Go, Node.js and Python are here and new enough
+	@$(call need,Go,$(GO_LEAST),{ go env GOVERSION || (cd / && go env GOVERSION); } | sed s/^go//)
+	@$(call need,Node.js,20,$(NODE) --version | sed s/^v//)
+	@$(call need,Python,3.10,$(PYTHON) -c 'import platform; print(platform.python_version())')
+
+.PHONY: clean
+clean: ## remove what was built; .envoke keeps its data and cache
+	rm -rf bin coverage.out bench.json
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^##@/ { print substr($$0, 5) ":" } /^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+$(GOLANGCI_LINT):
+	GOBIN=$(@D) go install github.com/golangci/golangci-lint/v2/cmd/$(notdir $(@D))
+
+$(PROTOC_GEN_GO):
+	GOBIN=$(@D) go install google.golang.org/protobuf/cmd/$(notdir $(@D))
+
+$(PROTOC_GEN_GO_GRPC):
+	GOBIN=$(@D) go install google.golang.org/grpc/cmd/$(notdir $(@D))
+
+$(GRPCIO_TOOLS):
+	PIP_ROOT_USER_ACTION=ignore $(PYTHON) -m pip install --quiet --only-binary :all: --target $@ $(subst @,==,$(notdir $@))
