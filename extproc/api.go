@@ -1,0 +1,51 @@
+package extproc
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+
+	"envoke/internal/faas"
+)
+
+// handler decides about a request. An error becomes the reply.
+type handler func(s *Server, ctx context.Context, r *request) (*extprocv3.ProcessingResponse, error)
+
+const (
+	initializePath = "/api/v1/initialize"
+	executePath    = "/api/v1/execute"
+)
+
+// api is every operation whose route in Envoy passes ext_proc. A path that ends in
+// a slash stands for all below it.
+var api = []struct {
+	method    string
+	path      string
+	operation faas.Operation
+	handle    handler
+}{
+	{http.MethodPost, executePath + "/", faas.Execute, (*Server).execute},
+	{http.MethodPost, executePath, faas.OneShot, (*Server).oneShot},
+	{http.MethodPost, initializePath, faas.Initialize, (*Server).initialize},
+}
+
+// find fails closed: what the table does not name is refused, even if a route
+// sent it here.
+func find(r *request) (faas.Operation, handler) {
+	for _, entry := range api {
+		if r.method == entry.method && matches(r.path, entry.path) {
+			return entry.operation, entry.handle
+		}
+	}
+	return faas.OtherOperation, (*Server).unknown
+}
+
+func matches(path, pattern string) bool {
+	return path == pattern || strings.HasSuffix(pattern, "/") && strings.HasPrefix(path, pattern)
+}
+
+func (s *Server) unknown(context.Context, *request) (*extprocv3.ProcessingResponse, error) {
+	return nil, &faas.Error{Code: faas.NotFound, Message: "no such endpoint"}
+}

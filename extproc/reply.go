@@ -1,0 +1,88 @@
+package extproc
+
+import (
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+
+	"envoke/internal/faas"
+)
+
+// The headers that Envoy's routes and the runtime hosts read. Envoy strips them
+// from what callers send, before anything else.
+const (
+	sessionHeader = "x-envoke-session"
+	hashHeader    = "x-envoke-hash"
+	clusterHeader = "x-envoke-cluster"
+)
+
+// immediateDetails marks a reply as ours in Envoy's access log and for its
+// local_reply_config, which must not rewrite it.
+const immediateDetails = "envoke"
+
+type header struct{ key, value string }
+
+func clusterOf(language faas.Language) string { return "runtime-" + string(language) }
+
+// setHeaders lets the request go on with the given headers. Envoy resolves
+// cluster_header when it selects the route, so it must select again.
+func setHeaders(headers ...header) *extprocv3.ProcessingResponse {
+	set := make([]*corev3.HeaderValueOption, len(headers))
+	for i, h := range headers {
+		set[i] = option(h, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD)
+	}
+	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestHeaders{
+		RequestHeaders: &extprocv3.HeadersResponse{Response: &extprocv3.CommonResponse{
+			HeaderMutation:  &extprocv3.HeaderMutation{SetHeaders: set},
+			ClearRouteCache: true,
+		}},
+	}}
+}
+
+// option uses RawValue: Envoy takes a Value for an empty header.
+func option(h header, action corev3.HeaderValueOption_HeaderAppendAction) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{
+		Header:       &corev3.HeaderValue{Key: h.key, RawValue: []byte(h.value)},
+		AppendAction: action,
+	}
+}
+
+// immediate ends the request with an error. Envoy adds x-request-id by itself.
+func immediate(e *faas.Error, requestID string) *extprocv3.ProcessingResponse {
+	contentType := option(header{"content-type", "application/json"}, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD)
+	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ImmediateResponse{
+		ImmediateResponse: &extprocv3.ImmediateResponse{
+			Status:  &typev3.HttpStatus{Code: typev3.StatusCode(e.HTTPStatus())},
+			Headers: &extprocv3.HeaderMutation{SetHeaders: []*corev3.HeaderValueOption{contentType}},
+			Body:    e.Body(faas.InExtProc, requestID),
+			Details: immediateDetails,
+		},
+	}}
+}
+
+// emptyAnswer passes a message on untouched; nil for a type that is not known.
+func emptyAnswer(message *extprocv3.ProcessingRequest) *extprocv3.ProcessingResponse {
+	switch message.GetRequest().(type) {
+	case *extprocv3.ProcessingRequest_RequestBody:
+		return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestBody{
+			RequestBody: &extprocv3.BodyResponse{},
+		}}
+	case *extprocv3.ProcessingRequest_RequestTrailers:
+		return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestTrailers{
+			RequestTrailers: &extprocv3.TrailersResponse{},
+		}}
+	case *extprocv3.ProcessingRequest_ResponseHeaders:
+		return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseHeaders{
+			ResponseHeaders: &extprocv3.HeadersResponse{},
+		}}
+	case *extprocv3.ProcessingRequest_ResponseBody:
+		return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseBody{
+			ResponseBody: &extprocv3.BodyResponse{},
+		}}
+	case *extprocv3.ProcessingRequest_ResponseTrailers:
+		return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseTrailers{
+			ResponseTrailers: &extprocv3.TrailersResponse{},
+		}}
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+// Package extproc is the ext_proc service that Envoy asks about a request before it
+// routes it. It sees headers, never bodies: it makes the id of a new session, finds
+// the session of an execute, names the cluster that is to serve the request, or
+// refuses it.
+//
+// Envoy opens one gRPC stream per HTTP request. Two rules of its protocol shape
+// the code: each message is answered by one of the matching type, and a stream
+// that ends well without an answer lets the request pass unseen, so it never does.
+package extproc
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"time"
+
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"envoke/internal/faas"
+)
+
+// lookupTimeout bounds all that is asked about one request. Envoy's own
+// message_timeout is 1 s; ours comes first, since ours can say what was slow.
+const lookupTimeout = 800 * time.Millisecond
+
+// Registry is what knows sessions and functions.
+type Registry interface {
+	// FindSession answers faas.ErrNoSession to whatever is no live session.
+	FindSession(ctx context.Context, id faas.SessionID) (faas.Session, error)
+	FindFunction(ctx context.Context, name faas.Name) (faas.Function, error)
+}
+
+// Options make a Server. All fields are required.
+type Options struct {
+	Registry   Registry
+	Key        faas.SessionKey
+	Runtimes   []faas.Language // the languages that have a runtime host
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Server implements Envoy's ExternalProcessor service.
+type Server struct {
+	registry Registry
+	key      faas.SessionKey
+	routes   map[faas.Language]*extprocv3.ProcessingResponse
+	logger   *slog.Logger
+	metrics  *metrics
+}
+
+var _ extprocv3.ExternalProcessorServer = (*Server)(nil)
+
+// New makes a Server.
+func New(o Options) *Server {
+	s := &Server{
+		registry: o.Registry,
+		key:      o.Key,
+		routes:   make(map[faas.Language]*extprocv3.ProcessingResponse, len(o.Runtimes)),
+		logger:   o.Logger,
+		metrics:  newMetrics(o.Registerer),
+	}
+	for _, language := range o.Runtimes {
+		s.routes[language] = setHeaders(header{clusterHeader, clusterOf(language)})
+	}
+	return s
+}
+
+// Process answers the messages of one HTTP request until Envoy needs no more.
+func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) error {
+	s.metrics.streams.Inc()
+	defer s.metrics.streams.Dec()
+	for {
+		message, err := stream.Recv()
+		if errors.Is(err, io.EOF) || status.Code(err) == codes.Canceled {
+			return nil // Envoy has every answer it asked for
+		}
+		if err != nil {
+			return err
+		}
+		answer, err := s.answer(stream.Context(), message)
+		if err != nil {
+			return err
+		}
+		if err := stream.Send(answer); err != nil {
+			return err
+		}
+	}
+}
+
+// answer gives the answer of the matching type. Headers of requests are the only
+// message that Envoy is configured to send; the rest is passed on untouched.
+func (s *Server) answer(ctx context.Context, message *extprocv3.ProcessingRequest) (*extprocv3.ProcessingResponse, error) {
+	if headers, ok := message.GetRequest().(*extprocv3.ProcessingRequest_RequestHeaders); ok {
+		return s.decide(ctx, readHeaders(headers.RequestHeaders.GetHeaders())), nil
+	}
+	if empty := emptyAnswer(message); empty != nil {
+		return empty, nil
+	}
+	return nil, status.Error(codes.InvalidArgument, "a message of unknown type")
+}
