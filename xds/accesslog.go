@@ -9,7 +9,7 @@ import (
 // a line has a bounded length.
 var accessLogFormat = map[string]any{
 	"start":          "%START_TIME(%s.%6f)%", // Unix seconds
-	"request_id":     "%REQ(X-REQUEST-ID):256%",
+	"request_id":     `%COALESCE({"operators":[{"command":"REQ","param":"X-REQUEST-ID","max_length":256},{"command":"RESP","param":"X-REQUEST-ID"}]})%`,
 	"route":          "%ROUTE_NAME%",
 	"session":        "%REQ(X-ENVOKE-SESSION)%",
 	"language_title": "%REQ(LANGUAGE-TITLE):256%",

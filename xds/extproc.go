@@ -39,8 +39,7 @@ func extProc() *hcmv3.HttpFilter {
 			RouteCacheAction: extprocv3.ExternalProcessor_CLEAR,
 			ForwardRules:     forwardRules(),
 			MutationRules: &mutationv3.HeaderMutationRules{
-				DisallowAll:     yes(),
-				AllowExpression: &matcherv3.RegexMatcher{Regex: "x-envoke-[a-z-]+"},
+				DisallowSystem:  yes(), // :path and its like stay as the client sent them
 				DisallowIsError: yes(),
 			},
 		})},

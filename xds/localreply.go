@@ -27,13 +27,16 @@ type localReply struct {
 const (
 	toRuntime = "(xds.route_name in ['initialize', 'oneshot'] || xds.route_name.startsWith('execute'))"
 	toControl = "xds.route_name in ['session', 'function', 'health']"
-	awayCode  = " && response.code in [502, 503]"
-	slowCode  = " && response.code == 504"
+	// The second is an answer of ext_proc's that its mutation rules forbid.
+	fromExtProc = "response.code_details.startsWith('ext_proc') || response.code_details.startsWith('header_mutation')"
+
+	awayCode = " && response.code in [502, 503]"
+	slowCode = " && response.code == 504"
 )
 
 // localReplyTable is tried in order; the first match wins.
 var localReplyTable = []localReply{
-	{"response.code_details.startsWith('ext_proc')", http.StatusServiceUnavailable, faas.Unavailable, faas.InExtProc,
+	{fromExtProc, http.StatusServiceUnavailable, faas.Unavailable, faas.InExtProc,
 		"control did not answer; nothing was run"},
 	{"response.code_details == 'cluster_not_found'", http.StatusServiceUnavailable, faas.Unavailable, faas.InRuntime,
 		"no runtime host serves this language here; nothing was run"},
@@ -73,11 +76,7 @@ func (r localReply) mapper() *hcmv3.ResponseMapper {
 	m := &hcmv3.ResponseMapper{
 		Filter:             cel(r.when),
 		BodyFormatOverride: r.body(),
-		HeadersToAdd: []*corev3.HeaderValueOption{
-			requestID("%REQ(X-REQUEST-ID)%", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
-			// A request that was refused before it had an id still gets one.
-			requestID("%UNIQUE_ID%", corev3.HeaderValueOption_ADD_IF_ABSENT),
-		},
+		HeadersToAdd:       []*corev3.HeaderValueOption{requestID()},
 	}
 	if r.status != 0 {
 		m.StatusCode = number(r.status)
@@ -85,16 +84,21 @@ func (r localReply) mapper() *hcmv3.ResponseMapper {
 	return m
 }
 
-func requestID(value string, action corev3.HeaderValueOption_HeaderAppendAction) *corev3.HeaderValueOption {
+// requestID is the request's id. One that was refused before it had an id still
+// gets one.
+func requestID() *corev3.HeaderValueOption {
 	return &corev3.HeaderValueOption{
-		Header:       &corev3.HeaderValue{Key: "x-request-id", Value: value},
-		AppendAction: action,
+		Header: &corev3.HeaderValue{
+			Key:   "x-request-id",
+			Value: `%COALESCE({"operators":[{"command":"REQ","param":"X-REQUEST-ID"},"UNIQUE_ID"]})%`,
+		},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
 	}
 }
 
 // body has the shape of faas.Error.Body.
 func (r localReply) body() *corev3.SubstitutionFormatString {
-	return jsonFormat(map[string]any{
+	format := jsonFormat(map[string]any{
 		"error": map[string]any{
 			"code":    string(r.code),
 			"message": r.message,
@@ -102,6 +106,8 @@ func (r localReply) body() *corev3.SubstitutionFormatString {
 		},
 		"request_id": "%RESP(X-REQUEST-ID)%",
 	})
+	format.ContentType = "application/json"
+	return format
 }
 
 func jsonFormat(format map[string]any) *corev3.SubstitutionFormatString {
@@ -110,8 +116,7 @@ func jsonFormat(format map[string]any) *corev3.SubstitutionFormatString {
 		panic("xds: " + err.Error()) // formats are constants of this package
 	}
 	return &corev3.SubstitutionFormatString{
-		Format:      &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: fields},
-		ContentType: "application/json",
+		Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: fields},
 	}
 }
 

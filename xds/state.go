@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"envoke/internal/faas"
 )
@@ -22,7 +23,7 @@ type State struct {
 	AccessLog string `json:"access_log"`
 	// MaxTimeout is the longest that any execute may take. Routes wait a second
 	// longer, so that it is the host that answers a timeout.
-	MaxTimeout time.Duration `json:"max_timeout,format:units"`
+	MaxTimeout time.Duration `json:"max_timeout"`
 }
 
 // Listener is the public port and what it demands of clients.
@@ -31,11 +32,11 @@ type Listener struct {
 	Port int    `json:"port"` // 0: the system chooses
 
 	// HeadersTimeout is how long a request's headers may take; 0 means 10 s.
-	HeadersTimeout time.Duration `json:"headers_timeout,format:units"`
+	HeadersTimeout time.Duration `json:"headers_timeout"`
 	// RequestTimeout is how long a whole request may take to arrive; 0 means 60 s.
-	RequestTimeout time.Duration `json:"request_timeout,format:units"`
+	RequestTimeout time.Duration `json:"request_timeout"`
 	// IdleTimeout is how long a connection without a request is kept; 0 means 5 min.
-	IdleTimeout time.Duration `json:"idle_timeout,format:units"`
+	IdleTimeout time.Duration `json:"idle_timeout"`
 }
 
 // Runtime is a language that is served, and where.
@@ -81,6 +82,9 @@ func (s State) check() error {
 		checkAddress("listener", s.Listener.Host, s.Listener.Port, 0),
 		checkPath("ext_proc_path", s.ExtProcPath),
 		checkPath("api_path", s.APIPath),
+	}
+	if !utf8.ValidString(s.AccessLog) {
+		faults = append(faults, fmt.Errorf("access_log %q is not UTF-8", s.AccessLog))
 	}
 	if s.MaxTimeout <= 0 {
 		faults = append(faults, fmt.Errorf("max_timeout %v is not positive", s.MaxTimeout))
@@ -133,6 +137,8 @@ func checkPath(what, path string) error {
 	switch {
 	case path == "":
 		return fmt.Errorf("%s is empty", what)
+	case !utf8.ValidString(path):
+		return fmt.Errorf("%s %q is not UTF-8", what, path)
 	case len(path) > maxSocketPath:
 		return fmt.Errorf("%s %s is longer than %d bytes", what, path, maxSocketPath)
 	}

@@ -1,0 +1,274 @@
+package xds
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"envoke/internal/envoytest"
+	"envoke/internal/faas"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// stack is a real Envoy between real servers: ADS, ext_proc, control's API and two
+// hosts, each on a Unix socket.
+type stack struct {
+	*envoytest.Envoy
+	t          *testing.T
+	dir        string
+	state      State
+	controller *Controller
+	client     *http.Client
+	killADS    func()
+}
+
+func newStack(t *testing.T, change func(*State)) *stack {
+	t.Helper()
+	dir := envoytest.Dir(t)
+	s := &stack{t: t, dir: dir, controller: New(Options{}), state: State{
+		Listener:    Listener{Host: "127.0.0.1"},
+		ExtProcPath: filepath.Join(dir, "extproc.sock"),
+		APIPath:     filepath.Join(dir, "api.sock"),
+		AccessLog:   filepath.Join(dir, "access.log"),
+		MaxTimeout:  time.Second,
+		Runtimes: []Runtime{{Language: faas.NodeJS, Endpoints: []Endpoint{
+			{Path: filepath.Join(dir, "host0.sock")}, {Path: filepath.Join(dir, "host1.sock")},
+		}}},
+	}}
+	if change != nil {
+		change(&s.state)
+	}
+	serveHTTP(t, filepath.Join(dir, "api.sock"), upstream("api"))
+	serveHTTP(t, filepath.Join(dir, "host0.sock"), upstream("host0"))
+	serveHTTP(t, filepath.Join(dir, "host1.sock"), upstream("host1"))
+	serveExtProc(t, s.state.ExtProcPath)
+	if err := s.controller.Publish(t.Context(), s.state); err != nil {
+		t.Fatal(err)
+	}
+	run(t, s.controller.Serve)
+	s.killADS = serveADS(t, s.ads(), s.controller)
+	s.Envoy = envoytest.Start(t, envoytest.Options{Control: s.ads(), Listener: ListenerName})
+	s.client = &http.Client{
+		Transport:     &http.Transport{DisableCompression: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	t.Cleanup(s.client.CloseIdleConnections)
+	return s
+}
+
+func (s *stack) ads() string { return filepath.Join(s.dir, "ads.sock") }
+
+// do sends a request; headers are name, value, name, value…
+func (s *stack) do(method, path, body string, headers ...string) envoytest.Reply {
+	s.t.Helper()
+	request, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.Addr+path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		request.Header.Add(headers[i], headers[i+1])
+	}
+	response, err := s.client.Do(request)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return envoytest.Read(s.t, response)
+}
+
+// seen is what an upstream got, and says in its answer.
+type seen struct {
+	Upstream string      `json:"upstream"`
+	Path     string      `json:"path"`
+	Header   http.Header `json:"header"`
+	Bytes    int64       `json:"bytes"`
+}
+
+func decode(t *testing.T, reply envoytest.Reply) (s seen) {
+	t.Helper()
+	if err := json.Unmarshal(reply.Body, &s); err != nil {
+		t.Fatalf("status %d, body %.200q: %v", reply.Status, reply.Body, err)
+	}
+	return s
+}
+
+// upstream answers what it saw, or does what the header x-do says.
+func upstream(name string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		do, argument, _ := strings.Cut(r.Header.Get("x-do"), " ")
+		switch do {
+		case "die":
+			conn, _, _ := http.NewResponseController(w).Hijack()
+			_ = conn.Close()
+			return
+		case "sleep":
+			d, _ := time.ParseDuration(argument)
+			select {
+			case <-time.After(d):
+			case <-r.Context().Done():
+			}
+		case "refuse":
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+			_, _ = io.WriteString(w, "refused by the host")
+			return
+		case "send":
+			n, _ := strconv.Atoi(argument)
+			_, _ = io.WriteString(w, strings.Repeat("x", n))
+			return
+		}
+		w.Header().Set(SessionHeader, "leak")
+		n, _ := io.Copy(io.Discard, r.Body)
+		_ = json.NewEncoder(w).Encode(seen{name, r.URL.RequestURI(), r.Header, n})
+	}
+}
+
+func serveHTTP(t *testing.T, path string, handler http.Handler) {
+	t.Helper()
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
+	listener := listen(t, path)
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(listener) }()
+	t.Cleanup(func() {
+		_ = server.Close()
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+}
+
+// serveADS returns a func that kills the server as SIGKILL would: no farewell.
+func serveADS(t *testing.T, path string, controller *Controller) (kill func()) {
+	t.Helper()
+	server := grpc.NewServer()
+	controller.Register(server)
+	return serveGRPC(t, path, server)
+}
+
+func serveExtProc(t *testing.T, path string) (kill func()) {
+	t.Helper()
+	server := grpc.NewServer()
+	extprocv3.RegisterExternalProcessorServer(server, extProcStub{})
+	return serveGRPC(t, path, server)
+}
+
+func serveGRPC(t *testing.T, path string, server *grpc.Server) (kill func()) {
+	t.Helper()
+	listener := listen(t, path)
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(listener) }()
+	killed := false
+	kill = func() {
+		if !killed {
+			killed = true
+			server.Stop()
+			<-done
+		}
+	}
+	t.Cleanup(kill)
+	return kill
+}
+
+func listen(t *testing.T, path string) net.Listener {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return listener
+}
+
+// run owns a Serve for the length of the test.
+func run(t *testing.T, serve func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- serve(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// extProcStub does what the Language-Title header says: it is a real ext_proc
+// server with simple manners.
+type extProcStub struct {
+	extprocv3.UnimplementedExternalProcessorServer
+}
+
+func (extProcStub) Process(stream extprocv3.ExternalProcessor_ProcessServer) error {
+	request, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	headers := map[string]string{}
+	for _, h := range request.GetRequestHeaders().GetHeaders().GetHeaders() {
+		headers[h.GetKey()] = string(h.GetRawValue())
+	}
+	set := map[string]string{ClusterHeader: RuntimeCluster(faas.NodeJS), "x-envoke-extproc": "seen"}
+	what, argument, _ := strings.Cut(headers["language-title"], " ")
+	switch what {
+	case "session":
+		set[SessionHeader], set[HashHeader] = argument, executePath+"/"+argument
+	case "cluster":
+		set[ClusterHeader] = argument
+	case "path":
+		set[":path"] = "/elsewhere"
+	case "fail":
+		return status.Error(codes.Internal, "secret text")
+	case "hang":
+		<-stream.Context().Done()
+		return nil
+	case "immediate":
+		return stream.Send(immediate(`{"error":{"code":"NOT_FOUND"}}`))
+	}
+	if err := stream.Send(mutate(set)); err != nil {
+		return err
+	}
+	_, err = stream.Recv()
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+func mutate(set map[string]string) *extprocv3.ProcessingResponse {
+	mutation := &extprocv3.HeaderMutation{}
+	for key, value := range set {
+		mutation.SetHeaders = append(mutation.SetHeaders, &corev3.HeaderValueOption{
+			Header: &corev3.HeaderValue{Key: key, RawValue: []byte(value)},
+		})
+	}
+	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestHeaders{
+		RequestHeaders: &extprocv3.HeadersResponse{Response: &extprocv3.CommonResponse{HeaderMutation: mutation}},
+	}}
+}
+
+func immediate(body string) *extprocv3.ProcessingResponse {
+	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ImmediateResponse{
+		ImmediateResponse: &extprocv3.ImmediateResponse{
+			Status:  &typev3.HttpStatus{Code: typev3.StatusCode_NotFound},
+			Body:    []byte(body),
+			Details: "envoke",
+			Headers: &extprocv3.HeaderMutation{SetHeaders: []*corev3.HeaderValueOption{{
+				Header: &corev3.HeaderValue{Key: "content-type", RawValue: []byte("application/json")},
+			}}},
+		},
+	}}
+}
