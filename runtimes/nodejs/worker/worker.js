@@ -1,0 +1,162 @@
+'use strict';
+
+// The worker: takes frames on descriptor 3, runs the user's function, answers.
+
+const { AsyncLocalStorage } = require('node:async_hooks');
+const { Channel, die, type } = require('./frames.js');
+const { describe } = require('./failure.js');
+const { parse: parseCode } = require('./load.js');
+const log = require('./log.js');
+const { parse, stringify, uncurryThis } = require('./primordials.js');
+const { encode, TooLarge } = require('./result.js');
+
+const { byteLength } = Buffer;
+const run = uncurryThis(AsyncLocalStorage.prototype.run);
+const getStore = uncurryThis(AsyncLocalStorage.prototype.getStore);
+
+const calls = new AsyncLocalStorage();
+const channel = new Channel(3, onFrame);
+
+let filename = 'function.js';
+let maxResult = Infinity;
+let handler;
+
+// A Call is a question of the host's that is answered once.
+class Call {
+  id;
+  answered = false;
+  budget = new log.Budget();
+
+  constructor(id) {
+    this.id = id;
+  }
+
+  answer(frameType, text) {
+    if (this.answered) return;
+    if (this.budget.dropped > 0) send(log.levels.warn, this, `${this.budget.dropped} more characters were not logged`);
+    this.answered = true;
+    channel.send(frameType, this.id, text);
+  }
+
+  fail(kind, thrown) {
+    if (!this.answered) this.answer(type.failed, stringify(describe(kind, thrown, filename)));
+  }
+}
+
+// What is printed or thrown outside of any call belongs to this one. Its budget
+// is renewed with each call.
+const background = new Call(0);
+background.answered = true;
+
+function onFrame(frameType, id, payload) {
+  switch (frameType) {
+    case type.invoke: return onInvoke(new Call(id), payload);
+    case type.check: return onCheck(new Call(id), parse(payload));
+    case type.load: return onLoad(new Call(id), parse(payload));
+    default: return die(`a frame of unknown type ${frameType}`);
+  }
+}
+
+function onCheck(call, code) {
+  try {
+    const { form, executes } = parseCode(code);
+    call.answer(type.loaded, stringify({ __proto__: null, form, executes }));
+  } catch (error) {
+    call.answer(type.failed, stringify(describe('load', error, code.filename)));
+  }
+}
+
+function onLoad(call, code) {
+  filename = code.filename;
+  maxResult = code.max_result || Infinity;
+  call.kind = 'load';
+  run(calls, call, load, call, code);
+}
+
+async function load(call, code) {
+  try {
+    const { form, executes, load } = parseCode(code);
+    handler = await load();
+    call.answer(type.loaded, stringify({ __proto__: null, form, executes }));
+  } catch (error) {
+    call.fail('load', error);
+  }
+}
+
+function onInvoke(call, payload) {
+  let event;
+  try {
+    event = parse(payload);
+  } catch (error) {
+    return call.fail('params', error);
+  }
+  background.budget = new log.Budget();
+  run(calls, call, invoke, call, event);
+}
+
+async function invoke(call, event) {
+  try {
+    if (handler.length >= 3) return await invokeWithCallback(call, event);
+    return succeed(call, await handler(event, event.context));
+  } catch (error) {
+    return call.fail('thrown', error);
+  }
+}
+
+// invokeWithCallback answers with what comes first: the callback, or a promise
+// that is rejected or has a value. One without a value says nothing: that is how
+// an async function ends that still waits for its callback.
+async function invokeWithCallback(call, event) {
+  const callback = (error, value) => {
+    if (error !== null && error !== undefined) call.fail('thrown', error);
+    else succeed(call, value);
+  };
+  const returned = handler(event, event.context, callback);
+  if (typeof returned?.then !== 'function') return;
+  const value = await returned;
+  if (value !== undefined) succeed(call, value);
+}
+
+function succeed(call, value) {
+  if (call.answered) return;
+  try {
+    const json = encode(value);
+    if (json.length * 3 > maxResult && byteLength(json) > maxResult) throw new TooLarge();
+    call.answer(type.result, json);
+  } catch (error) {
+    if (error instanceof TooLarge) call.fail('output', new TooLarge(`the result is larger than ${maxResult} bytes of JSON`));
+    else call.fail('thrown', error);
+  }
+}
+
+// onUncaught takes what no call caught: it fails the call that it came from, if
+// that is still under way, and the worker goes on.
+function onUncaught(thrown) {
+  const call = getStore(calls) ?? background;
+  if (!call.answered) call.fail(call.kind ?? 'thrown', thrown);
+  else print(log.levels.error, `uncaught: ${stackOrValue(thrown)}`);
+}
+
+function stackOrValue(thrown) {
+  const { type, message, stack_trace: stack } = describe('thrown', thrown, filename);
+  return stack || `${type}: ${message}`;
+}
+
+function print(level, text) {
+  const call = getStore(calls) ?? background;
+  const { budget } = call.answered ? background : call;
+  const entry = budget.take(text);
+  if (entry === undefined) return;
+  send(level, call, entry);
+  if (budget.isPrompt()) channel.flush();
+}
+
+function send(level, call, text) {
+  channel.send(type.log, call.answered ? 0 : call.id, text, level);
+}
+
+log.install(print);
+process.setUncaughtExceptionCaptureCallback(onUncaught);
+process.on('unhandledRejection', onUncaught);
+process.on('exit', () => channel.flush());
+channel.send(type.ready, 0, stringify({ version: process.version }));
