@@ -1,0 +1,136 @@
+package sandbox
+
+import (
+	"fmt"
+	"unsafe"
+
+	seccomp "github.com/elastic/go-seccomp-bpf"
+	"github.com/elastic/go-seccomp-bpf/arch"
+	"golang.org/x/sys/unix"
+)
+
+// denied lists the system calls that answer EPERM. A name that an architecture does
+// not have is left out there.
+var denied = []string{
+	// The network. socketpair stays: it reaches nobody else.
+	"socket", "socketcall",
+	// Other processes. Workers may run as one user with the host, so signals and
+	// priorities are denied; abort and raise (tgkill) work. A process that leaves
+	// its group survives the group's end: see also setpgid in policy.
+	"kill", "tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal",
+	"ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "kcmp",
+	"pidfd_getfd", "setpriority", "ioprio_set", "migrate_pages", "move_pages",
+	"setsid",
+	// The file system's shape, and files by handle (which walk around permissions).
+	"mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen",
+	"fsconfig", "fsmount", "fspick", "mount_setattr", "name_to_handle_at",
+	"open_by_handle_at", "fanotify_init", "quotactl", "quotactl_fd",
+	// Namespaces.
+	"unshare", "setns",
+	// The kernel: large and often broken, or administration.
+	"bpf", "perf_event_open", "userfaultfd", "io_uring_setup", "io_uring_enter",
+	"io_uring_register", "keyctl", "add_key", "request_key", "kexec_load",
+	"kexec_file_load", "init_module", "finit_module", "delete_module", "reboot",
+	"swapon", "swapoff", "acct", "syslog", "settimeofday", "clock_settime",
+	"clock_adjtime", "adjtimex", "sethostname", "setdomainname", "iopl", "ioperm",
+	"modify_ldt", "personality", "vhangup", "lookup_dcookie", "nfsservctl",
+}
+
+// namespaceFlags are the flags of clone that make namespaces.
+const namespaceFlags = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS |
+	unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
+
+// actionNoSys makes a call look as if this kernel did not have it.
+const actionNoSys = seccomp.Action(unix.SECCOMP_RET_ERRNO | unix.ENOSYS)
+
+// enter puts the calling thread, and all that it starts from now on, behind the walls.
+func enter() error {
+	if err := dropCapabilities(); err != nil {
+		return fmt.Errorf("drop capabilities: %w", err)
+	}
+	native, err := arch.GetInfo("")
+	if err != nil {
+		return err
+	}
+	err = seccomp.LoadFilter(seccomp.Filter{NoNewPrivs: true, Policy: policy(native)})
+	if err != nil {
+		return err
+	}
+	return denyOtherArchitectures(uint32(native.ID))
+}
+
+// dropCapabilities makes the next exec end without any capability, even as root, and
+// for good. Without CAP_SETPCAP there is nothing to drop that no_new_privs would let
+// in again, but what is ambient.
+func dropCapabilities() error {
+	const noRoot = 1<<0 | 1<<1 // SECBIT_NOROOT and SECBIT_NOROOT_LOCKED, capabilities(7)
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return err
+	}
+	if err := unix.Prctl(unix.PR_SET_SECUREBITS, noRoot, 0, 0, 0); err != nil && err != unix.EPERM {
+		return err
+	}
+	return nil
+}
+
+// policy allows what is not denied: interpreters and their libraries change what they
+// need with every release, and a forgotten call would only show in somebody's function.
+func policy(on *arch.Info) seccomp.Policy {
+	return seccomp.Policy{
+		DefaultAction: seccomp.ActionAllow,
+		Syscalls: []seccomp.SyscallGroup{
+			{
+				Action: seccomp.ActionErrno,
+				Names:  known(on, denied),
+				NamesWithCondtions: []seccomp.NameWithConditions{
+					{Name: "clone", Conditions: seccomp.ArgumentConditions{
+						{Argument: 0, Operation: seccomp.BitsSet, Value: namespaceFlags},
+					}},
+					// setpgid(0, 0) is how Go makes the group, in the new process, after
+					// the filter: that one call cannot be denied.
+					{Name: "setpgid", Conditions: seccomp.ArgumentConditions{
+						{Argument: 0, Operation: seccomp.NotEqual, Value: 0},
+					}},
+					{Name: "setpgid", Conditions: seccomp.ArgumentConditions{
+						{Argument: 1, Operation: seccomp.NotEqual, Value: 0},
+					}},
+					// The limits of others; one's own can only shrink.
+					{Name: "prlimit64", Conditions: seccomp.ArgumentConditions{
+						{Argument: 0, Operation: seccomp.NotEqual, Value: 0},
+					}},
+				},
+			},
+			// The flags of clone3 are behind a pointer, out of a filter's sight. C
+			// libraries take ENOSYS as the sign to use clone.
+			{Action: actionNoSys, Names: known(on, []string{"clone3"})},
+		},
+	}
+}
+
+func known(on *arch.Info, names []string) []string {
+	var out []string
+	for _, name := range names {
+		if _, ok := on.SyscallNames[name]; ok {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// denyOtherArchitectures answers ENOSYS to calls through another architecture's
+// table (32-bit x86 on x86-64), where the numbers mean other calls: the filter made
+// from the policy lets them pass. Of two filters the kernel takes the stricter answer.
+func denyOtherArchitectures(native uint32) error {
+	const offsetOfArch = 4 // in struct seccomp_data, seccomp(2)
+	program := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offsetOfArch},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: native, Jt: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: uint32(actionNoSys)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	load := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
+	if err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&load)), 0, 0); err != nil {
+		return fmt.Errorf("deny other architectures: %w", err)
+	}
+	return nil
+}
