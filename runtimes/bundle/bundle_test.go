@@ -1,0 +1,306 @@
+package bundle_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"envoke/internal/faas"
+	"envoke/internal/registry"
+	"envoke/internal/sqlite"
+	"envoke/runtimes/bundle"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var key = faas.SessionKey("0123456789abcdef0123456789abcdef")
+
+// control is a real control on a Unix socket, which a test may stop and start
+// again over the same store.
+type control struct {
+	path  string
+	store *sqlite.Store
+
+	*registry.Registry
+	asked *atomic.Int32                                    // calls but for watches
+	fault atomic.Pointer[func(context.Context, any) error] // runs after a call was answered inside
+	stop  func()
+}
+
+func newControl(t testing.TB) *control {
+	t.Helper()
+	dir := shortDir(t)
+	store, err := sqlite.Open(t.Context(), filepath.Join(dir, "envoke.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	c := &control{path: filepath.Join(dir, "control.sock"), store: store, asked: &atomic.Int32{}}
+	c.start(t)
+	t.Cleanup(func() { c.stop() })
+	return c
+}
+
+// shortDir is a folder for sockets, whose paths have at most 107 bytes.
+func shortDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "bundle")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+func (c *control) start(t testing.TB) {
+	t.Helper()
+	c.Registry = registry.New(registry.Options{
+		Store: c.store, Key: key, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+	})
+	listener, err := net.Listen("unix", c.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer(append(registry.ServerOptions(), grpc.UnaryInterceptor(c.intercept))...)
+	c.Register(server)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = c.Serve(ctx) })
+	running.Go(func() { _ = server.Serve(listener) })
+	c.stop = sync.OnceFunc(func() {
+		cancel()
+		server.Stop()
+		running.Wait()
+	})
+}
+
+func (c *control) intercept(ctx context.Context, in any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	c.asked.Add(1)
+	out, err := handle(ctx, in)
+	if fault := c.fault.Load(); fault != nil {
+		if failed := (*fault)(ctx, in); failed != nil {
+			return nil, failed
+		}
+	}
+	return out, err
+}
+
+func (c *control) inject(fault func(context.Context, any) error) { c.fault.Store(&fault) }
+
+func (c *control) wantAsked(t *testing.T, want int32) {
+	t.Helper()
+	if got := c.asked.Swap(0); got != want {
+		t.Errorf("control was asked %d times, want %d", got, want)
+	}
+}
+
+func options(t testing.TB, path string) bundle.Options {
+	t.Helper()
+	conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return bundle.Options{
+		Conn: conn, Host: t.Name(), Language: faas.NodeJS, Logger: slog.New(slog.DiscardHandler),
+		Registerer: prometheus.NewPedanticRegistry(), MaxSessions: 1000, MaxScriptBytes: 1 << 20,
+	}
+}
+
+// newHost makes bundles that watch, and waits until they do.
+func newHost(t testing.TB, c *control) *bundle.Bundles {
+	t.Helper()
+	b := bundle.New(options(t, c.path))
+	serve(t, b)
+	eventually(t, "the host is ready", b.Ready)
+	return b
+}
+
+func serve(t testing.TB, b *bundle.Bundles) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- b.Serve(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func eventually(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	for !condition() {
+		select {
+		case <-deadline:
+			t.Fatalf("not within 10 s: %s", what)
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+func newSession(expiry time.Duration) *bundle.Session {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	script := faas.NewScript(faas.NodeJS, "return 1", nil)
+	return &bundle.Session{Script: script, Session: faas.Session{
+		ID: key.NewID(faas.NodeJS, true), Name: faas.Name{Language: faas.NodeJS, Title: "hello"},
+		Digest: script.Digest, Owner: "session:x", Context: []byte(`{"a":1}`),
+		CompileStatus: faas.CompileSuccess, Status: faas.Active,
+		CreatedAt: now, ExpiresAt: now.Add(expiry),
+	}}
+}
+
+// create stores a session past the host.
+func (c *control) create(t testing.TB) *bundle.Session {
+	t.Helper()
+	s := newSession(time.Hour)
+	if err := c.CreateSession(t.Context(), s.Session, &s.Script); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func mustFind(t *testing.T, b *bundle.Bundles, id faas.SessionID) {
+	t.Helper()
+	if _, err := b.Session(t.Context(), id); err != nil {
+		t.Fatalf("Session = %v", err)
+	}
+}
+
+func mustMiss(t *testing.T, b *bundle.Bundles, id faas.SessionID) {
+	t.Helper()
+	if _, err := b.Session(t.Context(), id); !errors.Is(err, faas.ErrNoSession) {
+		t.Fatalf("Session = %v, want ErrNoSession", err)
+	}
+}
+
+func wantUnavailable(t *testing.T, err error) {
+	t.Helper()
+	if e := faas.AsError(err); err == nil || e.Code != faas.Unavailable {
+		t.Errorf("error = %v, want UNAVAILABLE", err)
+	}
+}
+
+func TestFetchOnceThenHold(t *testing.T) {
+	c := newControl(t)
+	b, want := newHost(t, c), c.create(t)
+	for range 3 {
+		got, err := b.Session(t.Context(), want.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("(-want +got)\n%s", diff)
+		}
+	}
+	c.wantAsked(t, 2) // the session and its script
+}
+
+func TestCreateHolds(t *testing.T) {
+	c := newControl(t)
+	b, s := newHost(t, c), newSession(time.Hour)
+	if err := b.Create(t.Context(), s, true); err != nil {
+		t.Fatal(err)
+	}
+	c.wantAsked(t, 1)
+	mustFind(t, b, s.ID)
+	c.wantAsked(t, 0)
+	mustFind(t, newHost(t, c), s.ID) // any other host can serve it too
+	var conflict *faas.Error
+	if err := b.Create(t.Context(), s, true); !errors.As(err, &conflict) || conflict.Code != faas.Conflict {
+		t.Errorf("a second Create = %v, want CONFLICT", err)
+	}
+}
+
+func TestForgedIDsCostNothing(t *testing.T) {
+	c := newControl(t)
+	b := newHost(t, c)
+	for _, id := range []faas.SessionID{
+		"", "x", "../..", faas.SessionKey("another").NewID(faas.NodeJS, true), key.NewID(faas.Python, true),
+	} {
+		mustMiss(t, b, id)
+	}
+	c.wantAsked(t, 0)
+	mustMiss(t, b, key.NewID(faas.NodeJS, true)) // ours, but unknown
+	c.wantAsked(t, 1)
+}
+
+func TestExpiredIsDropped(t *testing.T) {
+	c := newControl(t)
+	b, s := newHost(t, c), newSession(50*time.Millisecond)
+	if err := b.Create(t.Context(), s, true); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the session expires", func() bool {
+		_, err := b.Session(t.Context(), s.ID)
+		return errors.Is(err, faas.ErrNoSession)
+	})
+	mustMiss(t, b, s.ID)
+}
+
+func TestFunction(t *testing.T) {
+	c := newControl(t)
+	b, name := newHost(t, c), faas.Name{Language: faas.NodeJS, Title: "hello"}
+	if _, err := b.Function(t.Context(), name); !faas.IsNotFound(err) {
+		t.Fatalf("Function = %v, want NOT_FOUND", err)
+	}
+	want := faas.Function{Name: name, Script: newSession(0).Script, Schema: []byte(`{"type":"object"}`), UserID: "u", Timeout: time.Second}
+	if err := c.store.PutFunction(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	var got faas.Function
+	eventually(t, "control forgets that there was none", func() (ok bool) {
+		var err error
+		got, err = b.Function(t.Context(), name)
+		return err == nil
+	})
+	want.Version = 1
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// Sessions of one registered function share its code.
+func TestSharedScriptIsFetchedOnce(t *testing.T) {
+	c := newControl(t)
+	b := newHost(t, c)
+	function := faas.Function{Name: faas.Name{Language: faas.NodeJS, Title: "hello"}, Script: newSession(0).Script}
+	if err := c.store.PutFunction(t.Context(), function); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		s := newSession(time.Hour)
+		s.Version = 1
+		if err := c.CreateSession(t.Context(), s.Session, nil); err != nil {
+			t.Fatal(err)
+		}
+		mustFind(t, b, s.ID)
+	}
+	c.wantAsked(t, 3+1)
+}
+
+func TestManyAskOnce(t *testing.T) {
+	c := newControl(t)
+	b, s := newHost(t, c), c.create(t)
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() { mustFind(t, b, s.ID) })
+	}
+	all.Wait()
+	c.wantAsked(t, 2)
+}
