@@ -2,22 +2,23 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log"
 	"log/slog"
 	"net"
 	"net/http"
 	"time"
+
+	"envoke/internal/httpserver"
 )
 
 const (
 	readTimeout = 5 * time.Second
 	// writeTimeout bounds a profile too: pprof refuses a longer one by itself.
-	writeTimeout    = 2 * time.Minute
-	idleTimeout     = time.Minute
-	maxHeaderBytes  = 16 << 10
-	shutdownTimeout = 5 * time.Second
+	writeTimeout   = 2 * time.Minute
+	idleTimeout    = time.Minute
+	maxHeaderBytes = 16 << 10
+	grace          = 5 * time.Second
 )
 
 // Serve answers on the listener until the context ends, then finishes what is
@@ -32,20 +33,8 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		ErrorLog:       s.errorLog(),
 		BaseContext:    func(net.Listener) context.Context { return ctx },
 	}
-	stopped := make(chan error, 1)
-	abandon := context.AfterFunc(ctx, func() { stopped <- shutdown(ctx, server) })
-	err := server.Serve(listener)
-	if abandon() {
+	if err := httpserver.Serve(ctx, server, listener, grace); err != nil {
 		return fmt.Errorf("serve operators: %w", err)
-	}
-	return <-stopped
-}
-
-func shutdown(ctx context.Context, server *http.Server) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-	defer cancel()
-	if err := server.Shutdown(ctx); err != nil {
-		return fmt.Errorf("stop serving operators: %w", errors.Join(err, server.Close()))
 	}
 	return nil
 }
