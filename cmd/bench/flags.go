@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -43,35 +44,38 @@ type settings struct {
 	json  string
 }
 
-func parse(args []string, stderr io.Writer) (settings, error) {
+// parse prints the help to stdout when it is asked for, and returns flag.ErrHelp.
+func parse(args []string, stdout io.Writer) (settings, error) {
 	s := settings{}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() {
-		fmt.Fprint(stderr, usage)
-		flags.PrintDefaults()
-	}
+	flags.SetOutput(io.Discard) // main prints errors
 	quick := flags.Bool("quick", false, "a rough run of less than a minute: short rounds, and fewer of them")
 	flags.IntVar(&s.Rounds, "rounds", 7, "`number` of rounds")
 	flags.DurationVar(&s.Duration, "duration", 1500*time.Millisecond, "`duration` of one measurement")
+	flags.DurationVar(&s.WarmUp, "warm-up", 1500*time.Millisecond, "`duration` of each case's warm-up")
 	flags.Float64Var(&s.Rate, "rate", 2000, "`arrivals` a second of the open loop")
-	flags.IntVar(&s.ColdStarts, "cold-starts", 30, "`number` of cold starts in a round")
+	flags.IntVar(&s.ColdStarts, "cold-starts", 100, "`number` of cold starts in a round")
 	flags.IntVar(&s.Concurrency, "concurrency", 1, "worker threads of either Envoy")
 	flags.BoolVar(&s.check, "check", false, "exit with 1 when a target is missed")
 	flags.StringVar(&s.json, "json", "", "write the report as JSON to this `file`, with every round")
 	flags.BoolVar(&s.bare, "bare", false, "measure a to d only, without Envoke")
 	flags.StringVar(&s.Envoke, "envoke", "bin/envoke", "Envoke's `binary`")
 	flags.StringVar(&s.Envoy, "envoy", os.Getenv("ENVOY"), "Envoy's `binary` (default: $ENVOY, else the pinned one)")
-	flags.StringVar(&s.Node, "node", os.Getenv("NODE"), "Node's `binary` (default: $NODE, else the one on PATH)")
+	flags.StringVar(&s.Node, "node", cmp.Or(os.Getenv("NODE"), "node"), "Node's `binary`; $NODE changes the default")
 	flags.StringVar(&s.CacheDir, "cache-dir", filepath.Join(".envoke", "cache"), "`folder` that holds the pinned Envoy")
 	envokeArgs := flags.String("envoke-args", "", "more `arguments` of envoke serve, separated by spaces")
-	if err := flags.Parse(args); err != nil {
+	err := flags.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		_, _ = io.WriteString(stdout, usage)
+		flags.SetOutput(stdout)
+		flags.PrintDefaults()
+	}
+	if err != nil {
 		return s, err
 	}
 	if *quick {
-		s.Rounds, s.Duration, s.ColdStarts = 3, 400*time.Millisecond, 10
+		s.Rounds, s.Duration, s.WarmUp, s.ColdStarts = 3, 400*time.Millisecond, time.Second, 10
 	}
-	s.WarmUp = max(s.Duration, time.Second)
 	s.EnvokeArgs = strings.Fields(*envokeArgs)
 	return s, s.validate(flags.Args())
 }
@@ -82,8 +86,8 @@ func (s settings) validate(rest []string) error {
 		return fmt.Errorf("unexpected argument %q", rest[0])
 	case s.Rounds < 1 || s.ColdStarts < 1 || s.Concurrency < 1:
 		return errors.New("-rounds, -cold-starts and -concurrency must be at least 1")
-	case s.Duration <= 0 || s.Rate <= 0:
-		return errors.New("-duration and -rate must be greater than 0")
+	case s.Duration <= 0 || s.WarmUp <= 0 || s.Rate <= 0:
+		return errors.New("-duration, -warm-up and -rate must be greater than 0")
 	}
 	return nil
 }

@@ -11,27 +11,42 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"envoke/internal/bench"
 )
+
+// proxyCommand makes this program the reverse proxy of case c. A process of its
+// own keeps its CPU time apart from the load generator's.
+const proxyCommand = "reverse-proxy"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
+	// A second signal ends the process at once: children die with it.
+	context.AfterFunc(ctx, stop)
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
-		stop()
 		os.Exit(1)
 	}
 }
 
-// run measures, or is the reverse proxy of a run when the first argument says so.
+// run is the whole program: a benchmark or, for one, its reverse proxy.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	if len(args) == 3 && args[0] == proxyCommand {
-		return serveProxy(ctx, args[1], args[2])
+	if len(args) > 0 && args[0] == proxyCommand {
+		return serveProxy(ctx, args[1:])
 	}
-	settings, err := parse(args, stderr)
+	settings, err := parse(args, stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	return measure(ctx, settings, stdout, stderr)
+}
+
+func serveProxy(ctx context.Context, sockets []string) error {
+	if len(sockets) != 2 {
+		return errors.New("the reverse proxy needs two sockets: one to listen on, one upstream")
+	}
+	return bench.ServeProxy(ctx, sockets[0], sockets[1])
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,21 +14,11 @@ import (
 	"envoke/internal/bench"
 )
 
-// proxyCommand makes this program the reverse proxy of case c. A process of its
-// own keeps its CPU time apart from the load generator's.
-const proxyCommand = "reverse-proxy"
-
-func serveProxy(ctx context.Context, listen, upstream string) error {
-	return bench.ServeProxy(ctx, listen, upstream)
-}
-
 func measure(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	if err := s.findBinaries(ctx); err != nil {
 		return err
 	}
-	s.Progress = func(format string, arguments ...any) {
-		fmt.Fprintf(stderr, "bench: "+format+"\n", arguments...)
-	}
+	s.Progress = func(line string) { _, _ = fmt.Fprintln(stderr, "bench:", line) }
 	report, err := bench.Run(ctx, s.Config)
 	if err != nil {
 		return err
@@ -37,28 +28,31 @@ func measure(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	}
 	if s.json != "" {
 		if err := writeJSON(s.json, report); err != nil {
-			return err
+			return fmt.Errorf("write the report to %s: %w", s.json, err)
 		}
 	}
 	if missed := report.Missed(); s.check && len(missed) > 0 {
-		return fmt.Errorf("%d of the targets are missed", len(missed))
+		return fmt.Errorf("targets not met: %d", len(missed))
 	}
 	return nil
 }
 
 func writeJSON(path string, report bench.Report) error {
-	content, err := json.MarshalIndent(report, "", "  ")
+	file, err := os.Create(path)
 	if err != nil {
-		return fmt.Errorf("write the report to %s: %w", path, err)
+		return err
 	}
-	if err := os.WriteFile(path, append(content, '\n'), 0o644); err != nil {
-		return fmt.Errorf("write the report: %w", err)
-	}
-	return nil
+	encoder := json.NewEncoder(file)
+	encoder.SetIndent("", "  ")
+	return errors.Join(encoder.Encode(report), file.Close())
 }
 
-func (s *settings) findBinaries(ctx context.Context) error {
-	var err error
+func (s *settings) findBinaries(ctx context.Context) (err error) {
+	if s.bare {
+		s.Envoke = ""
+	} else if _, err := exec.LookPath(s.Envoke); err != nil {
+		return fmt.Errorf("%s is not there: run `make build` first, name it with -envoke, or measure without it by -bare", s.Envoke)
+	}
 	if s.Node, err = findNode(ctx, s.Node); err != nil {
 		return err
 	}
@@ -66,11 +60,6 @@ func (s *settings) findBinaries(ctx context.Context) error {
 		if s.Envoy, err = envoy.Fetch(ctx, s.CacheDir, os.Getenv("PYTHON")); err != nil {
 			return err
 		}
-	}
-	if s.bare {
-		s.Envoke = ""
-	} else if _, err := os.Stat(s.Envoke); err != nil {
-		return fmt.Errorf("%s is not there: run `make build` first, or name it with -envoke, or measure without it by -bare", s.Envoke)
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -83,9 +72,7 @@ func (s *settings) findBinaries(ctx context.Context) error {
 // findNode resolves Node to its real binary: a shim would hide it from the
 // accounting of CPU time, which knows Node by its binary's name.
 func findNode(ctx context.Context, node string) (string, error) {
-	if node == "" {
-		node = "node"
-	}
+	//nolint:gosec // the caller says which Node to run
 	out, err := exec.CommandContext(ctx, node, "-p", "process.execPath").Output()
 	if err != nil {
 		return "", fmt.Errorf("run %s: %w; install Node.js 20 or later, or name it with -node", node, err)

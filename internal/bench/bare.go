@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"text/template"
 )
@@ -44,8 +45,8 @@ func (s *stand) roots() map[int]Role {
 
 // stop ends the processes, the last started first.
 func (s *stand) stop() {
-	for i := len(s.processes) - 1; i >= 0; i-- {
-		s.processes[i].stop()
+	for _, p := range slices.Backward(s.processes) {
+		p.stop()
 	}
 }
 
@@ -133,7 +134,7 @@ func listenerAddress(ctx context.Context, admin string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("ask Envoy for its listener: %w", err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	var listeners struct {
 		Statuses []struct {
 			Address struct {

@@ -27,7 +27,7 @@ type Config struct {
 	// process of its own.
 	ProxyCommand []string
 	// Progress is told of what is under way. It may be nil.
-	Progress func(format string, arguments ...any)
+	Progress func(line string)
 }
 
 // Case is one way of answering.
@@ -58,13 +58,13 @@ const (
 // Run starts all that is compared, measures it, and stops it again.
 func Run(ctx context.Context, config Config) (Report, error) {
 	if config.Progress == nil {
-		config.Progress = func(string, ...any) {}
+		config.Progress = func(string) {}
 	}
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return Report{}, fmt.Errorf("make a temporary folder: %w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	stand := &stand{dir: dir}
 	defer stand.stop()
 	config.Progress("starting node:http, the reverse proxy and Envoy")
@@ -72,7 +72,7 @@ func Run(ctx context.Context, config Config) (Report, error) {
 		return Report{}, err
 	}
 	if config.Envoke != "" {
-		config.Progress("starting %s", config.Envoke)
+		config.Progress("starting " + config.Envoke)
 		if err := stand.startOurs(ctx, config); err != nil {
 			return Report{}, err
 		}

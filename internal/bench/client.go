@@ -93,7 +93,7 @@ type question struct {
 	request []byte
 	digits  []byte // the operand, within request
 	operand int64
-	fixed   []byte
+	fixed   []byte // the whole reply, if it is always the same
 	want    []byte // "result":<sum>, as the reply has to hold it
 }
 
@@ -110,15 +110,19 @@ func newQuestion(endpoint Endpoint, first int64, extra string) *question {
 
 // ask sends the next request and checks its reply.
 func (q *question) ask(c *client) error {
-	if q.operand++; q.operand > lastOperand {
-		q.operand = firstOperand
-	}
-	strconv.AppendInt(q.digits, q.operand, 10)
+	q.next()
 	body, err := c.roundTrip(q.request)
 	if err != nil {
 		return err
 	}
 	return q.check(body)
+}
+
+func (q *question) next() {
+	if q.operand++; q.operand > lastOperand {
+		q.operand = firstOperand
+	}
+	strconv.AppendInt(q.digits, q.operand, 10)
 }
 
 func (q *question) check(body []byte) error {
@@ -129,11 +133,9 @@ func (q *question) check(body []byte) error {
 		return nil
 	}
 	q.want = strconv.AppendInt(append(q.want[:0], `"result":`...), q.operand+secondAddend, 10)
-	at := bytes.Index(body, q.want)
-	if at < 0 || body[0] != '{' || body[len(body)-1] != '}' {
-		return fmt.Errorf("wrong answer: want an object with %s, got %.300s", q.want, body)
-	}
-	if next := body[at+len(q.want)]; next != ',' && next != '}' {
+	_, after, found := bytes.Cut(body, q.want)
+	whole := bytes.HasPrefix(body, []byte("{")) && bytes.HasSuffix(body, []byte("}"))
+	if !found || !whole || after[0] != ',' && after[0] != '}' {
 		return fmt.Errorf("wrong answer: want an object with %s, got %.300s", q.want, body)
 	}
 	return nil

@@ -34,7 +34,7 @@ func (r *run) measureAll(ctx context.Context) error {
 		return err
 	}
 	for i := range r.config.Rounds {
-		r.config.Progress("round %d of %d", i+1, r.config.Rounds)
+		r.config.Progress(fmt.Sprintf("round %d of %d", i+1, r.config.Rounds))
 		for _, load := range r.config.loads() {
 			if err := r.measureCases(ctx, load); err != nil {
 				return err
@@ -82,7 +82,7 @@ func (r *run) measureCold(ctx context.Context, round int) error {
 		if !c.Cold {
 			continue
 		}
-		r.config.Progress("cold starts %d of %d", round+1, r.config.Rounds)
+		r.config.Progress(fmt.Sprintf("cold starts, round %d of %d", round+1, r.config.Rounds))
 		err := r.account(ctx, resultKey{c.Key, Cold}, func() (outcome, error) {
 			return coldStarts(ctx, c.Endpoint, round, r.config.ColdStarts)
 		})

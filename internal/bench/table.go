@@ -4,92 +4,151 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"text/tabwriter"
+	"strings"
+	"unicode/utf8"
 )
 
 // WriteTo writes the report as text for people.
 func (r Report) WriteTo(w io.Writer) (int64, error) {
 	var out bytes.Buffer
 	r.writeHead(&out)
-	load := ""
-	table := newTable(&out)
-	for _, result := range r.Results {
-		if result.Load != load {
-			load = result.Load
-			_ = table.Flush()
-			r.writeTitle(&out, load)
-			fmt.Fprintln(table, "\t\trequests/s\tmin–max\tp50 ms\tp99 ms\tenvoy µs\tenvoke µs\tnode µs\tproxy µs\tclient µs\t")
+	for rest := r.Results; len(rest) > 0; {
+		load, t := rest[0].Load, resultTable()
+		for len(rest) > 0 && rest[0].Load == load {
+			t.add(resultRow(rest[0])...)
+			rest = rest[1:]
 		}
-		writeResult(table, result)
+		fmt.Fprintf(&out, "\n%s\n", r.title(load))
+		t.write(&out)
 	}
-	_ = table.Flush() // to a bytes.Buffer
-	r.writeRatios(&out)
+	fmt.Fprint(&out, "\nRatios of requests/s, each taken within a round\n")
+	r.ratioTable().write(&out)
 	return out.WriteTo(w)
 }
 
-func newTable(out io.Writer) *tabwriter.Writer {
-	return tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-}
+// roughAbove is the CPUs that others may take before figures are called rough.
+const roughAbove = 0.1
 
-func (r Report) writeHead(out io.Writer) {
-	m := r.Machine
-	fmt.Fprintf(out, "%d × %s, Linux %s, Go %s, Node %s, Envoy %s (%d worker)\n",
-		m.CPUs, m.CPU, m.Kernel, m.Go, m.Node, m.Envoy, r.Settings.EnvoyConcurrency)
-	fmt.Fprintf(out, "Medians of %d rounds of %.4g s. µs: CPU time per request, by process.\n", r.Settings.Rounds, r.Settings.Seconds)
+func (r Report) writeHead(out *bytes.Buffer) {
+	m, s := r.Machine, r.Settings
+	fmt.Fprintf(out, "%d × %s, Linux %s, Go %s, Node %s, Envoy %s with concurrency %d\n",
+		m.CPUs, m.CPU, m.Kernel, m.Go, m.Node, m.Envoy, s.EnvoyConcurrency)
+	fmt.Fprintf(out, "Medians of %d rounds of %.4g s. µs: CPU time per request, by process.\n", s.Rounds, s.Seconds)
 	fmt.Fprintf(out, "Other programs took %.2f CPUs (%.2f–%.2f)", m.OtherLoad.Median, m.OtherLoad.Min, m.OtherLoad.Max)
-	if m.OtherLoad.Median > 0.1 {
-		fmt.Fprint(out, ": too many, these figures are rough")
+	if m.OtherLoad.Median > roughAbove {
+		out.WriteString(": too many, these figures are rough")
 	}
-	fmt.Fprint(out, ".\n")
+	out.WriteString(".\n")
 }
 
-func (r Report) writeTitle(out io.Writer, load string) {
+func (r Report) title(load string) string {
 	switch load {
 	case Open:
-		fmt.Fprintf(out, "\nOpen loop, %.6g requests/s, latency from the time each was due\n", r.Settings.Rate)
+		return fmt.Sprintf("Open loop, %.6g requests/s, latency from the time each was due", r.Settings.Rate)
 	case Cold:
-		fmt.Fprint(out, "\nCold start: new code in every request, one after another\n")
-	default:
-		fmt.Fprintf(out, "\nClosed loop, %s\n", load)
+		return "Cold start: new code in every request, one after another"
 	}
+	return "Closed loop, " + load
 }
 
-func writeResult(table io.Writer, r Result) {
-	fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%.3f\t%.3f\t", r.Case, r.Name,
-		thousands(r.RequestsPerSecond.Median),
-		thousands(r.RequestsPerSecond.Min)+"–"+thousands(r.RequestsPerSecond.Max),
-		r.P50.Median, r.P99.Median)
+func resultTable() *table {
+	t := &table{text: 2}
+	header := []string{"", "", "requests/s", "min–max", "p50 ms", "p99 ms"}
 	for _, role := range Roles() {
-		fmt.Fprintf(table, "%.0f\t", r.CPU[role].Median)
+		header = append(header, string(role)+" µs")
 	}
-	fmt.Fprintln(table)
+	t.add(header...)
+	return t
 }
 
-func (r Report) writeRatios(out io.Writer) {
-	fmt.Fprint(out, "\nRatios of requests/s, each taken within a round\n")
-	table := newTable(out)
-	fmt.Fprintln(table, "\t\t32 connections\tmin–max\ttarget\t\t1 connection\t")
+func resultRow(r Result) []string {
+	row := []string{
+		r.Case, r.Name, rate(r.RequestsPerSecond.Median),
+		rate(r.RequestsPerSecond.Min) + "–" + rate(r.RequestsPerSecond.Max),
+		number(r.P50.Median, 3), number(r.P99.Median, 3),
+	}
+	for _, role := range Roles() {
+		row = append(row, number(r.CPU[role].Median, 0))
+	}
+	return row
+}
+
+// ratioTable leaves out what was not measured and has no target.
+func (r Report) ratioTable() *table {
+	t := &table{text: 2}
+	t.add("", "", "32 connections", "min–max", "target", "", "1 connection")
 	for _, ratio := range r.Ratios {
-		if ratio.ThirtyTwo == (Spread{}) {
+		if ratio.ThirtyTwo == (Spread{}) && ratio.Target == 0 {
 			continue
 		}
-		target, verdict := "", ""
+		target := ""
 		if ratio.Target > 0 {
-			target, verdict = fmt.Sprintf("≥ %.2f", ratio.Target), "met"
-			if ratio.Missed {
-				verdict = "MISSED"
-			}
+			target = fmt.Sprintf("≥ %.2f", ratio.Target)
 		}
-		fmt.Fprintf(table, "%s/%s\t%s\t%.2f\t%.2f–%.2f\t%s\t%s\t%.2f\t\n", ratio.Case, ratio.Beside, ratio.Means,
-			ratio.ThirtyTwo.Median, ratio.ThirtyTwo.Min, ratio.ThirtyTwo.Max, target, verdict, ratio.One.Median)
+		t.add(ratio.Case+"/"+ratio.Beside, ratio.Means, number(ratio.ThirtyTwo.Median, 2),
+			number(ratio.ThirtyTwo.Min, 2)+"–"+number(ratio.ThirtyTwo.Max, 2),
+			target, ratio.verdict(), number(ratio.One.Median, 2))
 	}
-	_ = table.Flush() // to a bytes.Buffer
+	return t
 }
 
-// thousands shows a large number with one decimal and a k.
-func thousands(n float64) string {
-	if n < 1000 {
-		return fmt.Sprintf("%.0f", n)
+func (r Ratio) verdict() string {
+	switch {
+	case r.Target == 0:
+		return ""
+	case r.ThirtyTwo == Spread{}:
+		return "not measured"
+	case r.Missed:
+		return "NOT MET"
 	}
-	return fmt.Sprintf("%.1fk", n/1000)
+	return "met"
+}
+
+// number shows a 0 as a dot: nothing was measured, or nothing spent.
+func number(n float64, decimals int) string {
+	if n == 0 {
+		return "·"
+	}
+	return fmt.Sprintf("%.*f", decimals, n)
+}
+
+// rate shows thousands with one decimal and a k.
+func rate(perSecond float64) string {
+	if perSecond < 1000 {
+		return fmt.Sprintf("%.0f", perSecond)
+	}
+	return fmt.Sprintf("%.1fk", perSecond/1000)
+}
+
+// table is rows of cells in columns: the first few hold text and are aligned to
+// the left, the others to the right.
+type table struct {
+	text   int
+	rows   [][]string
+	widths []int
+}
+
+func (t *table) add(row ...string) {
+	for i, cell := range row {
+		if i == len(t.widths) {
+			t.widths = append(t.widths, 0)
+		}
+		t.widths[i] = max(t.widths[i], utf8.RuneCountInString(cell))
+	}
+	t.rows = append(t.rows, row)
+}
+
+func (t *table) write(out *bytes.Buffer) {
+	for _, row := range t.rows {
+		var line strings.Builder
+		for i, cell := range row {
+			padding := strings.Repeat(" ", t.widths[i]-utf8.RuneCountInString(cell))
+			if i < t.text {
+				line.WriteString(cell + padding + "  ")
+			} else {
+				line.WriteString(padding + cell + "  ")
+			}
+		}
+		out.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
 }

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"envoke/internal/bench"
+	"envoke/internal/envoytest"
+)
+
+// TestMain lets the test binary be the reverse proxy that a run starts.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == proxyCommand {
+		main()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func TestHelpNamesEveryCase(t *testing.T) {
+	var stdout bytes.Buffer
+	if err := run(t.Context(), []string{"--help"}, &stdout, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"  a  ", "  h  ", "-quick", "-check", "-json"} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("the help lacks %q", want)
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	s, err := parse([]string{"-quick", "-check", "-envoke-args", " --idle-workers  4"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !s.check || s.Rounds != 3 || s.Duration != 400*time.Millisecond || s.WarmUp != time.Second {
+		t.Errorf("parsed %+v", s)
+	}
+	if diff := cmp.Diff([]string{"--idle-workers", "4"}, s.EnvokeArgs); diff != "" {
+		t.Error(diff)
+	}
+	for _, args := range [][]string{
+		{"-unknown"}, {"extra"}, {"-rounds", "0"}, {"-rate", "-1"}, {"-duration", "0s"}, {"-concurrency", "0"},
+	} {
+		if _, err := parse(args, nil); err == nil || errors.Is(err, flag.ErrHelp) {
+			t.Errorf("%q: error %v", args, err)
+		}
+	}
+}
+
+func TestWithoutABuiltEnvokeTheErrorSaysWhatToDo(t *testing.T) {
+	err := run(t.Context(), []string{"-envoke", "/nonexistent/envoke"}, nil, nil)
+	if err == nil || !strings.Contains(err.Error(), "make build") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// The bare cases on a real Envoy and a real Node, in rounds too short to mean
+// anything.
+func TestBareRun(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "bench.json")
+	var stdout, stderr bytes.Buffer
+	err := run(t.Context(), []string{
+		"-bare", "-check", "-rounds", "1", "-duration", "50ms", "-warm-up", "50ms", "-rate", "200",
+		"-envoy", envoytest.Binary(t), "-json", path,
+	}, &stdout, &stderr)
+	// Nothing of Envoke was measured, so its targets are not met.
+	if err == nil || !strings.Contains(err.Error(), "targets not met: 4") {
+		t.Fatalf("error %v\n%s", err, &stderr)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var report bench.Report
+	if err := json.Unmarshal(content, &report); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(report.Results); got != 4*3 {
+		t.Errorf("%d results, want four cases under three loads", got)
+	}
+	for _, result := range report.Results {
+		if result.Rounds[0].Requests == 0 {
+			t.Errorf("%s, %s: no requests", result.Name, result.Load)
+		}
+	}
+	if !strings.Contains(stdout.String(), "Envoy → Go reverse proxy → node:http") {
+		t.Errorf("no table: %s", &stdout)
+	}
+}
