@@ -40,3 +40,12 @@ func TestNewScriptKeepsWhatItWasGiven(t *testing.T) {
 		t.Errorf("NewScript (-want +got):\n%s", diff)
 	}
 }
+
+func TestFunctionType(t *testing.T) {
+	if got := (Function{Version: 1}).Type(); got != Predefined {
+		t.Errorf("a registered function is %s", got)
+	}
+	if got := (Function{}).Type(); got != Dynamic {
+		t.Errorf("a session's script is %s", got)
+	}
+}
