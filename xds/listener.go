@@ -20,10 +20,6 @@ const (
 
 	// maxStreams bounds the requests of one HTTP/2 connection.
 	maxStreams = 100
-	// lingering is how long Envoy waits after an early answer for a client that is
-	// still sending its body: closed at once, the client would see a reset in place
-	// of the answer.
-	lingering = 3 * time.Second
 )
 
 func publicListener(s State) *listenerv3.Listener {
@@ -73,7 +69,6 @@ func harden(h *hcmv3.HttpConnectionManager, s State) {
 	h.RequestTimeout = duration(s.Listener.RequestTimeout)
 	// A function that computes is silence too: the route's timeout comes first.
 	h.StreamIdleTimeout = duration(s.MaxTimeout + 5*time.Second)
-	h.DelayedCloseTimeout = duration(lingering)
 	h.NormalizePath = yes()
 	h.MergeSlashes = true
 	h.PathWithEscapedSlashesAction = hcmv3.HttpConnectionManager_REJECT_REQUEST

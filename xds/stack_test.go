@@ -25,7 +25,11 @@ import (
 	"envoke/internal/faas"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// net/http waits half a second for a client whose body it did not read.
+		goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
+}
 
 // stack is a real Envoy between real servers: ADS, ext_proc, control's API and two
 // hosts, each on a Unix socket.
