@@ -121,7 +121,8 @@ func headersOf(request string) *extprocv3.ProcessingRequest {
 	first, rest, _ := strings.Cut(request, "\n")
 	method, path, _ := strings.Cut(first, " ")
 	headers := []*corev3.HeaderValue{
-		{Key: ":method", RawValue: []byte(method)}, {Key: ":path", RawValue: []byte(path)},
+		{Key: ":method", RawValue: []byte(method)},
+		{Key: ":path", RawValue: []byte(path)},
 		{Key: "x-request-id", RawValue: []byte("req-1")},
 	}
 	for line := range strings.Lines(rest) {

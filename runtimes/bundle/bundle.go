@@ -156,10 +156,10 @@ func (b *Bundles) fetchScript(ctx context.Context, digest faas.Digest) (faas.Scr
 	return script, nil
 }
 
-// notMeant hides from callers why an answer of control's makes no sense: it is no
-// fault of theirs.
+// notMeant does not wrap: why an answer of control's makes no sense may be a
+// *faas.Error, which the caller of a function would be shown as a fault of theirs.
 func notMeant(what string, err error) error {
-	return fmt.Errorf("control sent a %s that makes no sense: %v", what, err)
+	return fmt.Errorf("control sent a %s that makes no sense: %s", what, err.Error())
 }
 
 // largeMessages lets the largest scripts pass; gRPC's own limit is 4 MiB.

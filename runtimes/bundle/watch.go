@@ -69,7 +69,7 @@ func (b *Bundles) Serve(ctx context.Context) error {
 		} else {
 			b.logger.DebugContext(ctx, "connect to control", "error", err)
 		}
-		if !pause(ctx, backoff/2+rand.N(backoff/2)) {
+		if !pause(ctx, backoff/2+rand.N(backoff/2)) { //nolint:gosec // jitter is no secret
 			return nil
 		}
 		backoff = min(2*backoff, maxBackoff)
