@@ -306,16 +306,16 @@ func TestFailures(t *testing.T) {
 		logged        bool
 	}{
 		{
-			"store away", "POST /api/v1/execute/" + string(id), away,
-			reply{503, faas.Unavailable, away.Message, "extproc"}, false,
+			name: "store away", request: "POST /api/v1/execute/" + string(id), failure: away,
+			want: reply{503, faas.Unavailable, away.Message, "extproc"},
 		},
 		{
-			"store away on initialize", "POST /api/v1/initialize\nlanguage-title: nodejs-a", away,
-			reply{503, faas.Unavailable, away.Message, "extproc"}, false,
+			name: "store away on initialize", request: "POST /api/v1/initialize\nlanguage-title: nodejs-a", failure: away,
+			want: reply{503, faas.Unavailable, away.Message, "extproc"},
 		},
 		{
-			"internal", "POST /api/v1/execute/" + string(id), errors.New("secret path"),
-			reply{500, faas.InternalError, faas.AsError(errors.New("")).Message, "extproc"}, true,
+			name: "internal", request: "POST /api/v1/execute/" + string(id), failure: errors.New("secret path"),
+			want: reply{500, faas.InternalError, faas.AsError(errors.New("")).Message, "extproc"}, logged: true,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
