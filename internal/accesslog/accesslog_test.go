@@ -1,0 +1,443 @@
+package accesslog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"envoke/internal/faas"
+	"envoke/internal/sqlite"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// envoy writes a log as Envoy does: it opens path when it starts and when it is
+// told to, after closing what it had open.
+type envoy struct {
+	t    *testing.T
+	path string
+	file *os.File
+	next int // of the lines
+}
+
+func (e *envoy) reopen(context.Context) error {
+	e.stop()
+	file, err := os.OpenFile(e.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	e.file = file
+	return err
+}
+
+func (e *envoy) stop() {
+	if e.file != nil {
+		_ = e.file.Close()
+	}
+}
+
+func (e *envoy) write(text string) {
+	e.t.Helper()
+	if _, err := e.file.WriteString(text); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// writeLines writes lines whose request ids are 0, 1, 2…
+func (e *envoy) writeLines(n int) {
+	e.t.Helper()
+	var text strings.Builder
+	for range n {
+		text.WriteString(e.line())
+	}
+	e.write(text.String())
+}
+
+func (e *envoy) line() string {
+	e.next++
+	return fmt.Sprintf(`{"start":"1763834873.000001","request_id":"%d","route":"health","method":"GET","path":"/health","status":200}`+"\n", e.next-1)
+}
+
+// rig is a folder with a log, a store and an envoy that has opened the log.
+type rig struct {
+	*testing.T
+	envoy    *envoy
+	store    *sqlite.Store
+	registry *prometheus.Registry
+	options  Options
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	dir := t.TempDir()
+	store, err := sqlite.Open(t.Context(), filepath.Join(dir, "envoke.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	r := &rig{T: t, store: store, envoy: &envoy{t: t, path: filepath.Join(dir, "access.log")}}
+	r.options = Options{
+		Path: r.envoy.path, Store: store, Logger: slog.New(slog.DiscardHandler), Interval: time.Millisecond, Reopen: r.envoy.reopen,
+	}
+	t.Cleanup(r.envoy.stop)
+	return r
+}
+
+// process makes a tail as a new process would: with metrics of its own.
+func (r *rig) process() *Tail {
+	r.registry = prometheus.NewRegistry()
+	r.options.Registerer = r.registry
+	tail := New(r.options)
+	r.Cleanup(tail.close)
+	return tail
+}
+
+// start makes a tail, rotates and has the envoy open the log, as control does.
+func (r *rig) start() *Tail {
+	r.Helper()
+	tail := r.process()
+	if err := tail.Rotate(); err != nil {
+		r.Fatal(err)
+	}
+	if err := r.envoy.reopen(r.Context()); err != nil {
+		r.Fatal(err)
+	}
+	return tail
+}
+
+func (r *rig) look(tail *Tail) {
+	r.Helper()
+	if err := tail.look(r.Context()); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// wantRows checks that lines 0 to n-1 are stored, each once.
+func (r *rig) wantRows(n int) {
+	r.Helper()
+	rows, err := r.store.LatestRequestLogs(r.Context(), n+100)
+	if err != nil {
+		r.Fatal(err)
+	}
+	times := make(map[string]int)
+	for _, row := range rows {
+		times[row.RequestID]++
+	}
+	for i := range n {
+		if times[fmt.Sprint(i)] != 1 {
+			r.Errorf("line %d is stored %d times", i, times[fmt.Sprint(i)])
+		}
+	}
+	if len(rows) != n {
+		r.Errorf("%d rows, want %d", len(rows), n)
+	}
+}
+
+// wantFiles checks how many files of the log there are, the link not counted.
+func (r *rig) wantFiles(n int) {
+	r.Helper()
+	names, err := files{path: r.envoy.path}.list()
+	if err != nil || len(names) != n {
+		r.Errorf("files are %v, want %d (error %v)", names, n, err)
+	}
+}
+
+// metric is the value of a counter, a gauge or a histogram's count.
+func (r *rig) metric(name string, labels ...string) float64 {
+	r.Helper()
+	families, err := r.registry.Gather()
+	if err != nil {
+		r.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			var have []string
+			for _, label := range m.GetLabel() {
+				have = append(have, label.GetName()+"="+label.GetValue())
+			}
+			if family.GetName() == name && cmp.Equal(have, labels) {
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			}
+		}
+	}
+	return 0
+}
+
+func TestHalfWrittenLinesWait(t *testing.T) {
+	r := newRig(t)
+	tail := r.start()
+	line := r.envoy.line()
+	for i := range line {
+		r.envoy.write(line[i : i+1])
+		if i%10 == 0 {
+			r.look(tail)
+			r.wantRows(0)
+		}
+	}
+	r.look(tail)
+	r.wantRows(1)
+	r.look(tail)
+	r.wantRows(1)
+}
+
+func TestBadLinesAreSkippedAndCounted(t *testing.T) {
+	r := newRig(t)
+	tail := r.start()
+	r.envoy.writeLines(1)
+	r.envoy.write("\n{}\nnull\n[1]\n{\"start\":\n\xff\x00\n")
+	r.envoy.writeLines(1)
+	r.envoy.write(strings.Repeat("x", 2*readBytes) + "\n") // three reads
+	r.envoy.writeLines(1)
+	r.look(tail)
+	r.wantRows(3)
+	if got := r.metric("envoke_accesslog_malformed_lines_total"); got != 6+3 {
+		t.Errorf("%v malformed lines, want 9", got)
+	}
+	if got := r.metric("envoke_accesslog_lag_bytes"); got != 0 {
+		t.Errorf("lag is %v", got)
+	}
+}
+
+func TestBatches(t *testing.T) {
+	r := newRig(t)
+	tail := r.start()
+	const lines = 3*maxRows + 7 // more than one buffer too
+	r.envoy.writeLines(lines)
+	r.look(tail)
+	r.wantRows(lines)
+	if got := r.metric("envoke_requests_total", "code=200", "operation=health"); got != lines {
+		t.Errorf("%v requests counted, want %d", got, lines)
+	}
+	if got := r.metric("envoke_request_duration_seconds", "operation=health"); got != lines {
+		t.Errorf("%v durations, want %d", got, lines)
+	}
+}
+
+func TestRotation(t *testing.T) {
+	r := newRig(t)
+	r.options.MaxSize = 1000
+	asked := 0
+	r.options.Reopen = func(context.Context) error { asked++; return nil }
+	tail := r.start()
+	r.envoy.writeLines(20)
+	for range 3 {
+		r.look(tail)
+	}
+	if asked != 1 {
+		t.Fatalf("Envoy was asked %d times to open the log again, want once", asked)
+	}
+	r.envoy.writeLines(5) // it has not done so yet
+	r.look(tail)
+	r.wantFiles(1)
+	r.wantRows(25)
+
+	r.envoy.writeLines(1)
+	if err := r.envoy.reopen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.envoy.writeLines(1)
+	r.look(tail)
+	r.wantFiles(1)
+	r.wantRows(27)
+}
+
+func TestReopenIsTriedAgain(t *testing.T) {
+	r := newRig(t)
+	r.options.MaxSize = 150
+	broken := errors.New("no admin")
+	fail := true
+	r.options.Reopen = func(ctx context.Context) error {
+		if fail {
+			return broken
+		}
+		return r.envoy.reopen(ctx)
+	}
+	tail := r.start()
+	r.envoy.writeLines(2)
+	for range 3 {
+		if err := tail.look(t.Context()); !errors.Is(err, broken) {
+			t.Fatalf("error is %v", err)
+		}
+	}
+	fail = false
+	r.look(tail)
+	r.envoy.writeLines(1)
+	r.look(tail)
+	r.wantFiles(1)
+	r.wantRows(3)
+}
+
+// TestEarlierRuns: files that killed runs left are read, finished and deleted.
+func TestEarlierRuns(t *testing.T) {
+	r := newRig(t)
+	if err := r.envoy.reopen(t.Context()); err != nil { // finds no link
+		t.Fatal(err)
+	}
+	r.envoy.writeLines(3)
+	for range 3 {
+		r.start()
+		r.envoy.writeLines(2)
+		r.envoy.write(`{"start":"17638`) // killed here
+	}
+	tail := r.start()
+	r.envoy.writeLines(1)
+	r.wantFiles(5)
+	r.look(tail)
+	r.wantFiles(1)
+	r.wantRows(3 + 3*2 + 1)
+	if got := r.metric("envoke_accesslog_malformed_lines_total"); got != 3 {
+		t.Errorf("%v malformed lines, want 3", got)
+	}
+}
+
+func TestRotateTwiceMakesOneFile(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	first, _ := os.Readlink(r.envoy.path)
+	for range 3 {
+		if err := r.process().Rotate(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next, err := os.Readlink(r.envoy.path)
+	if err != nil || next == first {
+		t.Errorf("the link names %q after %q (error %v)", next, first, err)
+	}
+	r.wantFiles(1)
+}
+
+func TestTruncatedFileIsReadFromItsStart(t *testing.T) {
+	r := newRig(t)
+	tail := r.start()
+	r.envoy.writeLines(5)
+	r.look(tail)
+	if err := r.envoy.file.Truncate(0); err != nil {
+		t.Fatal(err)
+	}
+	r.envoy.writeLines(1)
+	r.look(tail)
+	r.wantRows(6)
+}
+
+func TestCountOnly(t *testing.T) {
+	r := newRig(t)
+	r.options.CountOnly = true
+	session, script := newSession()
+	if err := r.store.CreateSession(t.Context(), session, &script); err != nil {
+		t.Fatal(err)
+	}
+	tail := r.start()
+	for range 3 {
+		r.envoy.write(fmt.Sprintf(`{"start":1763834873.5,"route":"execute-plain-nodejs","method":"POST","path":"/api/v1/execute/%s","status":200}`+"\n", session.ID))
+	}
+	r.look(tail)
+	r.wantRows(0)
+	got, err := r.store.FindSession(t.Context(), session.ID)
+	if err != nil || got.ExecutionCount != 3 || !got.LastExecutedAt.Equal(time.Unix(1763834873, 5e8)) {
+		t.Errorf("count %d, last %v (error %v)", got.ExecutionCount, got.LastExecutedAt, err)
+	}
+}
+
+func newSession() (faas.Session, faas.Script) {
+	script := faas.NewScript(faas.NodeJS, "return 1", nil)
+	return faas.Session{
+		ID: faas.NewSessionKey().NewID(faas.NodeJS, true), Name: faas.Name{Language: faas.NodeJS, Title: "t"},
+		Digest: script.Digest, CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour), Status: faas.Active,
+	}, script
+}
+
+// TestServe writes in odd pieces while the tail follows, rotates and loses its
+// store now and then; what is written after Serve was told to end still counts.
+func TestServe(t *testing.T) {
+	r := newRig(t)
+	r.options.MaxSize = 50_000
+	reopen := make(chan struct{}, 1)
+	r.options.Reopen = func(ctx context.Context) error {
+		select {
+		case reopen <- struct{}{}:
+		case <-ctx.Done():
+		}
+		return ctx.Err()
+	}
+	away := &awayStore{Store: r.store}
+	r.options.Store = away
+	tail := r.start()
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- tail.Serve(ctx) }()
+
+	const lines = 5000
+	var (
+		pending string
+		seen    int64 // calls of the store
+	)
+	for i := range lines {
+		pending += r.envoy.line()
+		cut := len(pending) - i%97
+		r.envoy.write(pending[:cut])
+		pending = pending[cut:]
+		if i%250 == 249 { // the tail keeps pace
+			away.wait(seen + 1)
+			seen = away.calls.Load()
+		}
+		select {
+		case <-reopen: // Envoy changes files between lines only
+			r.envoy.write(pending)
+			pending = ""
+			if err := r.envoy.reopen(ctx); err != nil {
+				t.Fatal(err)
+			}
+		default:
+		}
+	}
+	stop()
+	r.envoy.write(pending)
+	r.envoy.stop()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	r.options.Store, r.options.Reopen = r.store, nil
+	tail = r.process() // what Envoy wrote too late is for the next Serve
+	r.look(tail)
+	r.wantRows(lines)
+}
+
+// awayStore is away at every third call, and once more after it has committed.
+type awayStore struct {
+	Store
+	calls atomic.Int64
+}
+
+// wait returns when the store has been asked that often.
+func (s *awayStore) wait(calls int64) {
+	for s.calls.Load() < calls {
+		runtime.Gosched()
+	}
+}
+
+var errAway = &faas.Error{Code: faas.Unavailable, Message: "away"}
+
+func (s *awayStore) AppendRequestLogs(ctx context.Context, file string, offset int64, rows []faas.RequestLog) error {
+	n := s.calls.Add(1)
+	if n%3 == 1 {
+		return errAway
+	}
+	err := s.Store.AppendRequestLogs(ctx, file, offset, rows)
+	if n%3 == 2 {
+		return errAway
+	}
+	return err
+}

@@ -1,0 +1,55 @@
+package accesslog
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"envoke/internal/faas"
+)
+
+type metrics struct {
+	requests  *prometheus.CounterVec
+	duration  *prometheus.HistogramVec
+	rows      prometheus.Counter
+	malformed prometheus.Counter
+	lag       prometheus.Gauge
+}
+
+func newMetrics(registerer prometheus.Registerer) metrics {
+	with := promauto.With(registerer)
+	return metrics{
+		requests: with.NewCounterVec(prometheus.CounterOpts{
+			Name: "envoke_requests_total",
+			Help: "Requests that Envoy answered, by operation and status code (0: the client left first).",
+		}, []string{"operation", "code"}),
+		duration: with.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "envoke_request_duration_seconds",
+			Help:    "Time from the first byte of a request to the last of its answer, at Envoy.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"operation"}),
+		rows: with.NewCounter(prometheus.CounterOpts{
+			Name: "envoke_accesslog_rows_total",
+			Help: "Lines of Envoy's access log that were stored.",
+		}),
+		malformed: with.NewCounter(prometheus.CounterOpts{
+			Name: "envoke_accesslog_malformed_lines_total",
+			Help: "Lines of Envoy's access log that were skipped.",
+		}),
+		lag: with.NewGauge(prometheus.GaugeOpts{
+			Name: "envoke_accesslog_lag_bytes",
+			Help: "Bytes of Envoy's access log that are not stored yet.",
+		}),
+	}
+}
+
+func (m metrics) count(rows []faas.RequestLog, malformed int) {
+	for i := range rows {
+		operation := string(rows[i].Operation)
+		m.requests.WithLabelValues(operation, strconv.Itoa(rows[i].StatusCode)).Inc()
+		m.duration.WithLabelValues(operation).Observe(rows[i].Duration.Seconds())
+	}
+	m.rows.Add(float64(len(rows)))
+	m.malformed.Add(float64(malformed))
+}
