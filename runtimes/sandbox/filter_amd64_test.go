@@ -54,7 +54,7 @@ func TestOtherArchitecturesAreDenied(t *testing.T) {
 		t.Skipf("this kernel has no 32-bit calls: %v", err)
 	}
 	cmd := Command([]string{program}, nil)
-	if err := spawner(t, Config{}).Start(t.Context(), cmd); err != nil {
+	if err := spawner(t, Config{}).Start(cmd); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()

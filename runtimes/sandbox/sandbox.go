@@ -117,9 +117,9 @@ func (s *Spawner) serve(ctx context.Context) error {
 	}
 }
 
-// Start starts a command that Command built, with its limits set. The process must
-// not run anybody's code before Start has returned.
-func (s *Spawner) Start(ctx context.Context, cmd *exec.Cmd) error {
+// Start starts a command that Command built, with its limits set; it waits for Serve
+// to run. The process must not run anybody's code before Start has returned.
+func (s *Spawner) Start(cmd *exec.Cmd) error {
 	start := start{cmd: cmd, done: make(chan error, 1)}
 	select {
 	case s.starts <- start:
@@ -129,8 +129,6 @@ func (s *Spawner) Start(ctx context.Context, cmd *exec.Cmd) error {
 		return s.limit(cmd)
 	case <-s.stopped:
 		return ErrStopped
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

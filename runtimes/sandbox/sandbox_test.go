@@ -67,7 +67,7 @@ func output(t *testing.T, s *Spawner, cmd *exec.Cmd) string {
 	t.Helper()
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := s.Start(t.Context(), cmd); err != nil {
+	if err := s.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Wait(); err != nil {
@@ -125,7 +125,7 @@ func TestDeniedSystemCalls(t *testing.T) {
 func TestCloneMakesNoNamespaces(t *testing.T) {
 	cmd := Command([]string{"/proc/self/exe", "-test.run=^$"}, nil)
 	cmd.SysProcAttr.Cloneflags = unix.CLONE_NEWUSER
-	if err := spawner(t, Config{}).Start(t.Context(), cmd); !errors.Is(err, unix.EPERM) {
+	if err := spawner(t, Config{}).Start(cmd); !errors.Is(err, unix.EPERM) {
 		t.Fatalf("clone into a user namespace: %v, want EPERM", err)
 	}
 }
@@ -176,7 +176,7 @@ func TestProcessState(t *testing.T) {
 	cmd.Stdin = r
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := s.Start(t.Context(), cmd); err != nil {
+	if err := s.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.WriteString("go\n"); err != nil {
@@ -221,7 +221,7 @@ func TestWhatJavaScriptSees(t *testing.T) {
 }
 
 func TestTheHostIsLeftAlone(t *testing.T) {
-	spawner(t, Config{}).Start(t.Context(), node(t, "0")) //nolint:errcheck // only the thread's entering matters
+	spawner(t, Config{}).Start(node(t, "0")) //nolint:errcheck // only the thread's entering matters
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatalf("this process lost its sockets: %v", err)
@@ -254,7 +254,7 @@ func TestKillTakesTheWholeGroup(t *testing.T) {
 	}
 	defer r.Close()
 	cmd.Stdout = w
-	if err := s.Start(t.Context(), cmd); err != nil {
+	if err := s.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
 	w.Close()
@@ -287,7 +287,7 @@ func TestProcessesEndWithTheSpawner(t *testing.T) {
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ctx) }()
 	cmd := node(t, `setInterval(() => {}, 1000)`)
-	if err := s.Start(ctx, cmd); err != nil {
+	if err := s.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
 	cancel()
@@ -297,14 +297,14 @@ func TestProcessesEndWithTheSpawner(t *testing.T) {
 	if err := cmd.Wait(); err == nil || err.Error() != "signal: killed" {
 		t.Errorf("the process ended with %v, want signal: killed", err)
 	}
-	if err := s.Start(t.Context(), node(t, "0")); !errors.Is(err, ErrStopped) {
+	if err := s.Start(node(t, "0")); !errors.Is(err, ErrStopped) {
 		t.Errorf("a start after the end: %v, want ErrStopped", err)
 	}
 }
 
 func TestStartFails(t *testing.T) {
 	s := spawner(t, Config{})
-	if err := s.Start(t.Context(), Command([]string{"/no/such/program"}, nil)); !errors.Is(err, os.ErrNotExist) {
+	if err := s.Start(Command([]string{"/no/such/program"}, nil)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v, want not found", err)
 	}
 }

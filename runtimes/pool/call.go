@@ -1,0 +1,108 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"envoke/runtimes/frame"
+)
+
+// question is what a call asks of a worker.
+type question struct {
+	kind      frame.Type
+	requestID string
+	deadline  time.Time // when the worker is killed for it
+}
+
+// answer is what came back.
+type answer struct {
+	frame.Frame
+	took time.Duration // frame out to frame in
+}
+
+// call is a question under way. Calls are reused: a caller that is done with one puts
+// it back, unless its timer may still be running.
+type call struct {
+	question
+	done   chan struct{} // of capacity 1
+	timer  *time.Timer   // runs expire
+	worker *worker
+	id     uint32
+	sent   time.Time
+
+	// Set before done.
+	answer frame.Frame
+	took   time.Duration
+	err    error
+
+	logged    int  // bytes; the reader's
+	abandoned bool // guarded by the worker's mutex
+}
+
+var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
+
+// errGone says that a worker took no more calls, so that nothing was sent.
+var errGone = errors.New("the worker takes no more calls")
+
+// errAbandoned says that the caller has gone away; the call keeps its turn.
+var errAbandoned = errors.New("the caller has gone away")
+
+// ask sends a question and waits for its answer. The error is errGone, errAbandoned or
+// an *ending.
+func (w *worker) ask(ctx context.Context, q question, payload ...[]byte) (answer, error) {
+	c := calls.Get().(*call)
+	c.question = q
+	if !w.send(c, payload) {
+		calls.Put(c)
+		return answer{}, errGone
+	}
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		if w.abandon(c) {
+			return answer{}, errAbandoned
+		}
+		<-c.done
+	}
+	a, err := answer{c.answer, c.took}, c.err
+	if c.timer.Stop() {
+		*c = call{done: c.done, timer: c.timer}
+		calls.Put(c)
+	}
+	return a, err
+}
+
+// arm starts the timer of the deadline. The timer's function is the call's own for
+// good, so that a call that is reused needs no new one.
+func (c *call) arm() {
+	left := time.Until(c.deadline)
+	if c.timer == nil {
+		c.timer = time.AfterFunc(left, c.expire)
+		return
+	}
+	c.timer.Reset(left)
+}
+
+// expire kills the worker of a call that is not over at its deadline.
+func (c *call) expire() {
+	w := c.worker
+	w.mu.Lock()
+	live := w.calls[c.id] == c
+	if live && w.culprit == nil {
+		w.culprit = c
+	}
+	w.mu.Unlock()
+	if live {
+		w.pool.discard(w, killDeadline)
+	}
+}
+
+// takes tells whether a frame of this type answers the question.
+func (c *call) takes(t frame.Type) bool {
+	if c.kind == frame.Invoke {
+		return t == frame.Result || t == frame.Failed
+	}
+	return t == frame.Loaded || t == frame.Failed
+}

@@ -1,0 +1,151 @@
+package pool
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"strconv"
+	"time"
+
+	"envoke/internal/faas"
+	"envoke/runtimes/frame"
+)
+
+// Invocation is one execute.
+type Invocation struct {
+	RequestID string
+	// Deadline is when the worker is killed, if it has not answered. The wait for
+	// its turn counts. It is required.
+	Deadline time.Time
+	// Timeout is what the caller is told that the limit was. 0: what was left when
+	// Invoke was called.
+	Timeout time.Duration
+	// Params and Context are JSON that the caller has checked. Empty means null
+	// and {}.
+	Params, Context []byte
+}
+
+// Result is what an execute returned.
+type Result struct {
+	JSON        []byte        // as the worker wrote it; the caller's own
+	Duration    time.Duration // frame out to frame in: without the wait for a turn
+	MemoryBytes int64         // resident memory of the worker, ≤ 100 ms old or as of its last call; -1: unknown
+}
+
+// The event around the caller's JSON.
+var (
+	eventParams  = []byte(`{"params":`)
+	eventContext = []byte(`,"context":`)
+	eventEnd     = []byte(`}`)
+	jsonNull     = []byte(`null`)
+	jsonEmpty    = []byte(`{}`)
+)
+
+// Invoke runs the work's code once, in the worker of its (digest, owner). It loads the
+// code first where no worker holds it. Every error is a *faas.Error: INITIALIZATION_ERROR
+// (422) where the code does not load, RUNTIME_ERROR (500) where it threw or its worker
+// ended, INVALID_PARAMS (400), RESOURCE_EXHAUSTED (507; output or memory), TIMEOUT (504),
+// RATE_LIMITED (429) and UNAVAILABLE (503). Nothing is ever run twice.
+//
+// A caller that goes away (ctx) frees its turn when the function answers, or at the
+// deadline.
+func (p *Pool) Invoke(ctx context.Context, work Work, inv Invocation) (Result, error) {
+	if inv.Timeout == 0 {
+		inv.Timeout = time.Until(inv.Deadline)
+	}
+	q := question{kind: frame.Invoke, requestID: inv.RequestID, deadline: inv.Deadline}
+	for {
+		w, err := p.acquire(ctx, work, inv.Deadline)
+		if errors.Is(err, errLate) {
+			return Result{}, errTimeout(inv.Timeout)
+		}
+		if err != nil {
+			return Result{}, err
+		}
+		if !time.Now().Before(inv.Deadline) {
+			p.release(w)
+			return Result{}, errTimeout(inv.Timeout)
+		}
+		a, err := w.ask(ctx, q, eventParams, or(inv.Params, jsonNull), eventContext, or(inv.Context, jsonEmpty), eventEnd)
+		if errors.Is(err, errAbandoned) {
+			return Result{}, errGoneAway(ctx)
+		}
+		p.release(w)
+		switch {
+		case errors.Is(err, errGone):
+			continue // it ended before anything was sent
+		case err != nil:
+			return Result{}, p.invokeEnded(err, inv.Timeout)
+		case a.Type == frame.Failed:
+			return Result{}, p.invokeFailed(w, a.Payload)
+		}
+		return Result{JSON: a.Payload, Duration: a.took, MemoryBytes: w.memoryBytes()}, nil
+	}
+}
+
+func or(b, otherwise []byte) []byte {
+	if len(b) == 0 {
+		return otherwise
+	}
+	return b
+}
+
+// memoryBytes is the worker's resident memory, read from the kernel at most every
+// memoryEvery. A process that has just ended has the memory of its last sample.
+func (w *worker) memoryBytes() int64 {
+	now, last := time.Now().UnixNano(), w.sampledAt.Load()
+	if now-last < int64(memoryEvery) || !w.sampledAt.CompareAndSwap(last, now) {
+		return w.memory.Load()
+	}
+	statm, err := os.ReadFile("/proc/" + strconv.Itoa(w.cmd.Process.Pid) + "/statm")
+	if err != nil {
+		return w.memory.Load()
+	}
+	// "size resident shared …", in pages: proc_pid_statm(5)
+	if fields := bytes.Fields(statm); len(fields) > 1 {
+		if pages, err := strconv.ParseInt(string(fields[1]), 10, 64); err == nil {
+			w.memory.Store(pages * int64(os.Getpagesize()))
+		}
+	}
+	return w.memory.Load()
+}
+
+// Load makes sure that a worker has the work's code. The error is a *faas.Error:
+// INITIALIZATION_ERROR where the code does not load, or loads for longer than
+// LoadTimeout; RATE_LIMITED or UNAVAILABLE where no worker was free.
+func (p *Pool) Load(ctx context.Context, work Work) error {
+	w, err := p.acquire(ctx, work, time.Now().Add(startTimeout+p.opt.LoadTimeout))
+	if errors.Is(err, errLate) {
+		return errUnavailable("the function's worker is busy")
+	}
+	if err != nil {
+		return err
+	}
+	p.release(w)
+	return nil
+}
+
+// Check parses code and runs none of it, in a worker that never runs any. Its Form says
+// whether a Load could show more. Errors are those of Load.
+func (p *Pool) Check(ctx context.Context, script faas.Script) (frame.Form, error) {
+	for attempt := 1; ; attempt++ {
+		w, err := p.acquire(ctx, Work{}, time.Now().Add(startTimeout+p.opt.LoadTimeout))
+		if errors.Is(err, errLate) {
+			return frame.Form{}, errUnavailable("the checker is busy")
+		}
+		if err != nil {
+			return frame.Form{}, err
+		}
+		form, err := p.offer(ctx, w, frame.Check, script)
+		if errors.Is(err, errAbandoned) {
+			return frame.Form{}, errGoneAway(ctx)
+		}
+		p.release(w)
+		// Somebody else's code may have ended the checker; nothing was run, so
+		// asking again is safe.
+		if again := errors.Is(err, errGone) || errors.Is(err, errShared); !again || attempt == 3 {
+			return form, err
+		}
+	}
+}

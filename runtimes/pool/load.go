@@ -1,0 +1,86 @@
+package pool
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"envoke/internal/faas"
+	"envoke/runtimes/frame"
+)
+
+// load makes a claimed worker a slot's own, and answers those who wait there. It runs
+// for all of them, so no single caller's context ends it.
+func (p *Pool) load(s *slot, w *worker) {
+	var err error
+	if s.key != (key{}) { // the checker loads nothing
+		_, err = p.offer(context.Background(), w, frame.Load, s.script)
+	}
+	if errors.Is(err, errGone) {
+		err = errUnavailable("the worker ended before it had loaded the function")
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err == nil && w.removed {
+		err = errUnavailable("the worker ended as soon as it had loaded the function")
+	}
+	if p.closed {
+		err = errStopping
+	}
+	if err != nil {
+		p.remove(w)
+		w.kill(killLoad)
+		s.state = slotEmpty
+		s.refuse(err)
+		p.settle(s)
+		p.balance()
+		return
+	}
+	s.state, s.worker, w.lastUsed = slotLoaded, w, time.Now()
+	p.serveWaiters(s)
+	if w.active == 0 && len(p.claims) > 0 {
+		p.balance()
+	}
+}
+
+// offer sends code to a worker, to check or to load. The error is errGone, errAbandoned
+// or a *faas.Error.
+func (p *Pool) offer(ctx context.Context, w *worker, kind frame.Type, script faas.Script) (frame.Form, error) {
+	code, err := json.Marshal(frame.Code{
+		Filename:  filename(script.Language),
+		Source:    script.Source,
+		MaxResult: p.opt.MaxResult,
+	})
+	if err != nil {
+		return frame.Form{}, fmt.Errorf("encode code: %w", err)
+	}
+	q := question{kind: kind, deadline: time.Now().Add(p.opt.LoadTimeout)}
+	a, err := w.ask(ctx, q, code)
+	var end *ending
+	switch {
+	case errors.As(err, &end):
+		return frame.Form{}, p.loadEnded(end)
+	case err != nil:
+		return frame.Form{}, err
+	case a.Type == frame.Failed:
+		return frame.Form{}, p.loadFailed(w, a.Payload)
+	}
+	var form frame.Form
+	if err := json.Unmarshal(a.Payload, &form); err != nil {
+		return frame.Form{}, p.broken(w, err)
+	}
+	return form, nil
+}
+
+// filename is what a function's own stack traces show.
+func filename(language faas.Language) string {
+	switch language {
+	case faas.NodeJS:
+		return "function.js"
+	case faas.Python:
+		return "function.py"
+	}
+	return "function"
+}

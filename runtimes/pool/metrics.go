@@ -1,0 +1,55 @@
+package pool
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"envoke/internal/faas"
+)
+
+type metrics struct {
+	coldStarts prometheus.Counter
+	claims     prometheus.Counter
+	refused    prometheus.Counter
+	evictions  prometheus.Counter
+	logDropped prometheus.Counter
+	kills      *prometheus.CounterVec
+	queueWait  prometheus.Histogram
+}
+
+// newMetrics registers the metrics of one language's pool, unless the registerer is
+// nil. Workers by state are asked for when they are read.
+func newMetrics(registerer prometheus.Registerer, language faas.Language, stats func() Stats) *metrics {
+	labels := prometheus.Labels{"language": string(language)}
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "envoke_pool_" + name, Help: help, ConstLabels: labels})
+	}
+	m := &metrics{
+		coldStarts: counter("cold_starts_total", "Worker processes that were started and became ready."),
+		claims:     counter("claims_total", "Generic workers that were given to a function."),
+		refused:    counter("refused_total", "Calls that were answered 429."),
+		evictions:  counter("evictions_total", "Workers without calls that were ended for others' sake."),
+		logDropped: counter("log_dropped_bytes_total", "Bytes that functions printed over the limits."),
+		kills: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "envoke_pool_kills_total", Help: "Workers that the host killed, by reason.", ConstLabels: labels,
+		}, []string{"reason"}),
+		queueWait: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "envoke_pool_queue_wait_seconds", Help: "Wait of those calls that had to wait for a worker or its turn.",
+			ConstLabels: labels, Buckets: []float64{.001, .003, .01, .03, .1, .3, 1, 3, 10, 30},
+		}),
+	}
+	if registerer == nil {
+		return m
+	}
+	registerer.MustRegister(m.coldStarts, m.claims, m.refused, m.evictions, m.logDropped, m.kills, m.queueWait)
+	for state, count := range map[string]func(Stats) int{
+		"starting": func(s Stats) int { return s.Starting },
+		"ready":    func(s Stats) int { return s.Ready },
+		"loaded":   func(s Stats) int { return s.Loaded },
+	} {
+		registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "envoke_pool_workers", Help: "Worker processes by state.",
+			ConstLabels: prometheus.Labels{"language": string(language), "state": state},
+		}, func() float64 { return float64(count(stats())) }))
+	}
+	return m
+}

@@ -1,0 +1,300 @@
+// Package pool runs functions in sandboxed worker processes of one language.
+//
+// A worker is started generic, loads the code of one (digest, owner) and belongs to
+// it until it ends: between workers nothing passes. Some generic workers are kept
+// ready, so that a first call need not wait for an interpreter; workers without calls
+// are reaped, or evicted when others need their place.
+//
+// A slot is the place of one (digest, owner): its worker, and the calls that wait for
+// it. Each worker has one goroutine, which reads its frames (runtimes/PROTOCOL.md) and
+// in the end reaps it; answers go straight to the waiting callers. The deadline of a
+// call is a timer that kills the worker, since nothing less stops a loop.
+package pool
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"envoke/internal/faas"
+	"envoke/runtimes/sandbox"
+)
+
+// Runtime is what a language gives: how to start one of its workers.
+type Runtime struct {
+	Language faas.Language
+	Argv     []string // absolute paths
+	Env      []string // all that the worker sees
+}
+
+// Options configures a Pool. A zero field means its default, where one is named.
+type Options struct {
+	Runtime
+	Sandbox     sandbox.Config
+	Idle        int           // generic workers kept ready
+	MaxWorkers  int           // processes at once, the checker and those starting included; 64
+	Concurrency int           // calls at once in one worker; 64
+	Queue       int           // calls waiting for one worker; 64
+	LoadTimeout time.Duration // of one Load or Check; 5 s
+	IdleTimeout time.Duration // after which a worker without calls ends; 5 min
+	MaxResult   int           // bytes of a result's JSON; 6 MiB
+	Logger      *slog.Logger
+	Registerer  prometheus.Registerer // nil: no metrics
+	// Log takes what functions print. It is called from the goroutine that reads
+	// the worker, so it must not block.
+	Log func(LogLine)
+}
+
+// LogLine is one line that a function printed.
+type LogLine struct {
+	RequestID string // empty where the line is not known to belong to one call
+	Digest    faas.Digest
+	Owner     string
+	Level     slog.Level
+	Text      string
+}
+
+// Work names what to run and for whom. A worker belongs to one (digest, owner).
+type Work struct {
+	Script faas.Script
+	Owner  string
+}
+
+const (
+	startTimeout   = 10 * time.Second // from the start of a process to its Ready
+	startBackoff   = time.Second      // without refills, after a start that failed
+	recycleChecker = 500              // checks: a parser may leak
+)
+
+// Pool is the workers of one language.
+type Pool struct {
+	opt     Options
+	spawner *sandbox.Spawner
+	metrics *metrics
+	tasks   sync.WaitGroup // one per worker and per load
+
+	mu       sync.Mutex // guards what follows, and the fields of workers that say so
+	open     bool
+	closed   bool
+	slots    map[key]*slot
+	workers  map[*worker]struct{} // with a process that is not reaped yet
+	size     int                  // workers starting, or neither removed nor ended
+	ready    []*worker            // generic
+	claims   []*slot              // waiting for a worker, oldest first
+	starting int
+	retryAt  time.Time // no refills before
+	version  string    // of the interpreter
+}
+
+// New makes a pool. Serve must run for its other methods to get anywhere.
+func New(opt Options) *Pool {
+	setDefault(&opt.MaxWorkers, 64)
+	setDefault(&opt.Concurrency, 64)
+	setDefault(&opt.Queue, 64)
+	setDefault(&opt.LoadTimeout, 5*time.Second)
+	setDefault(&opt.IdleTimeout, 5*time.Minute)
+	setDefault(&opt.MaxResult, 6<<20)
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opt.Log == nil {
+		opt.Log = func(LogLine) {}
+	}
+	p := &Pool{
+		opt:     opt,
+		spawner: sandbox.NewSpawner(opt.Sandbox),
+		slots:   make(map[key]*slot),
+		workers: make(map[*worker]struct{}),
+	}
+	p.metrics = newMetrics(opt.Registerer, opt.Language, p.Stats)
+	return p
+}
+
+func setDefault[T int | time.Duration](v *T, value T) {
+	if *v == 0 {
+		*v = value
+	}
+}
+
+// Serve starts and ends workers until the context ends; then it kills all of them,
+// answers the calls that are left with UNAVAILABLE and waits for everything that it
+// started. A pool serves once.
+func (p *Pool) Serve(ctx context.Context) error {
+	spawning, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	spawned := make(chan error, 1)
+	go func() { spawned <- p.spawner.Serve(spawning) }()
+	p.mu.Lock()
+	p.open = true
+	p.balance()
+	p.mu.Unlock()
+	tick := time.NewTicker(min(time.Second, p.opt.IdleTimeout/4+1))
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			p.reapIdle(now)
+		case <-ctx.Done():
+			p.close()
+			stop()
+			return <-spawned
+		case err := <-spawned:
+			p.close()
+			return fmt.Errorf("start workers: %w", err)
+		}
+	}
+}
+
+func (p *Pool) close() {
+	p.mu.Lock()
+	p.closed, p.claims = true, nil
+	for _, s := range p.slots {
+		s.refuse(errStopping)
+	}
+	victims := make([]*worker, 0, len(p.workers))
+	for w := range p.workers {
+		victims = append(victims, w)
+	}
+	p.mu.Unlock()
+	for _, w := range victims {
+		w.kill(killStop)
+	}
+	p.tasks.Wait()
+}
+
+// reapIdle ends the workers that nobody has used for IdleTimeout.
+func (p *Pool) reapIdle(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for w := range p.workers {
+		if w.evictable() && now.Sub(w.lastUsed) > p.opt.IdleTimeout {
+			p.remove(w)
+			w.kill(killIdle)
+		}
+	}
+	p.balance()
+}
+
+// balance hands ready workers to those who wait for one, and starts as many as are
+// missing; at MaxWorkers it evicts those used longest ago for it. It is called, with
+// the lock held, after every change that it may act on.
+func (p *Pool) balance() {
+	for p.open && !p.closed {
+		if len(p.claims) > 0 && len(p.ready) > 0 {
+			p.assign()
+			continue
+		}
+		if !p.lacks() || p.starting >= max(2, runtime.NumCPU()) {
+			return
+		}
+		if p.size >= p.opt.MaxWorkers && (len(p.claims) <= p.starting || !p.evict()) {
+			return
+		}
+		p.starting++
+		p.size++
+		p.tasks.Go(p.runWorker)
+	}
+}
+
+// lacks tells whether more workers should be starting than are.
+func (p *Pool) lacks() bool {
+	want := len(p.claims)
+	if time.Now().After(p.retryAt) {
+		want += p.opt.Idle - len(p.ready)
+	}
+	return want > p.starting
+}
+
+// assign gives the newest ready worker, whose memory is the warmest, to the slot that
+// has waited longest.
+func (p *Pool) assign() {
+	s, w := p.claims[0], p.ready[len(p.ready)-1]
+	p.claims, p.ready = p.claims[1:], p.ready[:len(p.ready)-1]
+	s.state, w.home = slotLoading, s
+	w.belongs.Store(&s.key)
+	p.metrics.claims.Inc()
+	p.tasks.Go(func() { p.load(s, w) })
+}
+
+// evict ends the worker that nobody has used for longest, if any is unused.
+func (p *Pool) evict() bool {
+	var oldest *worker
+	for w := range p.workers {
+		if w.evictable() && (oldest == nil || w.lastUsed.Before(oldest.lastUsed)) {
+			oldest = w
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	p.metrics.evictions.Inc()
+	p.remove(oldest)
+	oldest.kill(killEvicted)
+	return true
+}
+
+// evictable tells whether a worker has code and no calls.
+func (w *worker) evictable() bool {
+	return w.home != nil && w.home.worker == w && w.active == 0
+}
+
+// discard removes a worker and kills it.
+func (p *Pool) discard(w *worker, reason killReason) {
+	p.mu.Lock()
+	p.remove(w)
+	p.balance()
+	p.mu.Unlock()
+	w.kill(reason)
+}
+
+// remove makes a worker one that gets no more calls, with the lock held. Its slot asks
+// for another one if calls wait there.
+func (p *Pool) remove(w *worker) {
+	if w.removed {
+		return
+	}
+	w.removed = true
+	p.size--
+	for i, r := range p.ready {
+		if r == w {
+			p.ready = append(p.ready[:i], p.ready[i+1:]...)
+			break
+		}
+	}
+	if s := w.home; s != nil && s.worker == w {
+		s.worker, s.state = nil, slotEmpty
+		p.settle(s)
+	}
+}
+
+// Stats is a snapshot of a pool.
+type Stats struct {
+	Version  string // of the interpreter; empty until a worker was ready
+	Starting int    // workers
+	Ready    int    // generic workers
+	Loaded   int    // workers that have code, or are loading it
+	Calls    int    // under way
+	Waiting  int    // calls
+}
+
+// Stats counts workers and calls.
+func (p *Pool) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	stats := Stats{Version: p.version, Starting: p.starting, Ready: len(p.ready)}
+	for w := range p.workers {
+		if w.home != nil && !w.removed {
+			stats.Loaded++
+		}
+		stats.Calls += w.active
+	}
+	for _, s := range p.slots {
+		stats.Waiting += len(s.waiters)
+	}
+	return stats
+}

@@ -1,0 +1,373 @@
+package pool
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"envoke/internal/faas"
+	"envoke/runtimes/frame"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// testRuntime runs testdata/worker.mjs, which does as params say.
+func testRuntime(t testing.TB) Runtime {
+	t.Helper()
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Fatal("node is needed: ", err)
+	}
+	script, err := filepath.Abs("testdata/worker.mjs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Runtime{Language: faas.NodeJS, Argv: []string{node, "--max-old-space-size=24", script}}
+}
+
+// serve makes a pool and serves it until the test ends.
+func serve(t testing.TB, opt Options) *Pool {
+	t.Helper()
+	if opt.Argv == nil {
+		opt.Runtime = testRuntime(t)
+	}
+	p := New(opt)
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- p.Serve(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return p
+}
+
+func script(source string) faas.Script { return faas.NewScript(faas.NodeJS, source, nil) }
+
+func work(source string) Work { return Work{Script: script(source), Owner: "owner"} }
+
+// do makes an invocation that does what the worker of the tests knows by that name.
+func do(act string, more ...any) Invocation {
+	params := map[string]any{"do": act}
+	for i := 0; i < len(more); i += 2 {
+		params[more[i].(string)] = more[i+1]
+	}
+	raw, _ := json.Marshal(params)
+	return Invocation{RequestID: "r-" + act, Deadline: time.Now().Add(10 * time.Second), Params: raw}
+}
+
+func within(d time.Duration, inv Invocation) Invocation {
+	inv.Deadline, inv.Timeout = time.Now().Add(d), d
+	return inv
+}
+
+// wantError is what a caller may read of an error; Details without long texts.
+type wantError struct {
+	Code    faas.Code
+	Message string
+	Details map[string]any
+}
+
+func checkError(t *testing.T, err error, want wantError) {
+	t.Helper()
+	var e *faas.Error
+	if !errors.As(err, &e) {
+		t.Fatalf("got %v, want a *faas.Error", err)
+	}
+	if diff := cmp.Diff(want, wantError{e.Code, e.Message, e.Details}); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func pid(t *testing.T, p *Pool, w Work) int {
+	t.Helper()
+	result, err := p.Invoke(t.Context(), w, do("pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct{ PID, Loads int }
+	if err := json.Unmarshal(result.JSON, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Loads != 1 {
+		t.Errorf("the worker has loaded %d times, want once", got.Loads)
+	}
+	return got.PID
+}
+
+func eventually(t *testing.T, check func() error) {
+	t.Helper()
+	deadline := time.NewTimer(10 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestInvokePassesTheEvent(t *testing.T) {
+	p := serve(t, Options{Idle: 1})
+	tests := []struct{ name, params, context, want string }{
+		{"both", `{"a":1}`, `{"user_id":"u"}`, `{"params":{"a":1},"context":{"user_id":"u"}}`},
+		{"neither", ``, ``, `{"params":null,"context":{}}`},
+		{"not an object", `[1,"é"]`, `{}`, `{"params":[1,"é"],"context":{}}`},
+		{"as large as allowed", `"` + strings.Repeat("x", 5<<20) + `"`, `{}`, `{"params":"` + strings.Repeat("x", 5<<20) + `","context":{}}`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			inv := Invocation{Deadline: time.Now().Add(5 * time.Second), Params: []byte(test.params), Context: []byte(test.context)}
+			result, err := p.Invoke(t.Context(), work("echo"), inv)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, string(result.JSON)); diff != "" {
+				t.Error(diff)
+			}
+			if result.Duration <= 0 || result.Duration > 5*time.Second || result.MemoryBytes < 10<<20 {
+				t.Errorf("duration %v, memory %d", result.Duration, result.MemoryBytes)
+			}
+		})
+	}
+}
+
+func TestAWorkerBelongsToOneDigestAndOwner(t *testing.T) {
+	p := serve(t, Options{Idle: 2})
+	pids := make(map[int]string)
+	for _, w := range []Work{
+		{script("a"), "one"}, {script("a"), "two"}, {script("b"), "one"},
+	} {
+		first := pid(t, p, w)
+		if other, ok := pids[first]; ok {
+			t.Errorf("%s/%s has the worker of %s", w.Script.Source, w.Owner, other)
+		}
+		pids[first] = w.Script.Source + "/" + w.Owner
+		if second := pid(t, p, w); second != first {
+			t.Errorf("the second call ran in worker %d, the first in %d", second, first)
+		}
+	}
+}
+
+func TestConcurrentFirstCallsLoadOnce(t *testing.T) {
+	p := serve(t, Options{Idle: 3})
+	var group sync.WaitGroup
+	pids := make([]int, 40)
+	for i := range pids {
+		group.Go(func() { pids[i] = pid(t, p, work("same")) })
+	}
+	group.Wait()
+	for _, got := range pids {
+		if got != pids[0] {
+			t.Fatalf("the calls ran in several workers: %v", pids)
+		}
+	}
+	if got := p.Stats().Loaded; got != 1 {
+		t.Errorf("%d workers are loaded, want 1", got)
+	}
+}
+
+func TestLoad(t *testing.T) {
+	p := serve(t, Options{Idle: 1, LoadTimeout: 300 * time.Millisecond})
+	function := map[string]any{"component": faas.InFunction}
+	with := func(more map[string]any) map[string]any {
+		for k, v := range function {
+			more[k] = v
+		}
+		return more
+	}
+	tests := []struct {
+		source string
+		want   wantError
+	}{
+		{"bad", wantError{faas.InitializationError, "load message", with(map[string]any{"type": "Error", "line": 2, "column": 3, "stack_trace": "at function.js:2:3"})}},
+		{"exit", wantError{faas.InitializationError, "the function's worker ended: exit code 4", with(map[string]any{"type": "WorkerExited"})}},
+		{"hang", wantError{faas.InitializationError, "the code took longer than 300 ms to load", with(map[string]any{"timeout_ms": int64(300)})}},
+	}
+	for _, test := range tests {
+		t.Run(test.source, func(t *testing.T) {
+			checkError(t, p.Load(t.Context(), work(test.source)), test.want)
+			_, err := p.Invoke(t.Context(), work(test.source), do("echo"))
+			checkError(t, err, test.want)
+			if test.source != "bad" {
+				_, err = p.Check(t.Context(), script(test.source))
+				checkError(t, err, test.want)
+			}
+		})
+	}
+	t.Run("good", func(t *testing.T) {
+		if err := p.Load(t.Context(), work("good")); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Stats(); got.Loaded < 1 || got.Calls != 0 || got.Version == "" {
+			t.Errorf("after a load: %+v", got)
+		}
+	})
+	t.Run("junk", func(t *testing.T) {
+		err := p.Load(t.Context(), work("junk"))
+		if e := faas.AsError(err); e.Code != faas.InitializationError || !strings.Contains(e.Message, "broke the worker protocol") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestCheckRunsNothingAndIsShared(t *testing.T) {
+	p := serve(t, Options{Idle: 1})
+	var group sync.WaitGroup
+	for i := range 3 * recycleChecker {
+		group.Go(func() {
+			form, err := p.Check(t.Context(), script(fmt.Sprint("code ", i)))
+			if want := (frame.Form{Form: "fragment"}); err != nil || form != want {
+				if faas.AsError(err).Code != faas.RateLimited {
+					t.Errorf("check: %+v, %v", form, err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if _, err := p.Check(t.Context(), script("bad")); faas.AsError(err).Code != faas.InitializationError {
+		t.Errorf("bad code: %v", err)
+	}
+}
+
+func TestErrorsOfFunctions(t *testing.T) {
+	p := serve(t, Options{Idle: 1, MaxResult: 1000})
+	tests := []struct {
+		act  string
+		want wantError
+	}{
+		{"throw", wantError{faas.RuntimeError, "thrown message", map[string]any{
+			"component": faas.InFunction, "type": "TypeError", "line": 1, "column": 7, "stack_trace": "at function.js:1:7",
+		}}},
+		{"output", wantError{faas.ResourceExhausted, "the result is larger than 1000 bytes", map[string]any{
+			"component": faas.InFunction, "limit": "output", "limit_bytes": 1000,
+		}}},
+		{"badparams", wantError{faas.InvalidParams, "params message", nil}},
+	}
+	before := pid(t, p, work("errors"))
+	for _, test := range tests {
+		t.Run(test.act, func(t *testing.T) {
+			_, err := p.Invoke(t.Context(), work("errors"), do(test.act))
+			checkError(t, err, test.want)
+		})
+	}
+	if after := pid(t, p, work("errors")); after != before {
+		t.Error("a function that throws lost its worker")
+	}
+}
+
+func TestCallersThatGoAway(t *testing.T) {
+	p := serve(t, Options{Idle: 1, Concurrency: 1})
+	before := pid(t, p, work("away"))
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := make(chan error, 1)
+	go func() {
+		_, err := p.Invoke(ctx, work("away"), do("wait", "ms", 200))
+		gone <- err
+	}()
+	eventually(t, func() error {
+		if p.Stats().Calls != 1 {
+			return errors.New("the call has not begun")
+		}
+		return nil
+	})
+	cancel()
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Errorf("the caller that went away got %v", err)
+	}
+	if got := p.Stats().Calls; got != 1 {
+		t.Errorf("%d calls under way, want 1: the abandoned one keeps its turn", got)
+	}
+	result, err := p.Invoke(t.Context(), work("away"), do("echo"))
+	if err != nil || !strings.Contains(string(result.JSON), `"echo"`) {
+		t.Errorf("the next call got %s, %v", result.JSON, err)
+	}
+	if after := pid(t, p, work("away")); after != before {
+		t.Error("the worker was replaced")
+	}
+	t.Run("the deadline stays", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if _, err := p.Invoke(ctx, work("away"), within(150*time.Millisecond, do("hang"))); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		if after := pid(t, p, work("away")); after == before {
+			t.Error("the worker that hangs was kept")
+		}
+	})
+}
+
+func TestLogs(t *testing.T) {
+	lines := make(chan LogLine, 10000)
+	p := serve(t, Options{Idle: 1, Registerer: prometheus.NewRegistry(), Log: func(l LogLine) { lines <- l }})
+	w := work("logs")
+	if _, err := p.Invoke(t.Context(), w, do("log", "lines", 2)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Invoke(t.Context(), w, do("stderr", "lines", 1, "width", 9000)); err != nil {
+		t.Fatal(err)
+	}
+	want := []LogLine{
+		{RequestID: "r-log", Level: 4, Text: "line 0"},
+		{RequestID: "r-log", Level: 4, Text: "line 1"},
+		{Level: 4, Text: strings.Repeat("e", maxLine)},
+	}
+	for _, want := range want {
+		want.Digest, want.Owner = w.Script.Digest, w.Owner
+		if diff := cmp.Diff(want, <-lines); diff != "" {
+			t.Error(diff)
+		}
+	}
+	if _, err := p.Invoke(t.Context(), w, do("log", "lines", 300, "pad", 8000)); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(lines); got != maxLogged/8008 {
+		t.Errorf("%d lines of 8 KB came through, want 1 MiB's worth", got)
+	}
+}
+
+func TestMetricsAreNamed(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	p := serve(t, Options{Idle: 1, Registerer: registry})
+	if _, err := p.Invoke(t.Context(), work("hang"), within(50*time.Millisecond, do("echo"))); err == nil {
+		t.Fatal("want an error")
+	}
+	if _, err := p.Invoke(t.Context(), work("m"), within(2*time.Second, do("exit"))); err == nil {
+		t.Fatal("want an error")
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, family := range families {
+		got = append(got, family.GetName())
+	}
+	want := []string{
+		"envoke_pool_claims_total", "envoke_pool_cold_starts_total", "envoke_pool_evictions_total", "envoke_pool_log_dropped_bytes_total",
+		"envoke_pool_queue_wait_seconds", "envoke_pool_refused_total", "envoke_pool_workers",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -1,0 +1,407 @@
+package pool
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"envoke/runtimes/frame"
+	"envoke/runtimes/sandbox"
+)
+
+const (
+	maxReport   = 1 << 20   // bytes of a frame that is no result
+	readBuffer  = 16 << 10  // bytes
+	maxKept     = 256 << 10 // bytes of a write buffer that is kept for the next calls
+	exitGrace   = 100 * time.Millisecond
+	memoryEvery = 100 * time.Millisecond // between two samples of a worker's memory
+)
+
+// worker is a process and the host's end of its socketpair. The goroutine of runWorker
+// owns it: only that reads frames, reaps the process and closes descriptors for good.
+type worker struct {
+	pool *Pool
+	cmd  *exec.Cmd
+	conn *os.File // frames
+	log  logReader
+
+	// Guarded by the pool's mutex.
+	home     *slot // where it belongs; nil while generic
+	active   int   // calls that have a turn
+	uses     int   // turns ever
+	lastUsed time.Time
+	removed  bool // gets no more calls
+
+	mu       sync.Mutex // guards what follows
+	calls    map[uint32]*call
+	last     uint32 // number of the newest call
+	out      []byte // frames to write
+	spare    []byte // the buffer that the next out takes
+	flushing bool
+	ended    bool       // takes no more calls
+	killed   killReason // empty: it was not
+	culprit  *call      // whose deadline it was killed for
+	reaped   bool
+
+	belongs   atomic.Pointer[key] // nil while generic
+	memory    atomic.Int64        // bytes, -1: unknown
+	sampledAt atomic.Int64        // Unix time in nanoseconds
+}
+
+// runWorker is the whole life of one worker.
+func (p *Pool) runWorker() {
+	w, frames, err := p.startWorker()
+	p.mu.Lock()
+	p.starting--
+	if err != nil {
+		p.size--
+		p.startFailed(err)
+	} else {
+		p.ready = append(p.ready, w)
+		p.metrics.coldStarts.Inc()
+	}
+	p.balance()
+	p.mu.Unlock()
+	if err != nil {
+		return
+	}
+	err = w.read(frames)
+	p.mu.Lock()
+	p.remove(w)
+	p.balance()
+	p.mu.Unlock()
+	w.end(err)
+	p.mu.Lock()
+	delete(p.workers, w)
+	p.mu.Unlock()
+}
+
+// startFailed answers those who have waited longest, so that a host without a working
+// interpreter says so instead of trying for ever.
+func (p *Pool) startFailed(err error) {
+	if p.closed {
+		return
+	}
+	p.opt.Logger.Error("start a worker", "language", p.opt.Language, "error", err)
+	p.retryAt = time.Now().Add(startBackoff)
+	if len(p.claims) == 0 {
+		return
+	}
+	s := p.claims[0]
+	s.refuse(errNoWorker(err))
+	p.settle(s)
+}
+
+// startWorker starts a process and waits until it is ready.
+func (p *Pool) startWorker() (*worker, *bufio.Reader, error) {
+	w := &worker{pool: p, calls: make(map[uint32]*call)}
+	w.memory.Store(-1)
+	if err := w.spawn(); err != nil {
+		return nil, nil, err
+	}
+	p.mu.Lock()
+	p.workers[w] = struct{}{}
+	closed := p.closed
+	p.mu.Unlock()
+	if closed {
+		w.kill(killStop)
+	}
+	frames := bufio.NewReaderSize(w.conn, readBuffer)
+	version, err := w.awaitReady(frames)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil {
+		delete(p.workers, w)
+		return nil, nil, err
+	}
+	p.version = version
+	return w, frames, nil
+}
+
+func (w *worker) awaitReady(frames *bufio.Reader) (version string, err error) {
+	_ = w.conn.SetReadDeadline(time.Now().Add(startTimeout))
+	defer w.conn.SetReadDeadline(time.Time{})
+	var ready struct {
+		Version string `json:"version"`
+	}
+	f, err := frame.Read(frames, maxReport)
+	switch {
+	case err != nil:
+	case f.Type != frame.Ready:
+		err = fmt.Errorf("its first frame is of type %d, want %d", f.Type, frame.Ready)
+	default:
+		err = json.Unmarshal(f.Payload, &ready)
+	}
+	if err == nil {
+		return ready.Version, nil
+	}
+	w.kill(killStart)
+	how := w.reap()
+	return "", fmt.Errorf("it was not ready: %w (%s): %s", err, how, w.log.tail)
+}
+
+// spawn starts the process with its descriptors.
+func (w *worker) spawn() error {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("make a socketpair: %w", err)
+	}
+	theirs := os.NewFile(uintptr(pair[1]), "worker frames")
+	defer theirs.Close()
+	if err := unix.SetNonblock(pair[0], true); err != nil {
+		return err
+	}
+	w.conn = os.NewFile(uintptr(pair[0]), "host frames") // non-blocking: it has deadlines
+	output, printed, err := os.Pipe()
+	if err != nil {
+		_ = w.conn.Close()
+		return fmt.Errorf("make a pipe: %w", err)
+	}
+	defer printed.Close()
+	opt := &w.pool.opt
+	w.cmd = sandbox.Command(opt.Argv, opt.Env)
+	w.cmd.Stdout, w.cmd.Stderr = printed, printed
+	w.cmd.ExtraFiles = []*os.File{theirs} // the first is descriptor 3
+	if err := w.pool.spawner.Start(w.cmd); err != nil {
+		_ = w.conn.Close()
+		_ = output.Close()
+		return err
+	}
+	w.log = logReader{worker: w, pipe: output, done: make(chan struct{})}
+	w.pool.tasks.Go(w.log.run)
+	return nil
+}
+
+// read hands answers to the calls that wait for them, until the frames end or the
+// worker breaks the protocol.
+func (w *worker) read(frames *bufio.Reader) error {
+	var unattributed budget
+	limit := max(w.pool.opt.MaxResult, maxReport)
+	for {
+		f, err := frame.Read(frames, limit)
+		switch {
+		case err != nil:
+			return readError(err)
+		case f.Type == frame.Log:
+			err = w.logFrame(f, &unattributed)
+		default:
+			err = w.answer(f)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// answer ends the call that a frame answers.
+func (w *worker) answer(f frame.Frame) error {
+	now := time.Now()
+	w.mu.Lock()
+	c := w.calls[f.Call]
+	if c == nil || !c.takes(f.Type) {
+		w.mu.Unlock()
+		return fmt.Errorf("%w: a frame of type %d that answers no question", errProtocol, f.Type)
+	}
+	if f.Type == frame.Result && len(f.Payload) > w.pool.opt.MaxResult {
+		w.mu.Unlock()
+		return fmt.Errorf("%w: a result of %d bytes", errProtocol, len(f.Payload))
+	}
+	delete(w.calls, f.Call)
+	c.answer, c.took = f, now.Sub(c.sent)
+	abandoned := c.abandoned
+	w.mu.Unlock()
+	w.finish(c, abandoned)
+	return nil
+}
+
+// finish wakes the caller of a call that is over. Where the caller has gone, the call
+// held its turn until now.
+func (w *worker) finish(c *call, abandoned bool) {
+	if !abandoned {
+		c.done <- struct{}{}
+		return
+	}
+	c.timer.Stop()
+	w.pool.release(w)
+}
+
+// send begins a call: it numbers it, sets its timer and writes its question. It is
+// false, with nothing done, if the worker takes no more calls.
+//
+// Of callers that come together, the first writes what all of them have appended.
+func (w *worker) send(c *call, payload [][]byte) bool {
+	size := 0
+	for _, part := range payload {
+		size += len(part)
+	}
+	w.mu.Lock()
+	if w.ended {
+		w.mu.Unlock()
+		return false
+	}
+	w.register(c)
+	w.out = frame.AppendHeader(w.out, c.kind, c.id, size)
+	for _, part := range payload {
+		w.out = append(w.out, part...)
+	}
+	if w.flushing {
+		w.mu.Unlock()
+		return true
+	}
+	w.write()
+	if w.flushing = len(w.out) > 0; w.flushing {
+		w.pool.tasks.Go(w.writeRest) // no caller works for the others for long
+	}
+	w.mu.Unlock()
+	return true
+}
+
+func (w *worker) register(c *call) {
+	for w.last++; w.last == 0 || w.calls[w.last] != nil; w.last++ {
+	}
+	c.id, c.worker, c.sent = w.last, w, time.Now()
+	w.calls[c.id] = c
+	c.arm()
+}
+
+func (w *worker) writeRest() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.out) > 0 {
+		w.write()
+	}
+	w.flushing = false
+}
+
+// write writes what was appended so far, with the lock held but for the write itself.
+// A write that blocks ends with the worker, which some deadline brings.
+func (w *worker) write() {
+	batch := w.out
+	w.out, w.spare, w.flushing = w.spare[:0], nil, true
+	w.mu.Unlock()
+	_, err := w.conn.Write(batch) // if this fails, the reader's end comes too
+	w.mu.Lock()
+	if cap(batch) <= maxKept {
+		w.spare = batch
+	}
+	if err != nil {
+		w.out = nil
+	}
+}
+
+// abandon makes a call one that nobody waits for: its late answer is dropped, its
+// deadline stays. It is false if the call is over already.
+func (w *worker) abandon(c *call) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.calls[c.id] != c {
+		return false
+	}
+	c.abandoned = true
+	return true
+}
+
+// kill ends the process, and all that it started, and makes its reader end: that does
+// the rest. The first reason stands.
+func (w *worker) kill(reason killReason) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.reaped {
+		return
+	}
+	w.ended = true
+	if w.killed == "" {
+		w.killed = reason
+		w.pool.metrics.kills.WithLabelValues(string(reason)).Inc()
+		_ = w.conn.Close()
+	}
+	_ = sandbox.Kill(w.cmd.Process.Pid)
+}
+
+// end ends a worker whose frames have ended with the given error, and its calls.
+func (w *worker) end(err error) {
+	w.mu.Lock()
+	w.ended = true
+	killed := w.killed
+	w.mu.Unlock()
+	if killed != "" { // the callers need not wait for the process
+		w.failCalls(ending{})
+		w.reap()
+		return
+	}
+	var how string
+	if errors.Is(err, errProtocol) {
+		w.kill(killProtocol)
+		w.reap()
+		how = err.Error()
+	} else {
+		how = w.reap()
+	}
+	end := ending{how: how, outOfMemory: ranOutOfMemory(w.log.tail)}
+	w.failCalls(end)
+	w.pool.opt.Logger.Warn("a worker ended by itself", "language", w.pool.opt.Language,
+		"reason", how, "stderr", string(w.log.tail))
+}
+
+// failCalls ends every call that is under way.
+func (w *worker) failCalls(end ending) {
+	w.mu.Lock()
+	calls := w.calls
+	w.calls = nil
+	end.reason = w.killed
+	now := time.Now()
+	failed := make([]*call, 0, len(calls))
+	abandoned := make([]*call, 0)
+	for _, c := range calls {
+		own := end
+		own.late = c == w.culprit || end.reason == killDeadline && !now.Before(c.deadline)
+		c.err = &own
+		if c.abandoned {
+			abandoned = append(abandoned, c)
+		} else {
+			failed = append(failed, c)
+		}
+	}
+	w.mu.Unlock()
+	for _, c := range failed {
+		w.finish(c, false)
+	}
+	for _, c := range abandoned {
+		w.finish(c, true)
+	}
+}
+
+// reap waits for the process, kills what is left of its group and says how it ended.
+// A process that lives on without its frames is given a moment to end by itself.
+func (w *worker) reap() string {
+	grace := time.AfterFunc(exitGrace, func() { w.kill(killClosed) })
+	pid := w.cmd.Process.Pid
+	for {
+		// WNOWAIT: until Wait below, the process group cannot be another's.
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	grace.Stop()
+	w.mu.Lock()
+	_ = sandbox.Kill(pid)
+	_ = w.cmd.Wait()
+	w.reaped = true
+	killed := w.killed
+	w.mu.Unlock()
+	_ = w.conn.Close()
+	w.log.finish()
+	if killed == killClosed {
+		return "it closed its frame descriptor"
+	}
+	return describe(w.cmd.ProcessState)
+}
