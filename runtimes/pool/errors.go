@@ -191,7 +191,7 @@ func (p *Pool) broken(w *worker, err error) error {
 }
 
 func errTimeout(timeout time.Duration) *faas.Error {
-	ms := timeout.Round(time.Millisecond).Milliseconds()
+	ms := max(0, timeout).Round(time.Millisecond).Milliseconds()
 	return &faas.Error{
 		Code:    faas.Timeout,
 		Message: fmt.Sprintf("the function did not answer within %d ms", ms),
@@ -229,6 +229,7 @@ func errGoneAway(ctx context.Context) *faas.Error {
 	return e
 }
 
+// Shared by calls: who gets one must not change it.
 var (
 	errStopping = errUnavailable("the runtime host is stopping")
 	errShared   = errUnavailable("the call shared a worker that was killed for another call; it is not known how far it came, so it is not run again")

@@ -46,7 +46,8 @@ var (
 // code first where no worker holds it. Every error is a *faas.Error: INITIALIZATION_ERROR
 // (422) where the code does not load, RUNTIME_ERROR (500) where it threw or its worker
 // ended, INVALID_PARAMS (400), RESOURCE_EXHAUSTED (507; output or memory), TIMEOUT (504),
-// RATE_LIMITED (429) and UNAVAILABLE (503). Nothing is ever run twice.
+// RATE_LIMITED (429) and UNAVAILABLE (503). Errors may be shared: they are not to be
+// changed. Nothing is ever run twice.
 //
 // A caller that goes away (ctx) frees its turn when the function answers, or at the
 // deadline.

@@ -159,6 +159,7 @@ func (p *Pool) take(w *worker) {
 	w.uses++
 	if w.home.key == (key{}) && w.uses >= recycleChecker {
 		p.remove(w) // it ends with its last call
+		p.balance()
 	}
 }
 
