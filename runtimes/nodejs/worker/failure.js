@@ -3,7 +3,7 @@
 // Failures, as the host gets them: of anything that may be thrown, with the
 // place in the user's own source and without a frame of the worker's.
 
-const { inspect } = require('node:util');
+const { inspect, types: { isNativeError } } = require('node:util');
 const { exec, getPrototypeOf, includes, indexOf, join, push, slice, split, startsWith, uncurryThis } = require('./primordials.js');
 
 const maxType = 128;
@@ -63,7 +63,7 @@ function messageOf(thrown) {
   if (isObject(thrown)) {
     const message = attempt(() => thrown.message);
     if (message !== '') return message;
-    if (thrown instanceof Error) return '';
+    if (isNativeError(thrown)) return '';
   }
   return attempt(() => inspect(thrown, { customInspect: false, depth: 2, breakLength: Infinity }));
 }

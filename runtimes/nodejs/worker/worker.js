@@ -84,6 +84,7 @@ async function load(call, code) {
 }
 
 function onInvoke(call, payload) {
+  if (handler === undefined) return die('an invocation before the load was answered');
   let event;
   try {
     event = parse(payload);

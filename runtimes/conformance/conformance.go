@@ -1,0 +1,249 @@
+// Package conformance is the suite that every language's worker passes, directly
+// over its frames or through what stands around it. The cases are data, in
+// testdata/: a program per language, what it is given and what must come of it.
+package conformance
+
+import (
+	"embed"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+
+	"envoke/internal/faas"
+	"envoke/runtimes/frame"
+)
+
+//go:embed testdata/*.yaml
+var testdata embed.FS
+
+const defaultMaxResult = 1 << 20
+
+// A Worker runs one program in its life. Every call has a deadline of the
+// worker's own, after which it fails the test.
+type Worker interface {
+	Check(t *testing.T, code frame.Code) Outcome
+	Load(t *testing.T, code frame.Code) Outcome
+	Invoke(t *testing.T, event json.RawMessage) Outcome
+}
+
+// An Outcome is what came of a question: a form, a result or a failure, or none
+// of them if the worker exited.
+type Outcome struct {
+	Form    *frame.Form
+	Result  json.RawMessage
+	Failure *frame.Failure
+	Exited  bool
+	Logs    []Entry // in order
+}
+
+// An Entry is what a program logged at once.
+type Entry struct {
+	Level string `json:"level"` // debug, info, warn or error
+	Text  string `json:"text"`
+}
+
+// Case is one entry of a file in testdata. Everything that is left out is not
+// looked at, but a case without failure or exit wants a result.
+type Case struct {
+	Name  string          `json:"name"`
+	Event json.RawMessage `json:"event"` // default: {"params":{},"context":{}}
+	// MaxResult bounds the result, in bytes of JSON. Default: 1 MiB.
+	MaxResult int `json:"max_result"`
+
+	Want    json.RawMessage `json:"want"`
+	Failure *frame.Failure  `json:"failure"`
+	Exits   bool            `json:"exits"` // the worker dies of the call
+	Logs    []Entry         `json:"logs"`  // of the load and of the first call
+
+	NodeJS *Program `json:"nodejs"`
+	Python *Program `json:"python"`
+}
+
+// Program is a case in one language.
+type Program struct {
+	Filename string         `json:"filename"` // default: function
+	Source   string         `json:"source"`
+	Form     string         `json:"form"`
+	Failure  *frame.Failure `json:"failure"` // instead of the case's
+}
+
+func (c Case) program(language faas.Language) *Program {
+	switch language {
+	case faas.NodeJS:
+		return c.NodeJS
+	case faas.Python:
+		return c.Python
+	}
+	return nil
+}
+
+// Run runs the cases that have a program in the language, each in a worker of its
+// own.
+func Run(t *testing.T, language faas.Language, start func(t *testing.T) Worker) {
+	files, err := testdata.ReadDir("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(file.Name(), ".yaml"), func(t *testing.T) {
+			for _, c := range read(t, file.Name()) {
+				if c.program(language) == nil {
+					continue
+				}
+				t.Run(c.Name, func(t *testing.T) {
+					t.Parallel()
+					c.run(t, *c.program(language), start(t))
+				})
+			}
+		})
+	}
+}
+
+func read(t *testing.T, name string) []Case {
+	t.Helper()
+	text, err := testdata.ReadFile("testdata/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []Case
+	if err := yaml.UnmarshalStrict(text, &cases); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return cases
+}
+
+func (c Case) run(t *testing.T, p Program, w Worker) {
+	if p.Failure != nil {
+		c.Failure = p.Failure
+	}
+	code := frame.Code{Filename: p.Filename, Source: p.Source, MaxResult: c.MaxResult}
+	if code.Filename == "" {
+		code.Filename = "function"
+	}
+	if code.MaxResult == 0 {
+		code.MaxResult = defaultMaxResult
+	}
+	logs, loaded := c.load(t, w, code, p.Form)
+	if !loaded {
+		return
+	}
+	event := c.Event
+	if event == nil {
+		event = json.RawMessage(`{"params":{},"context":{}}`)
+	}
+	first := w.Invoke(t, event)
+	c.checkOutcome(t, first)
+	c.checkLogs(t, append(logs, first.Logs...))
+	if !c.Exits {
+		c.checkOutcome(t, w.Invoke(t, event)) // whatever the first call did, the next one works
+	}
+}
+
+// load checks the code and loads it. Code that is no program fails the same way
+// in both.
+func (c Case) load(t *testing.T, w Worker, code frame.Code, form string) (logs []Entry, loaded bool) {
+	checked, got := w.Check(t, code), w.Load(t, code)
+	if c.Failure != nil && c.Failure.Kind == frame.LoadFailure {
+		c.checkOutcome(t, got)
+		c.checkLogs(t, got.Logs)
+		if checked.Failure != nil {
+			c.checkOutcome(t, checked)
+		}
+		return nil, false
+	}
+	if got.Form == nil || checked.Form == nil {
+		t.Fatalf("check: %s; load: %s", checked, got)
+	}
+	if diff := cmp.Diff(checked.Form, got.Form); diff != "" {
+		t.Errorf("check and load differ (-check +load):\n%s", diff)
+	}
+	if form != "" && form != got.Form.Form {
+		t.Errorf("form is %q, want %q", got.Form.Form, form)
+	}
+	if len(checked.Logs) > 0 {
+		t.Errorf("check ran the code: it logged %v", checked.Logs)
+	}
+	return got.Logs, true
+}
+
+func (c Case) checkOutcome(t *testing.T, got Outcome) {
+	t.Helper()
+	switch {
+	case c.Exits:
+		if !got.Exited {
+			t.Errorf("got %s, want the worker to exit", got)
+		}
+	case c.Failure != nil:
+		if got.Failure == nil {
+			t.Fatalf("got %s, want a failure", got)
+		}
+		if diff := cmp.Diff(*c.Failure, only(*c.Failure, *got.Failure)); diff != "" {
+			t.Errorf("failure (-want +got):\n%s", diff)
+		}
+	default:
+		if got.Result == nil {
+			t.Fatalf("got %s, want a result", got)
+		}
+		if diff := cmp.Diff(decode(t, c.Want), decode(t, got.Result)); diff != "" {
+			t.Errorf("result (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// only blanks the fields of got that want says nothing about.
+func only(want, got frame.Failure) frame.Failure {
+	if want.Type == "" {
+		got.Type = ""
+	}
+	if want.Message == "" {
+		got.Message = ""
+	}
+	if want.Line == 0 {
+		got.Line = 0
+	}
+	if want.Column == 0 {
+		got.Column = 0
+	}
+	if want.Stack == "" {
+		got.Stack = ""
+	}
+	return got
+}
+
+func (c Case) checkLogs(t *testing.T, got []Entry) {
+	t.Helper()
+	if c.Logs == nil {
+		return
+	}
+	if diff := cmp.Diff(c.Logs, got); diff != "" {
+		t.Errorf("logs (-want +got):\n%s", diff)
+	}
+}
+
+func decode(t *testing.T, text json.RawMessage) any {
+	t.Helper()
+	if len(text) == 0 {
+		return nil
+	}
+	var value any
+	if err := json.Unmarshal(text, &value); err != nil {
+		t.Fatalf("%.200q is no JSON: %v", text, err)
+	}
+	return value
+}
+
+func (o Outcome) String() string {
+	switch {
+	case o.Failure != nil:
+		return fmt.Sprintf("failure %+v", *o.Failure)
+	case o.Form != nil:
+		return fmt.Sprintf("form %+v", *o.Form)
+	case o.Exited:
+		return "exit"
+	}
+	return fmt.Sprintf("result %.200s", o.Result)
+}
