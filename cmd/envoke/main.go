@@ -1,0 +1,50 @@
+// Command envoke is the function platform: one binary whose subcommands run all
+// of it (serve) or its parts (control, runtime, envoy).
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal ends the process at once: children die with it.
+	context.AfterFunc(ctx, stop)
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "envoke:", err)
+		os.Exit(1)
+	}
+}
+
+// streams is what a subcommand may use of the world outside.
+type streams struct {
+	getenv         func(string) string
+	stdout, stderr io.Writer
+}
+
+// run is the whole program, so that tests can call it. It returns when the
+// subcommand ends or, drained, when ctx does.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	s := streams{getenv: getenv, stdout: stdout, stderr: stderr}
+	root := &cobra.Command{
+		Use:           "envoke",
+		Short:         "Functions inside Envoy",
+		Long:          "Envoke is a function platform that lives inside Envoy: post code once, run it many times.\n\nBegin with: envoke serve",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(serveCommand(s), controlCommand(s), runtimeCommand(s), envoyCommand(s), versionCommand(s))
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	return root.ExecuteContext(ctx)
+}

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"envoke/internal/admin"
+)
+
+// operators is what the operators' port shows of a process.
+type operators struct {
+	ready func(context.Context) error
+	debug map[string]func() any
+}
+
+// startOperators opens the operators' port, on loopback only.
+func startOperators(ctx context.Context, e *environment, l *lifecycle, o operators) error {
+	address := net.JoinHostPort("127.0.0.1", fmt.Sprint(e.config.AdminPort))
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("operators' port: %w", err)
+	}
+	e.operatorsURL = "http://" + listener.Addr().String()
+	server := admin.New(admin.Options{
+		Registry: e.metrics, Ready: o.ready, Debug: o.debug, Logger: e.logger,
+	})
+	l.start("operators", func(ctx context.Context) error { return server.Serve(ctx, listener) })
+	return nil
+}

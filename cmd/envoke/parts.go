@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// The parts of serve, one by one. They meet by the sockets in --run-dir, which
+// must be the same for all of them.
+
+func controlCommand(s streams) *cobra.Command {
+	config := &Config{}
+	command := &cobra.Command{
+		Use:   "control",
+		Short: "Run control alone: ext_proc, xDS, the API for reading, the store",
+		Long:  "Run control alone. Runtime hosts and Envoy meet it by the sockets in --run-dir; it may be restarted under them.",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return runPart(c.Context(), s, config, c.Flags(), startControl)
+		},
+	}
+	config.bind(command.Flags())
+	return command
+}
+
+func envoyCommand(s streams) *cobra.Command {
+	config := &Config{}
+	command := &cobra.Command{
+		Use:   "envoy",
+		Short: "Run the pinned Envoy alone",
+		Long:  "Run the pinned Envoy alone, fetched where it is missing. It takes its config from control by the socket in --run-dir.",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return runPart(c.Context(), s, config, c.Flags(), startEnvoyAlone)
+		},
+	}
+	config.bind(command.Flags())
+	return command
+}
+
+// part starts one part's components and says where it is.
+type part func(ctx context.Context, s streams, e *environment, l *lifecycle) (greeting string, err error)
+
+func runPart(ctx context.Context, s streams, config *Config, flags *pflag.FlagSet, start part) error {
+	if config.RunDir == "" {
+		config.RunDir = defaultRunDir(s.getenv)
+	}
+	e, remove, err := newEnvironment(s, config, flags)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	l := newLifecycle(e.logger)
+	greeting, err := start(ctx, s, e, l)
+	if err == nil {
+		fmt.Fprintln(s.stdout, greeting)
+		err = l.wait(ctx)
+	}
+	return errors.Join(err, l.stop())
+}
+
+// defaultRunDir is the same for all parts that one user starts.
+func defaultRunDir(getenv func(string) string) string {
+	if dir := getenv("XDG_RUNTIME_DIR"); dir != "" {
+		return filepath.Join(dir, "envoke")
+	}
+	return filepath.Join(os.TempDir(), fmt.Sprintf("envoke-%d", os.Getuid()))
+}
+
+func startControl(ctx context.Context, _ streams, e *environment, l *lifecycle) (string, error) {
+	e.newEnvoy("")
+	c, err := openControl(ctx, e)
+	if err != nil {
+		return "", err
+	}
+	c.start(l)
+	err = startOperators(ctx, e, l, operators{ready: c.ready, debug: c.debug()})
+	return fmt.Sprintf("Control listens on %s (operators: %s)", e.sockets.control(), e.operatorsURL), err
+}
+
+func startNodejs(ctx context.Context, _ streams, e *environment, l *lifecycle) (string, error) {
+	h, err := openHost(ctx, e)
+	if err != nil {
+		return "", err
+	}
+	h.start(l)
+	err = startOperators(ctx, e, l, operators{ready: h.ready})
+	return fmt.Sprintf("The nodejs host listens on %s (operators: %s)", h.listener.Addr(), e.operatorsURL), err
+}
+
+func startEnvoyAlone(ctx context.Context, s streams, e *environment, l *lifecycle) (string, error) {
+	if err := e.findEnvoy(ctx, s.stderr); err != nil {
+		return "", err
+	}
+	if err := e.startEnvoy(l); err != nil {
+		return "", err
+	}
+	err := startOperators(ctx, e, l, operators{ready: e.envoy.WaitReady})
+	return fmt.Sprintf("Envoy waits for control at %s (operators: %s)", e.sockets.control(), e.operatorsURL), err
+}

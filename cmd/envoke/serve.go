@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"envoke/envoy"
+	"envoke/xds"
+)
+
+// readyTimeout bounds the time from the start of Envoy to the first answer.
+const readyTimeout = time.Minute
+
+func serveCommand(s streams) *cobra.Command {
+	config := &Config{}
+	command := &cobra.Command{
+		Use:   "serve",
+		Short: "Run everything: control, the runtimes and Envoy",
+		Long: "Run everything on this machine: control, the nodejs host and a child Envoy. No other service is needed.\n\n" +
+			"Each flag is an environment variable too (--max-script-size is MAX_SCRIPT_SIZE) and a key of the --config file (max_script_size). The flag wins over the variable, the variable over the file; NAME_FILE names a file that holds the value.",
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return runServe(c.Context(), s, config, c.Flags()) },
+	}
+	config.bind(command.Flags())
+	return command
+}
+
+func runServe(ctx context.Context, s streams, config *Config, flags *pflag.FlagSet) error {
+	started := time.Now()
+	e, remove, err := newEnvironment(s, config, flags)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	l := newLifecycle(e.logger)
+	address, err := startAll(ctx, s, e, l)
+	if err == nil {
+		greet(s, e, address, time.Since(started))
+		err = l.wait(ctx)
+	}
+	if ctx.Err() != nil {
+		e.logger.Info("stopping: requests under way are finished first")
+	}
+	return errors.Join(err, l.stop())
+}
+
+// startAll starts the components from the ground up and returns the address of
+// the public listener once a function has been run through it. Where it fails,
+// what was started is in l for the caller to stop.
+func startAll(ctx context.Context, s streams, e *environment, l *lifecycle) (address string, err error) {
+	if err := checkPorts(ctx, e.config); err != nil {
+		return "", err
+	}
+	if err := e.findEnvoy(ctx, s.stderr); err != nil {
+		return "", err
+	}
+	c, err := openControl(ctx, e)
+	if err != nil {
+		return "", err
+	}
+	c.start(l)
+	ready := []func(context.Context) error{c.ready}
+	if e.config.NodejsRuntimeURL == "" {
+		h, err := openHost(ctx, e)
+		if err != nil {
+			return "", err
+		}
+		h.start(l)
+		ready = append(ready, h.ready)
+	}
+	if err := e.startEnvoy(l); err != nil {
+		return "", err
+	}
+	ready = append(ready, e.envoy.WaitReady)
+	if err := startOperators(ctx, e, l, operators{ready: all(ready), debug: c.debug()}); err != nil {
+		return "", err
+	}
+	return awaitFirst(ctx, e, l)
+}
+
+func checkPorts(ctx context.Context, c *Config) error {
+	return errors.Join(
+		checkPort(ctx, "--port", c.Host, c.Port),
+		checkPort(ctx, "--admin-port", "127.0.0.1", c.AdminPort),
+	)
+}
+
+// all is ready when each of the parts is.
+func all(ready []func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		for _, part := range ready {
+			if err := part(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// awaitFirst waits until Envoy has its config and a function has run through it.
+func awaitFirst(ctx context.Context, e *environment, l *lifecycle) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	var address string
+	err := l.until(ctx, func(ctx context.Context) (err error) {
+		if address, err = e.envoy.ListenerAddr(ctx, xds.ListenerName); err != nil {
+			return err
+		}
+		return runFirst(ctx, "http://"+address)
+	})
+	return address, err
+}
+
+func greet(s streams, e *environment, address string, took time.Duration) {
+	e.logger.Info("ready", slog.String("address", address), slog.Duration("took", took))
+	fmt.Fprintf(s.stdout, `
+Envoke %s listens on http://%s (operators: %s). Ctrl-C drains and stops it.
+
+Run a function:
+
+  curl -s http://%s/api/v1/execute -H 'Language-Title: nodejs-hello' \
+    -d '{"script_content":"return \"Hello, \" + event.params.name","params":{"name":"Envoy"}}'
+
+`, version, address, e.operatorsURL, loopback(address))
+}
+
+// loopback is an address to paste: one that is bound to all addresses is reached
+// by this machine's own.
+func loopback(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err == nil && net.ParseIP(host).IsUnspecified() {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return address
+}
+
+// drainEnvoy runs the child until ctx ends, then lets it finish the requests under
+// way before it is stopped.
+func drainEnvoy(ctx context.Context, process *envoy.Process, timeout time.Duration, logger *slog.Logger) error {
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	context.AfterFunc(ctx, func() {
+		defer stop()
+		deadline, cancel := context.WithTimeout(running, timeout)
+		defer cancel()
+		if err := process.Drain(deadline); err != nil && running.Err() == nil {
+			logger.Warn("not every request was finished", slog.Any("error", err))
+		}
+	})
+	return process.Serve(running)
+}

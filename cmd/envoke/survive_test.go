@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// TestSessionsSurviveAKill kills envoke serve, starts it again and executes the
+// session of before.
+func TestSessionsSurviveAKill(t *testing.T) {
+	i, err := newInstallation()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := i.startProcess(t)
+	id := i.initialize(t, "return 'still here'")
+	if err := first.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = first.Wait()
+	second := i.startProcess(t)
+	if got := i.execute(t, id, "{}").result(t); got != `"still here"` {
+		t.Errorf("after the kill: %s", got)
+	}
+	if err := second.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Wait(); err != nil {
+		t.Errorf("Ctrl-C: %v", err)
+	}
+}
+
+// startProcess runs envoke serve as a process and waits for its greeting.
+func (i *installation) startProcess(t *testing.T) *process {
+	t.Helper()
+	p := startProcess(t, append([]string{"serve"}, i.settings()...)...)
+	await(t, "envoke serve to be ready", func() bool {
+		found := greeting.FindStringSubmatch(p.stdout.String())
+		if found != nil {
+			i.base, i.operators = found[1], found[2]
+		}
+		return found != nil
+	})
+	return p
+}
+
+// TestCtrlCLosesNothing stops an installation while calls are under way.
+func TestCtrlCLosesNothing(t *testing.T) {
+	const calls = 20
+	i, err := newInstallation()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := i.start(); err != nil {
+		t.Fatal(err)
+	}
+	id := i.initialize(t, "await new Promise(done => setTimeout(done, 1500)); return 'done'")
+	var group errgroup.Group
+	for range calls {
+		group.Go(func() error {
+			r, err := send(http.MethodPost, i.base+"/api/v1/execute/"+id, `{"params":{}}`)
+			if err == nil && (r.status != http.StatusOK || !strings.Contains(string(r.body), `"done"`)) {
+				err = fmt.Errorf("%d: %s", r.status, r.body)
+			}
+			return err
+		})
+	}
+	await(t, "all calls to be under way", func() bool {
+		return strings.Contains(i.adminOf(t, "/stats?filter=public.downstream_rq_active"), fmt.Sprintf("rq_active: %d", calls))
+	})
+	if err := i.shutdown(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	if err := group.Wait(); err != nil {
+		t.Errorf("a call under way was lost: %v", err)
+	}
+}
+
+// parts is control, the nodejs host and Envoy as processes of their own.
+type parts struct {
+	*installation
+	control *process
+}
+
+func (p *parts) startControl(t *testing.T) {
+	t.Helper()
+	p.control = startProcess(t, append([]string{"control"}, p.settings()...)...)
+}
+
+func startParts(t *testing.T) *parts {
+	t.Helper()
+	i, err := newInstallation()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &parts{installation: i}
+	p.startControl(t)
+	startProcess(t, append([]string{"runtime", "nodejs"}, i.settings()...)...)
+	startProcess(t, append([]string{"envoy"}, i.settings()...)...)
+	var address string
+	await(t, "Envoy to have its listener", func() bool {
+		socket := filepath.Join(i.runDir, "envoy-admin.sock")
+		address = listenerAddress(t, socket)
+		return address != ""
+	})
+	i.base = "http://" + address
+	await(t, "all parts to be healthy", func() bool {
+		r, err := send(http.MethodGet, i.base+"/health", "")
+		return err == nil && r.status == http.StatusOK
+	})
+	return p
+}
+
+// TestControlKilledUnderLoad kills control and starts it again: plain executes lose
+// nothing, what needs control is 503 for the gap and works again by itself.
+func TestControlKilledUnderLoad(t *testing.T) {
+	p := startParts(t)
+	id := p.initialize(t, "return event.params.n + 1")
+	ctx, stop := context.WithCancel(t.Context())
+	plain, other := &tally{}, &tally{}
+	var callers sync.WaitGroup
+	for range 4 {
+		callers.Go(func() { plain.call(ctx, p.base+"/api/v1/execute/"+id) })
+		callers.Go(func() { other.call(ctx, p.base+"/api/v1/execute/"+id, "X-Cache-Control", "no-cache") })
+	}
+	await(t, "load", func() bool { return plain.ok() > 200 && other.ok() > 100 })
+	if err := p.control.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.control.Wait()
+	down := plain.ok()
+	await(t, "plain executes without control", func() bool { return plain.ok() > down+500 })
+	await(t, "503 for the others", func() bool { return other.refused() > 0 })
+	p.startControl(t)
+	back := other.ok()
+	await(t, "the others to work again", func() bool { return other.ok() > back+100 })
+	refused := other.refused()
+	after := other.ok()
+	await(t, "more of the others", func() bool { return other.ok() > after+100 })
+	stop()
+	callers.Wait()
+	if err := errors.Join(plain.err(), other.err()); err != nil {
+		t.Error(err)
+	}
+	if plain.refused() > 0 {
+		t.Errorf("%d plain executes were refused", plain.refused())
+	}
+	if other.refused() > refused {
+		t.Errorf("%d were refused after control was back", other.refused()-refused)
+	}
+	t.Logf("plain: %d answered; through ext_proc: %d answered, %d refused", plain.ok(), other.ok(), other.refused())
+	if got := p.initialize(t, "return 1"); got == "" {
+		t.Error("no new session")
+	}
+}
+
+// tally counts the outcomes of calls that are made until ctx ends.
+type tally struct {
+	mu         sync.Mutex
+	good, away int
+	wrong      error
+}
+
+func (a *tally) call(ctx context.Context, url string, headers ...string) {
+	for n := 0; ctx.Err() == nil; n++ {
+		r, err := send(http.MethodPost, url, fmt.Sprintf(`{"params":{"n":%d}}`, n), headers...)
+		a.mu.Lock()
+		switch {
+		case err != nil:
+			a.wrong = err
+		case r.status == http.StatusServiceUnavailable && strings.Contains(string(r.body), `"UNAVAILABLE"`):
+			a.away++
+		case r.status != http.StatusOK || !strings.HasPrefix(string(r.body), fmt.Sprintf(`{"result":%d,`, n+1)):
+			a.wrong = fmt.Errorf("call %d: %d %s", n, r.status, r.body)
+		default:
+			a.good++
+		}
+		a.mu.Unlock()
+	}
+}
+
+func (a *tally) ok() int      { a.mu.Lock(); defer a.mu.Unlock(); return a.good }
+func (a *tally) refused() int { a.mu.Lock(); defer a.mu.Unlock(); return a.away }
+func (a *tally) err() error   { a.mu.Lock(); defer a.mu.Unlock(); return a.wrong }
+
+// TestDeletedSessionIsGoneAtOnce executes and deletes, many times.
+func TestDeletedSessionIsGoneAtOnce(t *testing.T) {
+	i := shared(t)
+	for range 10 {
+		id := i.initialize(t, "return 1")
+		if got := i.execute(t, id, "{}").result(t); got != "1" {
+			t.Fatal(got)
+		}
+		started := time.Now()
+		if r := i.send(t, http.MethodDelete, "/api/v1/sessions/"+id, ""); r.status != http.StatusNoContent {
+			t.Fatalf("delete: %d %s", r.status, r.body)
+		}
+		i.execute(t, id, "{}").isError(t, http.StatusNotFound, "NOT_FOUND", "runtime")
+		i.execute(t, id, "{}", "X-Cache-Control", "no-cache").isError(t, http.StatusNotFound, "NOT_FOUND", "extproc")
+		if took := time.Since(started); took > time.Second {
+			t.Errorf("it took %v", took)
+		}
+	}
+}

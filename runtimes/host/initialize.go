@@ -1,0 +1,243 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"strings"
+	"time"
+
+	"envoke/internal/faas"
+	"envoke/runtimes/bundle"
+	"envoke/runtimes/pool"
+)
+
+// sessionHeader carries the id that ext_proc made. Envoy strips the header from
+// what callers send.
+const sessionHeader = "X-Envoke-Session"
+
+// initialize makes a session of the posted or the registered code (E1).
+func (h *Host) initialize(w http.ResponseWriter, r *http.Request) error {
+	post, err := h.readInitialize(r)
+	if err != nil {
+		return err
+	}
+	session, err := h.open(r.Context(), post)
+	if err != nil {
+		return err
+	}
+	write(w, http.StatusOK, initialized(session))
+	return nil
+}
+
+// oneShot is initialize and execute in one (E11). It makes a session like any
+// other.
+func (h *Host) oneShot(w http.ResponseWriter, r *http.Request) error {
+	arrived := time.Now()
+	post, err := h.readInitialize(r)
+	if err != nil {
+		return err
+	}
+	session, err := h.open(r.Context(), post)
+	if err != nil {
+		return err
+	}
+	return h.run(r.Context(), w, invocation{
+		arrived: arrived, session: session, params: post.params, requestID: r.Header.Get(requestIDHeader),
+	})
+}
+
+func initialized(session *bundle.Session) []byte {
+	body, _ := json.Marshal(struct { // strings only: it cannot fail
+		RequestID     faas.SessionID     `json:"request_id"`
+		Status        string             `json:"status"`
+		ExpiresAt     string             `json:"expires_at"`
+		LanguageTitle string             `json:"language_title"`
+		CompileStatus faas.CompileStatus `json:"compile_status"`
+	}{session.ID, "initialized", session.ExpiresAt.UTC().Format(time.RFC3339), session.Name.String(), session.CompileStatus})
+	return body
+}
+
+// post is the checked content of an initialize or a one-shot.
+type post struct {
+	id      faas.SessionID
+	name    faas.Name
+	script  *string // nil: run the registered function of that name
+	context json.RawMessage
+	options json.RawMessage
+	timeout time.Duration
+	params  []byte
+}
+
+func (h *Host) readInitialize(r *http.Request) (post, error) {
+	p := post{id: faas.SessionID(r.Header.Get(sessionHeader))}
+	if language, ok := p.id.Language(); !ok || language != h.Language {
+		return post{}, &faas.Error{Code: faas.InvalidRequest, Message: "sessions are made through Envoy: this host got no session id"}
+	}
+	var err error
+	if p.name, err = faas.ParseName(r.Header.Get("Language-Title")); err != nil {
+		return post{}, err
+	}
+	// JSON may write each byte of a script as six (\u00xx); one-shots bring params.
+	body, err := readBody(r, h.MaxScript*6+MaxContext+h.MaxBody)
+	if err != nil {
+		return post{}, err
+	}
+	defer body.release()
+	err = h.parse(&p, body.bytes)
+	return p, err
+}
+
+// parse copies what it takes from the body, whose buffer is reused.
+func (h *Host) parse(p *post, body []byte) error {
+	var script, sessionContext, options, params []byte
+	err := members(body, member{"script_content", &script}, member{"context", &sessionContext},
+		member{"compile_options", &options}, member{"params", &params})
+	if err != nil {
+		return err
+	}
+	if err := h.parseScript(p, script); err != nil {
+		return err
+	}
+	p.params = bytes.Clone(params)
+	if p.context, err = object("context", sessionContext); err != nil {
+		return err
+	}
+	if err := p.parseContext(); err != nil {
+		return err
+	}
+	if len(options) > 0 && !isNull(options) {
+		p.options, err = object("compile_options", options)
+	}
+	return err
+}
+
+func (h *Host) parseScript(p *post, raw []byte) error {
+	if len(raw) == 0 || isNull(raw) {
+		return nil
+	}
+	var script string
+	if err := json.Unmarshal(raw, &script); err != nil {
+		return invalid("script_content must be a string")
+	}
+	if len(script) > h.MaxScript {
+		return &faas.Error{
+			Code:    faas.PayloadTooLarge,
+			Message: fmt.Sprintf("script_content has %d bytes; %d are allowed", len(script), h.MaxScript),
+			Details: map[string]any{"limit_bytes": h.MaxScript},
+		}
+	}
+	if strings.TrimSpace(script) == "" {
+		return invalid("script_content is empty")
+	}
+	p.script = &script
+	return nil
+}
+
+// parseContext reads the members of context that mean something to us.
+func (p *post) parseContext() error {
+	if len(p.context) > MaxContext {
+		return &faas.Error{Code: faas.PayloadTooLarge, Message: fmt.Sprintf("context has more than %d bytes", MaxContext)}
+	}
+	if p.context == nil {
+		return nil
+	}
+	var timeout, retain, options []byte
+	err := members(p.context, member{"timeout_ms", &timeout}, member{"retain_session", &retain}, member{"compile_options", &options})
+	if err != nil {
+		return err
+	}
+	if string(retain) == "true" {
+		return invalid("context.retain_session is not built yet: leave it out")
+	}
+	if len(timeout) > 0 && !isNull(timeout) {
+		var ms float64
+		if json.Unmarshal(timeout, &ms) != nil || ms < 1 || ms > math.MaxInt32 {
+			return invalid("context.timeout_ms must be a number of milliseconds, from 1")
+		}
+		p.timeout = time.Duration(ms) * time.Millisecond
+	}
+	if len(options) > 0 && !isNull(options) {
+		p.options, err = object("context.compile_options", options)
+	}
+	return err
+}
+
+// object copies a member that must be a JSON object; nil where it is absent or
+// null.
+func object(name string, raw []byte) (json.RawMessage, error) {
+	if len(raw) == 0 || isNull(raw) {
+		return nil, nil
+	}
+	if raw[0] != '{' {
+		return nil, invalid(name + " must be an object")
+	}
+	return bytes.Clone(raw), nil
+}
+
+func isNull(raw []byte) bool { return string(raw) == "null" }
+
+func invalid(message string) error {
+	return &faas.Error{Code: faas.InvalidRequest, Message: message}
+}
+
+// open loads the code where it will run and stores the session: what cannot run
+// is never stored.
+func (h *Host) open(ctx context.Context, p post) (*bundle.Session, error) {
+	now := time.Now()
+	session := &bundle.Session{Session: faas.Session{
+		ID: p.id, Name: p.name, Context: p.context, Timeout: p.timeout,
+		CompileStatus: faas.CompileSuccess, Status: faas.Active,
+		CreatedAt: now, ExpiresAt: now.Add(h.SessionExpiry),
+	}}
+	if err := h.findCode(ctx, p, session); err != nil {
+		return nil, err
+	}
+	if err := h.load(ctx, work(session)); err != nil {
+		return nil, err
+	}
+	if err := h.Bundles.Create(ctx, session, p.script != nil); err != nil {
+		return nil, err
+	}
+	return session, nil
+}
+
+// findCode sets what the session runs: its own script, or the registered function
+// of its name.
+func (h *Host) findCode(ctx context.Context, p post, session *bundle.Session) error {
+	if p.script != nil {
+		script := faas.NewScript(h.Language, *p.script, p.options)
+		session.Script, session.Digest = script, script.Digest
+		session.Owner = "session:" + string(p.id)
+		return nil
+	}
+	function, err := h.Bundles.Function(ctx, p.name)
+	if faas.IsNotFound(err) {
+		return &faas.Error{
+			Code:    faas.NotFound,
+			Message: fmt.Sprintf("no function is called %s: register it, or send its code in script_content", p.name),
+		}
+	}
+	if err != nil {
+		return err
+	}
+	session.Script, session.Digest = function.Script, function.Script.Digest
+	session.Owner, session.Version = function.Owner(), function.Version
+	if session.Timeout == 0 {
+		session.Timeout = function.Timeout
+	}
+	return nil
+}
+
+// load shows that the code can run. Code that runs nothing while it loads is only
+// parsed: a worker is spent on it when it is first executed.
+func (h *Host) load(ctx context.Context, w pool.Work) error {
+	form, err := h.Pool.Check(ctx, w.Script)
+	if err != nil || !form.Executes {
+		return err
+	}
+	return h.Pool.Load(ctx, w)
+}
