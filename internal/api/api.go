@@ -1,0 +1,113 @@
+// Package api is control's HTTP API: what reads and administers sessions and
+// functions, and the health of the parts. Envoy routes to it as to any upstream.
+package api
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"envoke/internal/faas"
+)
+
+// Store is what the API reads.
+type Store interface {
+	FindSession(context.Context, faas.SessionID) (faas.Session, error)
+	FindFunction(context.Context, faas.Name) (faas.Function, error)
+	ListFunctions(context.Context, faas.FunctionQuery) (functions []faas.Function, total int, err error)
+	Ping(context.Context) error
+}
+
+// Options are what the API stands on. All are required.
+type Options struct {
+	Store  Store
+	Key    faas.SessionKey
+	Revoke func(context.Context, faas.SessionID) error // deletes a session everywhere
+	// Runtimes are the states of the runtimes in use: "ok", "degraded" or "down".
+	// It must return when its context ends.
+	Runtimes func(context.Context) map[faas.Language]string
+	Version  string
+	Logger   *slog.Logger
+}
+
+type api struct{ Options }
+
+// New makes the handler.
+func New(o Options) http.Handler {
+	a := &api{o}
+	mux := http.NewServeMux()
+	for pattern, methods := range map[string]methods{
+		"/api/v1/sessions/{id}":    {http.MethodGet: a.showSession, http.MethodDelete: a.deleteSession},
+		"/api/v1/functions":        {http.MethodGet: a.listFunctions},
+		"/api/v1/functions/{name}": {http.MethodGet: a.showFunction},
+		"/health":                  {http.MethodGet: a.health},
+		"/":                        nil,
+	} {
+		mux.Handle(pattern, a.handler(methods))
+	}
+	return mux
+}
+
+// endpoint answers one request. It returns a value for the body, or nil for none;
+// what it returns as an error becomes the error's JSON.
+type endpoint func(*http.Request) (status int, body any, err error)
+
+// methods are the endpoints of one path. GET answers HEAD too.
+type methods map[string]endpoint
+
+func (m methods) find(method string) (endpoint, error) {
+	if m == nil {
+		return nil, &faas.Error{Code: faas.NotFound, Message: "no such path"}
+	}
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	if e := m[method]; e != nil {
+		return e, nil
+	}
+	return nil, &faas.Error{
+		Code: faas.InvalidRequest, Status: http.StatusMethodNotAllowed,
+		Message: "this path does not take that method; the Allow header lists those that it takes",
+	}
+}
+
+func (m methods) String() string {
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodDelete} {
+		if _, err := m.find(method); err == nil {
+			allowed = append(allowed, method)
+		}
+	}
+	return strings.Join(allowed, ", ")
+}
+
+func (a *api) handler(m methods) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		status, body, err := a.run(m, r)
+		if status == http.StatusMethodNotAllowed {
+			w.Header().Set("Allow", m.String())
+		}
+		if err != nil {
+			a.writeError(w, r, err)
+			return
+		}
+		a.write(w, r, status, body)
+	})
+}
+
+// run finds and runs the endpoint. A panic is an error of this request alone.
+func (a *api) run(m methods, r *http.Request) (status int, body any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	e, err := m.find(r.Method)
+	if err != nil {
+		return faas.AsError(err).HTTPStatus(), nil, err
+	}
+	return e(r)
+}

@@ -1,0 +1,351 @@
+package api_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"envoke/internal/api"
+	"envoke/internal/faas"
+	"envoke/internal/sqlite"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// rig is the API on a real store.
+type rig struct {
+	*testing.T
+	store    *sqlite.Store
+	options  api.Options
+	log      strings.Builder
+	runtimes map[faas.Language]string
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "envoke.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	r := &rig{T: t, store: store, runtimes: map[faas.Language]string{faas.NodeJS: "ok"}}
+	r.options = api.Options{
+		Store: store, Key: faas.NewSessionKey(), Revoke: store.DeleteSession, Version: "1.2.3",
+		Runtimes: func(context.Context) map[faas.Language]string { return r.runtimes },
+		Logger:   slog.New(slog.NewTextHandler(&r.log, nil)),
+	}
+	return r
+}
+
+// request sends a request with the id "rid" and decodes the reply's JSON.
+func (r *rig) request(method, path string) (status int, body any, header http.Header) {
+	r.Helper()
+	request := httptest.NewRequestWithContext(r.Context(), method, path, nil)
+	request.Header.Set("X-Request-ID", "rid")
+	recorder := httptest.NewRecorder()
+	api.New(r.options).ServeHTTP(recorder, request)
+	if recorder.Body.Len() > 0 {
+		if got := recorder.Header().Get("Content-Type"); got != "application/json" {
+			r.Errorf("%s %s: content type %q", method, path, got)
+		}
+		if err := json.Unmarshal(recorder.Body.Bytes(), &body); err != nil {
+			r.Errorf("%s %s: %v in %s", method, path, err, recorder.Body)
+		}
+	}
+	return recorder.Code, body, recorder.Header()
+}
+
+// wantReply checks a reply against the JSON wanted; "" wants no body.
+func (r *rig) wantReply(method, path string, status int, want string) {
+	r.Helper()
+	gotStatus, got, _ := r.request(method, path)
+	var wanted any
+	if want != "" {
+		if err := json.Unmarshal([]byte(want), &wanted); err != nil {
+			r.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff(wanted, got); diff != "" || gotStatus != status {
+		r.Errorf("%s %s: status %d, want %d; body (-want +got):\n%s", method, path, gotStatus, status, diff)
+	}
+}
+
+// wantError checks a failure's code, and that its message names something.
+func (r *rig) wantError(method, path string, status int, code faas.Code, names string) {
+	r.Helper()
+	gotStatus, body, _ := r.request(method, path)
+	text, _ := json.Marshal(body)
+	var reply struct {
+		Error struct {
+			Code    faas.Code
+			Message string
+			Details struct{ Component string }
+		}
+		RequestID string `json:"request_id"`
+	}
+	if err := json.Unmarshal(text, &reply); err != nil {
+		r.Fatal(err)
+	}
+	e := reply.Error
+	if gotStatus != status || e.Code != code || !strings.Contains(e.Message, names) || e.Details.Component != "control" || reply.RequestID != "rid" {
+		r.Errorf("%s %s: %d %s, want %d %s naming %q", method, path, gotStatus, text, status, code, names)
+	}
+}
+
+func (r *rig) create(title string, change func(*faas.Session)) faas.Session {
+	r.Helper()
+	script := faas.NewScript(faas.NodeJS, "return 1", nil)
+	session := faas.Session{
+		ID: r.options.Key.NewID(faas.NodeJS, true), Name: faas.Name{Language: faas.NodeJS, Title: title}, Digest: script.Digest,
+		CreatedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour), Status: faas.Active,
+	}
+	if change != nil {
+		change(&session)
+	}
+	if err := r.store.CreateSession(r.Context(), session, &script); err != nil {
+		r.Fatal(err)
+	}
+	return session
+}
+
+func TestShowSession(t *testing.T) {
+	r := newRig(t)
+	created := time.Date(2025, 1, 2, 4, 4, 5, 600000000, time.FixedZone("", 3600))
+	session := r.create("t", func(s *faas.Session) { s.CreatedAt, s.ExpiresAt = created, created.Add(time.Hour) })
+	format := `{"request_id": %q, "language_title": "nodejs-t", "created_at": "2025-01-02T03:04:05.6Z",
+		"expires_at": "2025-01-02T04:04:05.6Z", "last_executed_at": %s, "execution_count": %d, "status": "expired", "compile_status": null}`
+	path := "/api/v1/sessions/" + string(session.ID)
+	r.wantReply("GET", path, 200, fmt.Sprintf(format, session.ID, "null", 0))
+	r.wantReply("GET", path+"?x=1", 200, fmt.Sprintf(format, session.ID, "null", 0))
+
+	err := r.store.AppendRequestLogs(t.Context(), "f", 1, []faas.RequestLog{{
+		Operation: faas.Execute, SessionID: session.ID, StatusCode: 200, StartedAt: created,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.wantReply("GET", path, 200, fmt.Sprintf(format, session.ID, `"2025-01-02T03:04:05.6Z"`, 1))
+
+	live := r.create("live", func(s *faas.Session) { s.CompileStatus = faas.CompileSuccess })
+	_, body, _ := r.request("GET", "/api/v1/sessions/"+string(live.ID))
+	got := body.(map[string]any)
+	if got["status"] != "active" || got["compile_status"] != "success" {
+		t.Errorf("a live session is %v", got)
+	}
+}
+
+func TestDeleteSession(t *testing.T) {
+	r := newRig(t)
+	path := "/api/v1/sessions/" + string(r.create("t", nil).ID)
+	r.wantReply("DELETE", path, 204, "")
+	r.wantError("DELETE", path, 404, faas.NotFound, "no such session")
+	r.wantError("GET", path, 404, faas.NotFound, "no such session")
+}
+
+// TestForgedIDs: an id that this installation did not make costs no look-up.
+func TestForgedIDs(t *testing.T) {
+	r := newRig(t)
+	session := r.create("t", nil)
+	r.options.Store = nil // a look-up would panic
+	r.options.Revoke = nil
+	last := "0"
+	if strings.HasSuffix(string(session.ID), last) {
+		last = "1"
+	}
+	for name, id := range map[string]string{
+		"malformed":      "x",
+		"another UUID":   "0a1b2c3d-0000-4110-8000-000000000000",
+		"one digit off":  string(session.ID)[:35] + last,
+		"another key's":  string(faas.NewSessionKey().NewID(faas.NodeJS, true)),
+		"upper case":     strings.ToUpper(string(session.ID)),
+		"quoted":         "%27%20OR%201=1",
+		"with its slash": string(session.ID) + "%2F",
+		"no text":        "%ff%00",
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, method := range []string{"GET", "DELETE"} {
+				r.wantError(method, "/api/v1/sessions/"+id, 404, faas.NotFound, "no such session")
+			}
+		})
+	}
+}
+
+func TestFunctions(t *testing.T) {
+	r := newRig(t)
+	r.wantReply("GET", "/api/v1/functions", 200, `{"functions": [], "total": 0, "page": 1, "per_page": 20}`)
+	full := faas.Function{
+		Name: faas.Name{Language: faas.NodeJS, Title: "full"}, Description: "<described>", UserID: "ada", Tags: []string{"math"},
+		Script: faas.NewScript(faas.NodeJS, "return '<secret>'", json.RawMessage(`{"target": "x"}`)),
+		Schema: json.RawMessage(`{"type": "object"}`), Examples: json.RawMessage(`[1]`),
+	}
+	bare := faas.Function{Name: faas.Name{Language: faas.Python, Title: "bare"}, Script: faas.NewScript(faas.Python, "x", nil)}
+	for _, f := range []faas.Function{bare, full} {
+		if err := r.store.PutFunction(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.create("own", nil)
+
+	fullItem := `"language": "nodejs", "title": "full", "language_title": "nodejs-full", "description": "<described>",
+		"type": "predefined", "user_id": "ada", "version": 1, "tags": ["math"], ` + r.times("nodejs-full")
+	bareItem := `"language": "python", "title": "bare", "language_title": "python-bare", "description": "",
+		"type": "predefined", "user_id": null, "version": 1, "tags": [], ` + r.times("python-bare")
+	r.wantReply("GET", "/api/v1/functions?type=predefined", 200,
+		`{"functions": [{`+fullItem+`}, {`+bareItem+`}], "total": 2, "page": 1, "per_page": 20}`)
+	r.wantReply("GET", "/api/v1/functions?type=predefined&page=2&per_page=1", 200,
+		`{"functions": [{`+bareItem+`}], "total": 2, "page": 2, "per_page": 1}`)
+	r.wantReply("GET", "/api/v1/functions?language=nodejs&tag=math&user_id=ada", 200,
+		`{"functions": [{`+fullItem+`}], "total": 1, "page": 1, "per_page": 20}`)
+	r.wantReply("GET", "/api/v1/functions/nodejs-full", 200,
+		`{`+fullItem+`, "schema": {"type": "object"}, "examples": [1], "compile_options": {"target": "x"}, "script_content": "return '<secret>'"}`)
+	r.wantReply("GET", "/api/v1/functions/python-bare", 200,
+		`{`+bareItem+`, "schema": null, "examples": null, "compile_options": null, "script_content": "x"}`)
+
+	_, body, _ := r.request("GET", "/api/v1/functions?type=dynamic")
+	items := body.(map[string]any)["functions"].([]any)
+	if len(items) != 1 || items[0].(map[string]any)["language_title"] != "nodejs-own" || items[0].(map[string]any)["version"] != nil {
+		t.Errorf("dynamic functions are %v", items)
+	}
+	r.wantError("GET", "/api/v1/functions/nodejs-own", 404, faas.NotFound, "nodejs-own")
+}
+
+// times are the members of a function's JSON that the store gave.
+func (r *rig) times(name string) string {
+	r.Helper()
+	parsed, err := faas.ParseName(name)
+	if err != nil {
+		r.Fatal(err)
+	}
+	f, err := r.store.FindFunction(r.Context(), parsed)
+	if err != nil {
+		r.Fatal(err)
+	}
+	at := f.CreatedAt.Format(time.RFC3339Nano)
+	return fmt.Sprintf(`"created_at": %q, "last_updated_at": %q`, at, at)
+}
+
+func TestBadRequests(t *testing.T) {
+	r := newRig(t)
+	for query, names := range map[string]string{
+		"page=0": "page", "page=-1": "page", "page=x": "page", "page=": "page", "page=1.5": "page", "page=1000001": "page",
+		"page=99999999999999999999": "page", "page=1&page=2": "page", "per_page=0": "per_page", "per_page=101": "per_page",
+		"language=cobol": "language", "language=": "language", "language=NODEJS": "language", "type=static": "type",
+		"tag=a&tag=b": "tag", "user_id=%ff": "user_id", "tag=" + strings.Repeat("x", 257): "tag", "tag=a%00": "tag",
+		"page=%zz": "query", "a;b": "query",
+	} {
+		r.wantError("GET", "/api/v1/functions?"+query, 400, faas.InvalidRequest, names)
+	}
+	for path, code := range map[string]faas.Code{
+		"/api/v1/functions/cobol-x":       faas.InvalidRequest,
+		"/api/v1/functions/nodejs-..%2Fx": faas.InvalidRequest,
+		"/api/v1/functions/nodejs-x":      faas.NotFound,
+		"/api/v1/functions/":              faas.NotFound,
+		"/api/v1/sessions/":               faas.NotFound,
+		"/api/v1/sessions/a/b":            faas.NotFound,
+		"/":                               faas.NotFound,
+	} {
+		r.wantError("GET", path, (&faas.Error{Code: code}).HTTPStatus(), code, "")
+	}
+}
+
+func TestMethods(t *testing.T) {
+	r := newRig(t)
+	for path, allow := range map[string]string{
+		"/health": "GET, HEAD", "/api/v1/functions": "GET, HEAD", "/api/v1/functions/nodejs-x": "GET, HEAD",
+		"/api/v1/sessions/x": "GET, HEAD, DELETE",
+	} {
+		r.wantError("POST", path, 405, faas.InvalidRequest, "method")
+		if _, _, header := r.request("POST", path); header.Get("Allow") != allow {
+			t.Errorf("%s: Allow is %q, want %q", path, header.Get("Allow"), allow)
+		}
+	}
+	if status, _, _ := r.request("HEAD", "/health"); status != 200 {
+		t.Errorf("HEAD /health: status %d", status)
+	}
+}
+
+func TestHealth(t *testing.T) {
+	for name, test := range map[string]struct {
+		runtimes map[faas.Language]string
+		closed   bool // the store
+		status   int
+		want     string
+	}{
+		"ok":        {map[faas.Language]string{"nodejs": "ok"}, false, 200, `"ok" "ok" "ok" "not_configured" "not_configured"`},
+		"degraded":  {map[faas.Language]string{"nodejs": "degraded"}, false, 200, `"degraded" "ok" "degraded" "not_configured" "not_configured"`},
+		"part":      {map[faas.Language]string{"nodejs": "ok", "python": "down"}, false, 200, `"degraded" "ok" "ok" "down" "not_configured"`},
+		"nodejs":    {map[faas.Language]string{"nodejs": "down"}, false, 503, `"down" "ok" "down" "not_configured" "not_configured"`},
+		"store":     {map[faas.Language]string{"nodejs": "ok"}, true, 503, `"down" "down" "ok" "not_configured" "not_configured"`},
+		"no answer": {nil, false, 200, `"ok" "ok" "not_configured" "not_configured" "not_configured"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.runtimes = test.runtimes
+			if test.closed {
+				if err := r.store.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			state := strings.Fields(test.want)
+			r.wantReply("GET", "/health", test.status, fmt.Sprintf(`{"status": %s, "version": "1.2.3", "components": {
+				"controller": %s, "redis": "not_configured", "postgres": "not_configured",
+				"runtimes": {"nodejs": %s, "python": %s, "rust": %s}}}`, state[0], state[1], state[2], state[3], state[4]))
+		})
+	}
+}
+
+func TestHealthHasADeadline(t *testing.T) {
+	r := newRig(t)
+	r.options.Runtimes = func(ctx context.Context) map[faas.Language]string {
+		<-ctx.Done()
+		return map[faas.Language]string{faas.NodeJS: "down"}
+	}
+	start := time.Now()
+	if status, _, _ := r.request("GET", "/health"); status != 503 || time.Since(start) > 5*time.Second {
+		t.Errorf("status %d after %v", status, time.Since(start))
+	}
+}
+
+// TestInternalErrors: the caller reads nothing internal, the log has it by the
+// request's id.
+func TestInternalErrors(t *testing.T) {
+	for name, test := range map[string]struct {
+		revoke func(context.Context, faas.SessionID) error
+		status int
+		code   faas.Code
+	}{
+		"error": {func(context.Context, faas.SessionID) error { return errors.New("secret reason") }, 500, faas.InternalError},
+		"panic": {func(context.Context, faas.SessionID) error { panic("secret reason") }, 500, faas.InternalError},
+		"away": {func(context.Context, faas.SessionID) error {
+			return &faas.Error{Code: faas.Unavailable, Message: "away", Err: errors.New("secret reason")}
+		}, 503, faas.Unavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.options.Revoke = test.revoke
+			path := "/api/v1/sessions/" + string(r.options.Key.NewID(faas.NodeJS, true))
+			status, body, _ := r.request("DELETE", path)
+			if text := fmt.Sprint(body); status != test.status || strings.Contains(text, "secret") || !strings.Contains(text, string(test.code)) {
+				t.Errorf("%d %s", status, text)
+			}
+			if log := r.log.String(); !strings.Contains(log, "secret reason") || !strings.Contains(log, "request_id=rid") {
+				t.Errorf("the log has %q", log)
+			}
+		})
+	}
+}

@@ -1,0 +1,43 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"envoke/internal/faas"
+)
+
+func (a *api) write(w http.ResponseWriter, r *http.Request, status int, body any) {
+	if body == nil {
+		w.WriteHeader(status)
+		return
+	}
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(body); err != nil {
+		a.writeError(w, r, fmt.Errorf("encode reply: %w", err))
+		return
+	}
+	writeJSON(w, status, bytes.TrimRight(out.Bytes(), "\n"))
+}
+
+func (a *api) writeError(w http.ResponseWriter, r *http.Request, err error) {
+	e := faas.AsError(err)
+	id := r.Header.Get("X-Request-ID")
+	// A caller that left is no fault of ours.
+	if e.HTTPStatus() >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
+		a.Logger.Error("request failed", "request_id", id, "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	writeJSON(w, e.HTTPStatus(), e.Body(faas.InControl, id))
+}
+
+func writeJSON(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the caller may have left
+}
