@@ -16,7 +16,7 @@ import (
 const (
 	maxLine      = 8 << 10 // bytes
 	maxLogged    = 1 << 20 // bytes of one call, and per second of what belongs to none
-	maxTail      = 4 << 10 // bytes of descriptors 1 and 2 that are kept for the reason of an end
+	maxTail      = 8 << 10 // bytes of descriptors 1 and 2 that are kept for the reason of an end
 	drainTimeout = 100 * time.Millisecond
 )
 

@@ -2,7 +2,6 @@ package pool
 
 import (
 	"bufio"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -54,130 +53,6 @@ type worker struct {
 	belongs   atomic.Pointer[key] // nil while generic
 	memory    atomic.Int64        // bytes, -1: unknown
 	sampledAt atomic.Int64        // Unix time in nanoseconds
-}
-
-// runWorker is the whole life of one worker.
-func (p *Pool) runWorker() {
-	w, frames, err := p.startWorker()
-	p.mu.Lock()
-	p.starting--
-	if err != nil {
-		p.size--
-		p.startFailed(err)
-	} else {
-		p.ready = append(p.ready, w)
-		p.metrics.coldStarts.Inc()
-	}
-	p.balance()
-	p.mu.Unlock()
-	if err != nil {
-		return
-	}
-	err = w.read(frames)
-	p.mu.Lock()
-	p.remove(w)
-	p.balance()
-	p.mu.Unlock()
-	w.end(err)
-	p.mu.Lock()
-	delete(p.workers, w)
-	p.mu.Unlock()
-}
-
-// startFailed answers those who have waited longest, so that a host without a working
-// interpreter says so instead of trying for ever.
-func (p *Pool) startFailed(err error) {
-	if p.closed {
-		return
-	}
-	p.opt.Logger.Error("start a worker", "language", p.opt.Language, "error", err)
-	p.retryAt = time.Now().Add(startBackoff)
-	if len(p.claims) == 0 {
-		return
-	}
-	s := p.claims[0]
-	s.refuse(errNoWorker(err))
-	p.settle(s)
-}
-
-// startWorker starts a process and waits until it is ready.
-func (p *Pool) startWorker() (*worker, *bufio.Reader, error) {
-	w := &worker{pool: p, calls: make(map[uint32]*call)}
-	w.memory.Store(-1)
-	if err := w.spawn(); err != nil {
-		return nil, nil, err
-	}
-	p.mu.Lock()
-	p.workers[w] = struct{}{}
-	closed := p.closed
-	p.mu.Unlock()
-	if closed {
-		w.kill(killStop)
-	}
-	frames := bufio.NewReaderSize(w.conn, readBuffer)
-	version, err := w.awaitReady(frames)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err != nil {
-		delete(p.workers, w)
-		return nil, nil, err
-	}
-	p.version = version
-	return w, frames, nil
-}
-
-func (w *worker) awaitReady(frames *bufio.Reader) (version string, err error) {
-	_ = w.conn.SetReadDeadline(time.Now().Add(startTimeout))
-	defer w.conn.SetReadDeadline(time.Time{})
-	var ready struct {
-		Version string `json:"version"`
-	}
-	f, err := frame.Read(frames, maxReport)
-	switch {
-	case err != nil:
-	case f.Type != frame.Ready:
-		err = fmt.Errorf("its first frame is of type %d, want %d", f.Type, frame.Ready)
-	default:
-		err = json.Unmarshal(f.Payload, &ready)
-	}
-	if err == nil {
-		return ready.Version, nil
-	}
-	w.kill(killStart)
-	how := w.reap()
-	return "", fmt.Errorf("it was not ready: %w (%s): %s", err, how, w.log.tail)
-}
-
-// spawn starts the process with its descriptors.
-func (w *worker) spawn() error {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("make a socketpair: %w", err)
-	}
-	theirs := os.NewFile(uintptr(pair[1]), "worker frames")
-	defer theirs.Close()
-	if err := unix.SetNonblock(pair[0], true); err != nil {
-		return err
-	}
-	w.conn = os.NewFile(uintptr(pair[0]), "host frames") // non-blocking: it has deadlines
-	output, printed, err := os.Pipe()
-	if err != nil {
-		_ = w.conn.Close()
-		return fmt.Errorf("make a pipe: %w", err)
-	}
-	defer printed.Close()
-	opt := &w.pool.opt
-	w.cmd = sandbox.Command(opt.Argv, opt.Env)
-	w.cmd.Stdout, w.cmd.Stderr = printed, printed
-	w.cmd.ExtraFiles = []*os.File{theirs} // the first is descriptor 3
-	if err := w.pool.spawner.Start(w.cmd); err != nil {
-		_ = w.conn.Close()
-		_ = output.Close()
-		return err
-	}
-	w.log = logReader{worker: w, pipe: output, done: make(chan struct{})}
-	w.pool.tasks.Go(w.log.run)
-	return nil
 }
 
 // read hands answers to the calls that wait for them, until the frames end or the
