@@ -16,15 +16,15 @@ func runFirst(ctx context.Context, base string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	var reply struct {
-		Result    float64 `json:"result"`
-		RequestID string  `json:"request_id"`
+		Result    struct{ Result float64 } `json:"result"`
+		RequestID string                   `json:"request_id"`
 	}
 	err := call(ctx, http.MethodPost, base+"/api/v1/execute", `{"params":{"operation":"add","a":1,"b":2}}`, &reply)
 	if err != nil {
 		return err
 	}
-	if reply.Result != 3 {
-		return fmt.Errorf("1 + 2 is %v", reply.Result)
+	if reply.Result.Result != 3 {
+		return fmt.Errorf("1 + 2 is %v", reply.Result.Result)
 	}
 	return call(ctx, http.MethodDelete, base+"/api/v1/sessions/"+reply.RequestID, "", nil)
 }
