@@ -177,11 +177,12 @@ func TestForgedIDs(t *testing.T) {
 		"with its slash": string(session.ID) + "%2F",
 		"no text":        "%ff%00",
 	} {
-		t.Run(name, func(t *testing.T) {
-			for _, method := range []string{"GET", "DELETE"} {
-				r.wantError(method, "/api/v1/sessions/"+id, 404, faas.NotFound, "no such session")
-			}
-		})
+		for _, method := range []string{"GET", "DELETE"} {
+			r.wantError(method, "/api/v1/sessions/"+id, 404, faas.NotFound, "no such session")
+		}
+		if t.Failed() {
+			t.Fatal(name)
+		}
 	}
 }
 
