@@ -19,11 +19,12 @@ const wordsBeforeExpression = new Set([
 ]);
 const wordsBeforeBlock = new Set(['do', 'else']);
 const wordsBeforeCondition = new Set(['for', 'if', 'while', 'with']);
-const closers = new Set([')', ']', '}']);
+const closing = new Set([')', ']', '}']);
 
 // A Scanner cuts source into tokens of { kind, text, at, depth }.
 class Scanner {
   tokens = [];
+  closers = new Map(); // from a square bracket's place in tokens to its end's
   stray; // where the first closing bracket without an opening one is
   #source;
   #at = 0;
@@ -44,7 +45,7 @@ class Scanner {
     if (this.#matches(word)) return this.#add('word', word);
     if (c === '}' && this.#open.at(-1)?.text === '${') return this.#template(this.#close(c));
     if (c === '(' || c === '[' || c === '{') this.#openBracket(c);
-    else if (closers.has(c)) this.#close(c);
+    else if (closing.has(c)) this.#close(c);
     return this.#add('punctuator', punctuator);
   }
 
@@ -54,18 +55,19 @@ class Scanner {
     this.#at += opening.length;
     const text = this.#match(template);
     this.#push('template', text, at);
-    if (text.endsWith('${') && !/\\$/.test(text.slice(0, -2).replace(/\\\\/g, ''))) this.#open.push({ text: '${', endsStatement: false });
+    if (text.endsWith('${')) this.#open.push({ text: '${', endsStatement: false });
   }
 
   #openBracket(text) {
     const previous = this.tokens.at(-1);
     const endsStatement = text === '(' ? this.#beforeCondition(previous) : text === '{' && this.#beforeBlock(previous);
-    this.#open.push({ text, endsStatement });
+    this.#open.push({ text, endsStatement, index: this.tokens.length });
   }
 
   #close(text) {
     const bracket = this.#open.pop();
     if (bracket === undefined) this.stray ??= this.#at;
+    else if (text === ']') this.closers.set(bracket.index, this.tokens.length);
     this.#endsStatement = bracket?.endsStatement ?? true;
     return text;
   }
@@ -91,7 +93,7 @@ class Scanner {
     if (previous === undefined) return true;
     const { kind, text } = previous;
     if (kind === 'word') return wordsBeforeExpression.has(text) && !this.#isProperty();
-    if (kind === 'template') return text.endsWith('${') && this.#open.at(-1)?.text === '${';
+    if (kind === 'template') return text.endsWith('${');
     if (kind !== 'punctuator') return false;
     if (text === ')' || text === '}') return this.#endsStatement;
     return text !== ']' && text !== '++' && text !== '--';
@@ -128,11 +130,11 @@ class Scanner {
 // formOf is "module", "commonjs" or "fragment".
 function formOf(source) {
   if (!/export|import/.test(source)) return 'fragment';
-  const { tokens } = new Scanner(source);
+  const { tokens, closers } = new Scanner(source);
   let form = 'fragment';
   for (let i = 0; i < tokens.length; i++) {
     if (isModuleSyntax(tokens, i)) return 'module';
-    if (isExportsAssignment(tokens, i)) form = 'commonjs';
+    if (isExportsAssignment(tokens, i, closers)) form = 'commonjs';
   }
   return form;
 }
@@ -148,23 +150,17 @@ function isModuleSyntax(tokens, i) {
 
 // isExportsAssignment finds "exports" that begins the left side of an assignment:
 // module.exports = …, module.exports.x = …, exports.x = …, exports['x'] = ….
-function isExportsAssignment(tokens, i) {
+function isExportsAssignment(tokens, i, closers) {
   if (tokens[i].kind !== 'word' || tokens[i].text !== 'exports') return false;
-  const ofModule = isDot(tokens[i - 1]) && tokens[i - 2].text === 'module' && !isDot(tokens[i - 3]);
+  const ofModule = isDot(tokens[i - 1]) && tokens[i - 2]?.text === 'module' && !isDot(tokens[i - 3]);
   if (isDot(tokens[i - 1]) && !ofModule) return false;
   let end = i + 1;
   for (;;) {
     if (tokens[end]?.text === '.') end += 2;
-    else if (tokens[end]?.text === '[') end = endOfBracket(tokens, end);
+    else if (tokens[end]?.text === '[') end = (closers.get(end) ?? tokens.length) + 1;
     else break;
   }
   return tokens[end]?.text === '=' && tokens[end].kind === 'punctuator' && (ofModule || end > i + 1);
-}
-
-function endOfBracket(tokens, i) {
-  const { depth } = tokens[i];
-  while (i < tokens.length && tokens[i].depth >= depth) i++;
-  return i + 1;
 }
 
 function isDot(token) {

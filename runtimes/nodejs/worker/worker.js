@@ -24,11 +24,13 @@ let handler;
 // A Call is a question of the host's that is answered once.
 class Call {
   id;
+  failureKind; // of what nothing catches
   answered = false;
   budget = new log.Budget();
 
-  constructor(id) {
+  constructor(id, failureKind = 'thrown') {
     this.id = id;
+    this.failureKind = failureKind;
   }
 
   answer(frameType, text) {
@@ -52,7 +54,7 @@ function onFrame(frameType, id, payload) {
   switch (frameType) {
     case type.invoke: return onInvoke(new Call(id), payload);
     case type.check: return onCheck(new Call(id), parse(payload));
-    case type.load: return onLoad(new Call(id), parse(payload));
+    case type.load: return onLoad(new Call(id, 'load'), parse(payload));
     default: return die(`a frame of unknown type ${frameType}`);
   }
 }
@@ -69,7 +71,6 @@ function onCheck(call, code) {
 function onLoad(call, code) {
   filename = code.filename;
   maxResult = code.max_result || Infinity;
-  call.kind = 'load';
   run(calls, call, load, call, code);
 }
 
@@ -134,7 +135,7 @@ function succeed(call, value) {
 // that is still under way, and the worker goes on.
 function onUncaught(thrown) {
   const call = getStore(calls) ?? background;
-  if (!call.answered) call.fail(call.kind ?? 'thrown', thrown);
+  if (!call.answered) call.fail(call.failureKind, thrown);
   else print(log.levels.error, `uncaught: ${stackOrValue(thrown)}`);
 }
 
