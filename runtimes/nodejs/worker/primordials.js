@@ -4,12 +4,11 @@
 // here, before it runs: a function may patch JSON or a prototype for itself
 // without confusing the worker.
 
-const { bind, call, apply } = Function.prototype;
+const { bind, call } = Function.prototype;
 const uncurryThis = bind.bind(call);
 
 module.exports = {
   uncurryThis,
-  apply: uncurryThis(apply),
   parse: JSON.parse,
   stringify: JSON.stringify,
   isArray: Array.isArray,
