@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -69,33 +70,57 @@ func TestWithoutABuiltEnvokeTheErrorSaysWhatToDo(t *testing.T) {
 // The bare cases on a real Envoy and a real Node, in rounds too short to mean
 // anything.
 func TestBareRun(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "bench.json")
-	var stdout, stderr bytes.Buffer
-	err := run(t.Context(), []string{
-		"-bare", "-check", "-rounds", "1", "-duration", "50ms", "-warm-up", "50ms", "-rate", "200",
-		"-envoy", envoytest.Binary(t), "-json", path,
-	}, &stdout, &stderr)
+	_, err := runShort(t, "-bare", "-check")
 	// Nothing of Envoke was measured, so its targets are not met.
 	if err == nil || !strings.Contains(err.Error(), "targets not met: 4") {
-		t.Fatalf("error %v\n%s", err, &stderr)
+		t.Errorf("error %v", err)
 	}
-	content, err := os.ReadFile(path)
+}
+
+// All cases, with Envoke as it is built.
+func TestRun(t *testing.T) {
+	envoke := filepath.Join(t.TempDir(), "envoke")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", envoke, "envoke/cmd/envoke")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build Envoke: %v\n%s", err, out)
+	}
+	report, err := runShort(t, "-envoke", envoke)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var report bench.Report
-	if err := json.Unmarshal(content, &report); err != nil {
-		t.Fatal(err)
-	}
-	if got := len(report.Results); got != 4*3 {
-		t.Errorf("%d results, want four cases under three loads", got)
+	if got := len(report.Results); got != 7*3+1 {
+		t.Errorf("%d results, want seven cases under three loads and cold starts", got)
 	}
 	for _, result := range report.Results {
 		if result.Rounds[0].Requests == 0 {
 			t.Errorf("%s, %s: no requests", result.Name, result.Load)
 		}
 	}
+	for _, ratio := range report.Ratios {
+		if ratio.ThirtyTwo.Median == 0 || ratio.One.Median == 0 {
+			t.Errorf("%s/%s was not measured", ratio.Case, ratio.Beside)
+		}
+	}
+}
+
+// runShort returns the report that was written, even if the run failed.
+func runShort(t *testing.T, args ...string) (report bench.Report, err error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "bench.json")
+	var stdout, stderr bytes.Buffer
+	err = run(t.Context(), append([]string{
+		"-rounds", "1", "-duration", "50ms", "-warm-up", "50ms", "-rate", "200", "-cold-starts", "2",
+		"-envoy", envoytest.Binary(t), "-json", path,
+	}, args...), &stdout, &stderr)
+	content, readErr := os.ReadFile(path)
+	if readErr != nil {
+		t.Fatalf("no report: error %v\n%s", err, &stderr)
+	}
+	if err := json.Unmarshal(content, &report); err != nil {
+		t.Fatal(err)
+	}
 	if !strings.Contains(stdout.String(), "Envoy → Go reverse proxy → node:http") {
 		t.Errorf("no table: %s", &stdout)
 	}
+	return report, err
 }

@@ -32,6 +32,20 @@ type Round struct {
 	CPU               map[Role]float64 `json:"cpu_us_per_request"`
 }
 
+// served is the CPU time of a request in all processes but the load generator, in
+// µs: what the machine that serves it pays.
+func (r Round) served() float64 {
+	var sum float64
+	for role, us := range r.CPU {
+		if role != Client {
+			sum += us
+		}
+	}
+	return sum
+}
+
+func (r Round) throughput() float64 { return r.RequestsPerSecond }
+
 func newRound(o outcome, spent cpuTimes) Round {
 	r := Round{
 		Requests:          len(o.sorted),
@@ -59,6 +73,7 @@ type Result struct {
 	P50               Spread          `json:"p50_ms"`
 	P99               Spread          `json:"p99_ms"`
 	CPU               map[Role]Spread `json:"cpu_us_per_request"`
+	Served            Spread          `json:"served_cpu_us_per_request"` // without the client
 	Rounds            []Round         `json:"rounds"`
 }
 
@@ -72,9 +87,10 @@ func newResult(c Case, load string, rounds []Round) Result {
 	}
 	r := Result{
 		Case: c.Key, Name: c.Name, Load: load, Rounds: rounds,
-		RequestsPerSecond: figure(func(r Round) float64 { return r.RequestsPerSecond }),
+		RequestsPerSecond: figure(Round.throughput),
 		P50:               figure(func(r Round) float64 { return r.P50 }),
 		P99:               figure(func(r Round) float64 { return r.P99 }),
+		Served:            figure(Round.served),
 		CPU:               make(map[Role]Spread),
 	}
 	for _, role := range Roles() {
@@ -100,7 +116,9 @@ func (r *run) results() []Result {
 	return results
 }
 
-// Ratio compares the requests a second of two cases.
+// Ratio compares the requests a second of two cases, and the CPU time of a request
+// in all processes but the load generator. The latter is the steadier figure where
+// other programs run too.
 type Ratio struct {
 	Case   string `json:"case"`
 	Beside string `json:"beside"`
@@ -111,6 +129,7 @@ type Ratio struct {
 	Missed    bool    `json:"missed"`
 	ThirtyTwo Spread  `json:"connections_32"`
 	One       Spread  `json:"connections_1"`
+	CPU       Spread  `json:"cpu_connections_32"`
 }
 
 // comparisons are what a report shows. The targets are those of the design: what
@@ -134,8 +153,12 @@ func newReport(began time.Time, machine Machine, config Config, results []Result
 		},
 	}
 	for _, ratio := range comparisons {
-		ratio.ThirtyTwo = ratioOf(report.find(ratio.Case, ThirtyTwo), report.find(ratio.Beside, ThirtyTwo))
-		ratio.One = ratioOf(report.find(ratio.Case, One), report.find(ratio.Beside, One))
+		compare := func(load string, of func(Round) float64) Spread {
+			return ratioOf(report.find(ratio.Case, load), report.find(ratio.Beside, load), of)
+		}
+		ratio.ThirtyTwo = compare(ThirtyTwo, Round.throughput)
+		ratio.One = compare(One, Round.throughput)
+		ratio.CPU = compare(ThirtyTwo, Round.served)
 		ratio.Missed = ratio.ThirtyTwo.Median < ratio.Target
 		report.Ratios = append(report.Ratios, ratio)
 	}
@@ -153,10 +176,10 @@ func (r Report) find(caseKey, load string) []Round {
 
 // ratioOf compares within each round, whose measurements were neighbours in time:
 // what slows the machine for longer than a round cancels out.
-func ratioOf(rounds, beside []Round) Spread {
+func ratioOf(rounds, beside []Round, of func(Round) float64) Spread {
 	var ratios []float64
 	for i := range min(len(rounds), len(beside)) {
-		ratio := rounds[i].RequestsPerSecond / beside[i].RequestsPerSecond
+		ratio := of(rounds[i]) / of(beside[i])
 		if !math.IsNaN(ratio) && !math.IsInf(ratio, 0) {
 			ratios = append(ratios, ratio)
 		}

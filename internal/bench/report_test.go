@@ -20,7 +20,7 @@ func rounds(rates ...float64) []Round {
 		rounds = append(rounds, Round{
 			Requests: int(rate), RequestsPerSecond: rate,
 			P50: 1000 / rate, P99: 5000 / rate,
-			CPU: map[Role]float64{Envoy: 80, Node: 41.4, Client: 20},
+			CPU: map[Role]float64{Envoy: 800_000 / rate, Node: 41.4, Client: 20},
 		})
 	}
 	return rounds
@@ -43,6 +43,13 @@ func TestNewRound(t *testing.T) {
 	}
 }
 
+func TestServedLeavesTheClientOut(t *testing.T) {
+	r := Round{CPU: map[Role]float64{Envoy: 5, Node: 3, Client: 100}}
+	if got := r.served(); got != 8 {
+		t.Errorf("served for %v µs", got)
+	}
+}
+
 func TestRatioIsTakenWithinRounds(t *testing.T) {
 	for _, test := range []struct {
 		name           string
@@ -55,7 +62,7 @@ func TestRatioIsTakenWithinRounds(t *testing.T) {
 		{"nothing served", rounds(100, 100), rounds(0, 50), Spread{Median: 2, Min: 2, Max: 2}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, ratioOf(test.rounds, test.beside)); diff != "" {
+			if diff := cmp.Diff(test.want, ratioOf(test.rounds, test.beside, Round.throughput)); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -21,7 +21,7 @@ func (r Report) WriteTo(w io.Writer) (int64, error) {
 		fmt.Fprintf(&out, "\n%s\n", r.title(load))
 		t.write(&out)
 	}
-	fmt.Fprint(&out, "\nRatios of requests/s, each taken within a round\n")
+	fmt.Fprint(&out, "\nRatios of requests/s, and of CPU time per request\n")
 	r.ratioTable().write(&out)
 	return out.WriteTo(w)
 }
@@ -33,7 +33,7 @@ func (r Report) writeHead(out *bytes.Buffer) {
 	m, s := r.Machine, r.Settings
 	fmt.Fprintf(out, "%d × %s, Linux %s, Go %s, Node %s, Envoy %s with concurrency %d\n",
 		m.CPUs, m.CPU, m.Kernel, m.Go, m.Node, m.Envoy, s.EnvoyConcurrency)
-	fmt.Fprintf(out, "Medians of %d rounds of %.4g s. µs: CPU time per request, by process.\n", s.Rounds, s.Seconds)
+	fmt.Fprintf(out, "Medians of %d rounds of %.4g s. µs: CPU time per request, by process;\nserved: all but the client. A ratio is taken within each round; CPU compares served µs: less is better.\n", s.Rounds, s.Seconds)
 	fmt.Fprintf(out, "Other programs took %.2f CPUs (%.2f–%.2f)", m.OtherLoad.Median, m.OtherLoad.Min, m.OtherLoad.Max)
 	if m.OtherLoad.Median > roughAbove {
 		out.WriteString(": too many, these figures are rough")
@@ -57,6 +57,7 @@ func resultTable() *table {
 	for _, role := range Roles() {
 		header = append(header, string(role)+" µs")
 	}
+	header = append(header, "served µs")
 	t.add(header...)
 	return t
 }
@@ -70,13 +71,13 @@ func resultRow(r Result) []string {
 	for _, role := range Roles() {
 		row = append(row, number(r.CPU[role].Median, 0))
 	}
-	return row
+	return append(row, number(r.Served.Median, 0))
 }
 
 // ratioTable leaves out what was not measured and has no target.
 func (r Report) ratioTable() *table {
 	t := &table{text: 2}
-	t.add("", "", "32 connections", "min–max", "target", "", "1 connection")
+	t.add("", "", "32 connections", "min–max", "target", "", "1 connection", "CPU, 32")
 	for _, ratio := range r.Ratios {
 		if ratio.ThirtyTwo == (Spread{}) && ratio.Target == 0 {
 			continue
@@ -87,7 +88,7 @@ func (r Report) ratioTable() *table {
 		}
 		t.add(ratio.Case+"/"+ratio.Beside, ratio.Means, number(ratio.ThirtyTwo.Median, 2),
 			number(ratio.ThirtyTwo.Min, 2)+"–"+number(ratio.ThirtyTwo.Max, 2),
-			target, ratio.verdict(), number(ratio.One.Median, 2))
+			target, ratio.verdict(), number(ratio.One.Median, 2), number(ratio.CPU.Median, 2))
 	}
 	return t
 }
