@@ -41,19 +41,23 @@ func TestRealEnvoy(t *testing.T) {
 	served := make(chan error)
 	go func() { served <- tail.Serve(ctx) }()
 
-	const clients, each = 4, 100
-	var work sync.WaitGroup
-	for range clients {
-		work.Go(func() { get(t, "http://"+envoy.Addr+"/no/such/path", each) })
+	const clients, each = 4, 25
+	sent := 0
+	for reopened.Load() < 4 && !t.Failed() {
+		var work sync.WaitGroup
+		for range clients {
+			work.Go(func() { get(t, "http://"+envoy.Addr+"/no/such/path", each) })
+		}
+		work.Wait()
+		sent += clients * each
 	}
-	work.Wait()
 	var rows []faas.RequestLog
 	envoytest.Eventually(t, "a row for each request", func() bool {
 		var err error
-		if rows, err = r.store.LatestRequestLogs(t.Context(), 2*clients*each); err != nil {
+		if rows, err = r.store.LatestRequestLogs(t.Context(), 2*sent); err != nil {
 			t.Fatal(err)
 		}
-		return len(rows) >= clients*each
+		return len(rows) >= sent
 	})
 	stop()
 	if err := <-served; err != nil {
@@ -66,11 +70,8 @@ func TestRealEnvoy(t *testing.T) {
 			t.Fatalf("row is %+v", row)
 		}
 	}
-	if len(ids) != clients*each || len(rows) != clients*each {
-		t.Errorf("%d rows of %d requests, want %d", len(rows), len(ids), clients*each)
-	}
-	if reopened.Load() < 3 {
-		t.Errorf("the log was rotated %d times only", reopened.Load())
+	if len(ids) != sent || len(rows) != sent {
+		t.Errorf("%d rows of %d requests, want %d", len(rows), len(ids), sent)
 	}
 }
 

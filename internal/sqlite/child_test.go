@@ -17,7 +17,7 @@ func createSessions(path string) {
 	for i := 0; err == nil; i++ {
 		session, script := newSession(fmt.Sprint("return ", i))
 		if err = store.CreateSession(ctx, session, &script); err == nil {
-			fmt.Println(session.ID)
+			fmt.Fprintln(os.Stdout, session.ID)
 		}
 	}
 	fmt.Fprintln(os.Stderr, err)

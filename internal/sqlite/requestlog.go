@@ -47,7 +47,10 @@ func (s *Store) AppendRequestLogs(ctx context.Context, file string, offset int64
 		if err := s.appendRows(ctx, tx, rows); err != nil {
 			return err
 		}
-		return s.advance(ctx, tx, file, offset, rows)
+		if err := s.addExecutes(ctx, tx, rows); err != nil {
+			return err
+		}
+		return s.advance(ctx, tx, file, offset)
 	})
 	return wrap(fmt.Sprintf("append request logs of %q", file), err)
 }
@@ -55,7 +58,12 @@ func (s *Store) AppendRequestLogs(ctx context.Context, file string, offset int64
 // CountRequests is AppendRequestLogs for an installation that stores no rows: the
 // sessions' counts and the offset only.
 func (s *Store) CountRequests(ctx context.Context, file string, offset int64, rows []faas.RequestLog) error {
-	err := s.update(ctx, func(tx *sql.Tx) error { return s.advance(ctx, tx, file, offset, rows) })
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		if err := s.addExecutes(ctx, tx, rows); err != nil {
+			return err
+		}
+		return s.advance(ctx, tx, file, offset)
+	})
 	return wrap(fmt.Sprintf("count requests of %q", file), err)
 }
 
@@ -85,7 +93,8 @@ func appendLog(args []any, r *faas.RequestLog) []any {
 		r.BytesIn, r.BytesOut, r.Cached, orNull(r.ErrorDetails))
 }
 
-func (s *Store) advance(ctx context.Context, tx *sql.Tx, file string, offset int64, rows []faas.RequestLog) error {
+// addExecutes updates each session once, however often it was executed.
+func (s *Store) addExecutes(ctx context.Context, tx *sql.Tx, rows []faas.RequestLog) error {
 	type executes struct{ count, last int64 }
 	bySession := make(map[faas.SessionID]executes)
 	for i := range rows {
@@ -100,6 +109,10 @@ func (s *Store) advance(ctx context.Context, tx *sql.Tx, file string, offset int
 			return err
 		}
 	}
+	return nil
+}
+
+func (s *Store) advance(ctx context.Context, tx *sql.Tx, file string, offset int64) error {
 	_, err := tx.StmtContext(ctx, s.putOffset).ExecContext(ctx, file, offset, micros(time.Now()))
 	return err
 }

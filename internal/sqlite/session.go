@@ -25,6 +25,11 @@ const (
 		FROM meta_sessions WHERE id = ?`
 
 	findScript = `SELECT language, source, compile_options FROM meta_scripts WHERE digest = ?`
+
+	deleteSession = `DELETE FROM meta_sessions WHERE id = ? RETURNING script_digest`
+
+	sweepSessions = `DELETE FROM meta_sessions WHERE id IN
+		(SELECT id FROM meta_sessions WHERE expires_at < ? ORDER BY expires_at LIMIT ?) RETURNING script_digest`
 )
 
 var errNoScript = &faas.Error{Code: faas.NotFound, Message: "no such script"}
@@ -95,7 +100,7 @@ func (s *Store) FindScript(ctx context.Context, digest faas.Digest) (faas.Script
 
 // DeleteSession deletes a session, and its script if it was the last to run it.
 func (s *Store) DeleteSession(ctx context.Context, id faas.SessionID) error {
-	deleted, err := s.deleteSessions(ctx, "id = ?", string(id))
+	deleted, err := s.deleteSessions(ctx, deleteSession, string(id))
 	if err == nil && deleted == 0 {
 		err = faas.ErrNoSession
 	}
@@ -106,15 +111,14 @@ func (s *Store) DeleteSession(ctx context.Context, id faas.SessionID) error {
 // with the scripts that nobody refers to any more, and tells how many sessions
 // went. Small limits keep the write connection free for others.
 func (s *Store) SweepSessions(ctx context.Context, expiredBefore time.Time, limit int) (int, error) {
-	deleted, err := s.deleteSessions(ctx,
-		"id IN (SELECT id FROM meta_sessions WHERE expires_at < ? ORDER BY expires_at LIMIT ?)", micros(expiredBefore), limit)
+	deleted, err := s.deleteSessions(ctx, sweepSessions, micros(expiredBefore), limit)
 	return deleted, wrap("sweep sessions", err)
 }
 
-func (s *Store) deleteSessions(ctx context.Context, where string, args ...any) (int, error) {
+func (s *Store) deleteSessions(ctx context.Context, query string, args ...any) (int, error) {
 	var digests []string
 	err := s.update(ctx, func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, "DELETE FROM meta_sessions WHERE "+where+" RETURNING script_digest", args...)
+		rows, err := tx.QueryContext(ctx, query, args...)
 		if err != nil {
 			return err
 		}

@@ -23,12 +23,16 @@ func wantOffset(t *testing.T, store Store, file string, want int64) {
 	equal(t, "offset of "+file, got, want)
 }
 
-// wantExecutes checks a session's count and when it was executed last.
-func wantExecutes(t *testing.T, store Store, id faas.SessionID, count int64, last time.Time) {
+// executes are how often a session was executed, and when last.
+type executes struct {
+	Count int64
+	Last  time.Time
+}
+
+func wantExecutes(t *testing.T, store Store, id faas.SessionID, want executes) {
 	t.Helper()
 	session := mustFind(t, store, id)
-	equal(t, "execution count", session.ExecutionCount, count)
-	equal(t, "last executed", session.LastExecutedAt, last)
+	equal(t, "executes", executes{session.ExecutionCount, session.LastExecutedAt}, want)
 }
 
 func testRequestLogs(t *testing.T, open Open) {
@@ -71,11 +75,11 @@ func testRequestLogsAtomic(t *testing.T, open Open) {
 	rows[8].Operation = faas.SessionRead
 	rows = append(rows, executed(key.NewID(faas.NodeJS, true), 200, epoch), executed("", 200, epoch))
 	wantCode(t, "append", store.AppendRequestLogs(t.Context(), file, 10, rows), "")
-	wantExecutes(t, store, session.ID, 4, epoch.Add(3*time.Second))
+	wantExecutes(t, store, session.ID, executes{4, epoch.Add(3 * time.Second)})
 
 	// An older request that is logged later does not turn the clock back.
 	wantCode(t, "append", store.AppendRequestLogs(t.Context(), file, 20, []faas.RequestLog{executed(session.ID, 200, epoch)}), "")
-	wantExecutes(t, store, session.ID, 5, epoch.Add(3*time.Second))
+	wantExecutes(t, store, session.ID, executes{5, epoch.Add(3 * time.Second)})
 
 	// An append that fails leaves nothing behind: neither rows, nor counts, nor the offset.
 	ctx, cancel := context.WithCancel(t.Context())
@@ -83,7 +87,7 @@ func testRequestLogsAtomic(t *testing.T, open Open) {
 	if err := store.AppendRequestLogs(ctx, file, 30, rows); err == nil {
 		t.Error("an append with a cancelled context succeeded")
 	}
-	wantExecutes(t, store, session.ID, 5, epoch.Add(3*time.Second))
+	wantExecutes(t, store, session.ID, executes{5, epoch.Add(3 * time.Second)})
 	wantOffset(t, store, file, 20)
 	got, err := store.LatestRequestLogs(t.Context(), 100)
 	wantCode(t, "read", err, "")
@@ -95,7 +99,7 @@ func testCountRequests(t *testing.T, open Open) {
 	session, script := newSession("t", "return 1")
 	mustCreate(t, store, session, script)
 	wantCode(t, "count", store.CountRequests(t.Context(), file, 10, []faas.RequestLog{executed(session.ID, 200, epoch)}), "")
-	wantExecutes(t, store, session.ID, 1, epoch)
+	wantExecutes(t, store, session.ID, executes{1, epoch})
 	wantOffset(t, store, file, 10)
 	got, err := store.LatestRequestLogs(t.Context(), 10)
 	wantCode(t, "read", err, "")
@@ -148,7 +152,7 @@ func testConcurrency(t *testing.T, open Open) {
 		})
 	}
 	work.Wait()
-	wantExecutes(t, stores[0], session.ID, writers*rounds*rowsEach, epoch)
+	wantExecutes(t, stores[0], session.ID, executes{writers * rounds * rowsEach, epoch})
 	for w := range writers {
 		wantOffset(t, stores[1], fmt.Sprint(w), rounds)
 	}
