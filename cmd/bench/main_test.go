@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,6 +68,24 @@ func TestWithoutABuiltEnvokeTheErrorSaysWhatToDo(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestInterrupt(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	begun := writerFunc(func(p []byte) (int, error) {
+		if bytes.Contains(p, []byte("warming up")) {
+			cancel()
+		}
+		return len(p), nil
+	})
+	err := run(ctx, []string{"-bare", "-envoy", envoytest.Binary(t)}, io.Discard, begun)
+	if err == nil || err.Error() != "interrupted" {
+		t.Errorf("error %v", err)
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // The bare cases on a real Envoy and a real Node, in rounds too short to mean
 // anything.

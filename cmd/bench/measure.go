@@ -20,6 +20,9 @@ func measure(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	}
 	s.Progress = func(line string) { _, _ = fmt.Fprintln(stderr, "bench:", line) }
 	report, err := bench.Run(ctx, s.Config)
+	if ctx.Err() != nil {
+		return errors.New("interrupted") // what failed then failed because of it
+	}
 	if err != nil {
 		return err
 	}
