@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -55,7 +54,7 @@ func openControl(ctx context.Context, e *environment) (_ *control, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := seed(ctx, c.store); err != nil {
+	if err := migrations.Seed(ctx, c.store); err != nil {
 		return nil, err
 	}
 	if c.grpcListener, err = listenUnix(e.sockets.control()); err != nil {
@@ -78,24 +77,11 @@ func openControl(ctx context.Context, e *environment) (_ *control, err error) {
 	return c, c.xds.Publish(ctx, state(e, c.runtimes))
 }
 
-// seed registers the functions that every installation begins with.
-func seed(ctx context.Context, store *sqlite.Store) error {
-	for _, function := range migrations.Seeds() {
-		_, err := store.FindFunction(ctx, function.Name)
-		if faas.IsNotFound(err) {
-			err = store.PutFunction(ctx, function)
-		}
-		if err != nil {
-			return fmt.Errorf("seed %s: %w", function.Name, err)
-		}
-	}
-	return nil
-}
-
 func newTail(store *sqlite.Store, e *environment) *accesslog.Tail {
 	return accesslog.New(accesslog.Options{
 		Path: e.config.accessLogPath(), Store: store, CountOnly: !e.config.DBLoggingEnabled,
-		Reopen: e.envoy.ReopenLogs, Logger: e.logger, Registerer: e.metrics,
+		Retention: time.Duration(e.config.LogRetentionHours) * time.Hour,
+		Reopen:    e.envoy.ReopenLogs, Logger: e.logger, Registerer: e.metrics,
 	})
 }
 
