@@ -52,8 +52,10 @@ func (a admin) ready(ctx context.Context) (bool, error) {
 	return status == http.StatusOK, err
 }
 
+// drain closes the ports; each client's connection ends with its next answer.
+// With "graceful" the ports would stay open, and under load there would be no end.
 func (a admin) drain(ctx context.Context) error {
-	return a.post(ctx, "/drain_listeners?graceful&skip_exit")
+	return a.post(ctx, "/drain_listeners")
 }
 
 func (a admin) reopenLogs(ctx context.Context) error {
@@ -68,11 +70,11 @@ func (a admin) post(ctx context.Context, path string) error {
 	return err
 }
 
-// listenerAddr is empty where there is no such listener.
-func (a admin) listenerAddr(ctx context.Context, name string) (string, error) {
+// listeners maps the names of listeners to their addresses.
+func (a admin) listeners(ctx context.Context) (map[string]string, error) {
 	_, body, err := a.do(ctx, http.MethodGet, "/listeners?format=json")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	var reply struct {
 		Statuses []struct {
@@ -86,15 +88,14 @@ func (a admin) listenerAddr(ctx context.Context, name string) (string, error) {
 		} `json:"listener_statuses"`
 	}
 	if err := json.Unmarshal(body, &reply); err != nil {
-		return "", fmt.Errorf("listeners: %w", err)
+		return nil, fmt.Errorf("listeners: %w", err)
 	}
+	addrs := make(map[string]string, len(reply.Statuses))
 	for _, listener := range reply.Statuses {
-		if listener.Name == name {
-			socket := listener.Address.Socket
-			return net.JoinHostPort(socket.Address, strconv.Itoa(socket.Port)), nil
-		}
+		socket := listener.Address.Socket
+		addrs[listener.Name] = net.JoinHostPort(socket.Address, strconv.Itoa(socket.Port))
 	}
-	return "", nil
+	return addrs, nil
 }
 
 // activeRequests counts the clients' requests in flight, on every listener but the

@@ -64,7 +64,7 @@ func (w *logWriter) line(line string) {
 	level, known := slogLevels[name]
 	if !ok || !known {
 		if line = strings.TrimSpace(line); line != "" {
-			w.logger.Warn(line)
+			w.logger.Warn(line) //nolint:sloglint // Envoy's text
 		}
 		return
 	}
@@ -73,7 +73,7 @@ func (w *logWriter) line(line string) {
 	if level >= slog.LevelError {
 		w.fault = message
 	}
-	w.logger.LogAttrs(context.Background(), level, message, slog.String("logger", source))
+	w.logger.LogAttrs(context.Background(), level, message, slog.String("logger", source)) //nolint:sloglint // Envoy's text
 }
 
 var slogLevels = map[string]slog.Level{

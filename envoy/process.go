@@ -22,10 +22,9 @@ const stopGrace = 5 * time.Second
 type Options struct {
 	Binary      string // an Envoy that Check accepts
 	Bootstrap   Bootstrap
-	Dir         string        // an existing folder for the bootstrap file
-	Concurrency int           // worker threads; 0: one per core
-	DrainTime   time.Duration // how long Drain keeps accepting; 0 means 1 s
-	LogLevel    string        // Envoy's own: trace … critical; empty: warning
+	Dir         string // an existing folder for the bootstrap file
+	Concurrency int    // worker threads; 0: one per core
+	LogLevel    string // Envoy's own: trace … critical; empty: warning
 	Logger      *slog.Logger
 }
 
@@ -48,9 +47,6 @@ func New(o Options) *Process {
 	}
 	if o.LogLevel == "" {
 		o.LogLevel = "warning"
-	}
-	if o.DrainTime == 0 {
-		o.DrainTime = time.Second
 	}
 	return &Process{
 		options: o,
@@ -107,8 +103,8 @@ func (p *Process) command() (*exec.Cmd, error) {
 		"--config-path", path,
 		"--disable-hot-restart", // its shared memory admits one Envoy per machine
 		"--file-flush-interval-msec", "100",
-		"--drain-time-s", strconv.Itoa(int(max(p.options.DrainTime, time.Second) / time.Second)),
-		"--drain-strategy", "immediate",
+		// A drain closes each connection after its next answer, not some of them.
+		"--drain-time-s", "1", "--drain-strategy", "immediate",
 		"--log-level", p.options.LogLevel,
 		"--log-format", logFormat, "--log-format-escaped",
 	}
@@ -158,7 +154,8 @@ func (p *Process) WaitReady(ctx context.Context) error {
 // the port that the system chose where the configured one was 0.
 func (p *Process) ListenerAddr(ctx context.Context, name string) (addr string, err error) {
 	err = p.poll(ctx, func(ctx context.Context) (bool, error) {
-		addr, err = p.admin.listenerAddr(ctx, name)
+		addrs, err := p.admin.listeners(ctx)
+		addr = addrs[name]
 		return addr != "", err
 	})
 	if err != nil {
@@ -167,13 +164,16 @@ func (p *Process) ListenerAddr(ctx context.Context, name string) (addr string, e
 	return addr, nil
 }
 
-// Drain makes Envoy say goodbye on every connection, then waits until no request
-// is in flight. It fails when ctx ends before that.
+// Drain makes Envoy accept no new connection and close the old ones after their
+// next answer, then waits until no request is in flight. It fails when ctx ends
+// before that. Every request that Envoy has got is answered; a connection that the
+// kernel took and Envoy did not accept is reset, as at every server that ends.
 func (p *Process) Drain(ctx context.Context) error {
-	if err := p.admin.drain(ctx); err != nil {
+	err := p.admin.drain(ctx)
+	if err != nil {
 		return fmt.Errorf("drain Envoy: %w", err)
 	}
-	err := p.poll(ctx, func(ctx context.Context) (bool, error) {
+	err = p.poll(ctx, func(ctx context.Context) (bool, error) {
 		n, err := p.admin.activeRequests(ctx)
 		return err == nil && n == 0, err
 	})

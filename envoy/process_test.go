@@ -7,10 +7,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -160,6 +162,50 @@ func TestDrain(t *testing.T) {
 	if got := <-reply; got != "200 close=true whole" {
 		t.Errorf("the request in flight got %q", got)
 	}
+}
+
+// TestDrainUnderLoad loses no request that Envoy has got. Who comes too late has a
+// new connection refused or reset.
+func TestDrainUnderLoad(t *testing.T) {
+	e, _ := start(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+	served := make(chan struct{}, 1024)
+	var clients sync.WaitGroup
+	for range 16 {
+		clients.Go(func() {
+			client := &http.Client{Transport: &http.Transport{}}
+			defer client.CloseIdleConnections()
+			for {
+				// A body that cannot be sent twice: the client must not retry.
+				body := io.NopCloser(strings.NewReader("whole"))
+				reused := false
+				ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+					GotConn: func(conn httptrace.GotConnInfo) { reused = conn.Reused },
+				})
+				request, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+e.Addr+"/health", body)
+				response, err := client.Do(request)
+				if err != nil {
+					if reused {
+						t.Errorf("lost: %v", err)
+					}
+					return
+				}
+				if reply := envoytest.Read(t, response); reply.Status != 200 || string(reply.Body) != "whole" {
+					t.Errorf("got %d %q", reply.Status, reply.Body)
+				}
+				select {
+				case served <- struct{}{}:
+				default:
+				}
+			}
+		})
+	}
+	for range 500 {
+		<-served
+	}
+	if err := e.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+	clients.Wait()
 }
 
 // TestReopenLogs renames the access log, as rotation does.
