@@ -122,6 +122,7 @@ func upstream(name string) http.HandlerFunc {
 			_ = conn.Close()
 			return
 		case "sleep":
+			_, _ = io.Copy(io.Discard, r.Body) // else net/http does not see the client go
 			d, _ := time.ParseDuration(argument)
 			select {
 			case <-time.After(d):
