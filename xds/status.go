@@ -87,6 +87,9 @@ func newMetrics(registerer prometheus.Registerer) metrics {
 			Name: "envoke_xds_streams", Help: "Envoys connected.",
 		}),
 	}
+	for _, typeURL := range typeURLs {
+		m.nacks.WithLabelValues(short(typeURL)) // 0, so that the first refusal is seen as one
+	}
 	if registerer != nil {
 		registerer.MustRegister(m.nacks, m.published, m.faults, m.streams)
 	}
