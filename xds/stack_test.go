@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -145,16 +146,9 @@ func upstream(name string) http.HandlerFunc {
 
 func serveHTTP(t *testing.T, path string, handler http.Handler) {
 	t.Helper()
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
-	listener := listen(t, path)
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(listener) }()
-	t.Cleanup(func() {
-		_ = server.Close()
-		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
-			t.Error(err)
-		}
-	})
+	server := &httptest.Server{Listener: listen(t, path), Config: &http.Server{Handler: handler}}
+	server.Start()
+	t.Cleanup(server.Close) // which waits for the requests under way
 }
 
 // serveADS returns a func that kills the server as SIGKILL would: no farewell.
