@@ -153,8 +153,8 @@ func TestBuildFaults(t *testing.T) {
 		{"unknown language", func(s *State) { s.Runtimes[0].Language = "cobol" }, `"cobol" is of no known language`},
 		{"language twice", func(s *State) { s.Runtimes = append(s.Runtimes, s.Runtimes[0]) }, `"nodejs" is there twice`},
 		{"endpoint twice", func(s *State) {
-			e := s.Runtimes[0].Endpoints
-			s.Runtimes[0].Endpoints = append(e, e[0])
+			r := &s.Runtimes[0]
+			r.Endpoints = append(r.Endpoints, r.Endpoints[0])
 		}, "is there twice"},
 		{"endpoint of no kind", func(s *State) { s.Runtimes[0].Endpoints = []Endpoint{{}} }, "endpoint is empty"},
 		{"endpoint of both kinds", func(s *State) { s.Runtimes[0].Endpoints[0].Host = "127.0.0.1" }, "both a path"},

@@ -36,18 +36,28 @@ const (
 
 // localReplyTable is tried in order; the first match wins.
 var localReplyTable = []localReply{
-	{fromExtProc, http.StatusServiceUnavailable, faas.Unavailable, faas.InExtProc,
-		"control did not answer; nothing was run"},
-	{"response.code_details == 'cluster_not_found'", http.StatusServiceUnavailable, faas.Unavailable, faas.InRuntime,
-		"no runtime host serves this language here; nothing was run"},
-	{"response.code_details == 'no_healthy_upstream'", http.StatusServiceUnavailable, faas.Unavailable, faas.InRuntime,
-		"no runtime host is there; nothing was run"},
+	{
+		fromExtProc, http.StatusServiceUnavailable, faas.Unavailable, faas.InExtProc,
+		"control did not answer; nothing was run",
+	},
+	{
+		"response.code_details == 'cluster_not_found'", http.StatusServiceUnavailable, faas.Unavailable, faas.InRuntime,
+		"no runtime host serves this language here; nothing was run",
+	},
+	{
+		"response.code_details == 'no_healthy_upstream'", http.StatusServiceUnavailable, faas.Unavailable, faas.InRuntime,
+		"no runtime host is there; nothing was run",
+	},
 	{toRuntime + slowCode, 0, faas.Timeout, faas.InRuntime, "the runtime host did not answer in time"},
-	{toRuntime + awayCode, http.StatusServiceUnavailable, faas.Unavailable, faas.InRuntime,
-		"the runtime host could not be reached or went away"},
+	{
+		toRuntime + awayCode, http.StatusServiceUnavailable, faas.Unavailable, faas.InRuntime,
+		"the runtime host could not be reached or went away",
+	},
 	{toControl + slowCode, 0, faas.Timeout, faas.InControl, "control did not answer in time"},
-	{toControl + awayCode, http.StatusServiceUnavailable, faas.Unavailable, faas.InControl,
-		"control could not be reached or went away"},
+	{
+		toControl + awayCode, http.StatusServiceUnavailable, faas.Unavailable, faas.InControl,
+		"control could not be reached or went away",
+	},
 	{"response.code == 404", 0, faas.NotFound, faas.InEnvoy, "no such path"},
 	{"response.code == 405", 0, faas.InvalidRequest, faas.InEnvoy, "this path does not take this method; the Allow header says which it takes"},
 	{"response.code == 408", 0, faas.Timeout, faas.InEnvoy, "the request took too long to arrive"},

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -158,7 +157,7 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 	for !ok() {
 		select {
 		case <-deadline.C:
-			t.Fatal(fmt.Sprintf("waited ten seconds for: %s", what))
+			t.Fatalf("waited ten seconds for: %s", what)
 		case <-ticker.C:
 		}
 	}
