@@ -23,7 +23,7 @@ func write(w http.ResponseWriter, status int, body []byte) {
 	header["Content-Type"] = jsonType
 	header["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // the caller may have gone; nothing is left to do
+	_, _ = w.Write(body) //nolint:gosec // JSON, and named so; if the caller has gone, nothing is left to do
 }
 
 // fail answers an error in the documented shape and logs what an operator should

@@ -92,7 +92,7 @@ func write(dir, source string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer os.Remove(temporary.Name()) // fails once it has been renamed
+	defer func() { _ = os.Remove(temporary.Name()) }() // fails once it has been renamed
 	_, err = temporary.WriteString(source)
 	if err == nil {
 		err = temporary.Chmod(0o644)

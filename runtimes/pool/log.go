@@ -35,7 +35,8 @@ func (w *worker) logFrame(f frame.Frame, unattributed *budget) error {
 	}
 	w.mu.Lock()
 	c := w.calls[f.Call]
-	requestID, ok := "", false
+	var requestID string
+	var ok bool
 	if c != nil {
 		requestID = c.requestID
 		c.logged += len(text)
@@ -48,11 +49,11 @@ func (w *worker) logFrame(f frame.Frame, unattributed *budget) error {
 		w.pool.metrics.logDropped.Add(float64(len(text)))
 		return nil
 	}
-	w.print(requestID, level, text)
+	w.logLine(requestID, level, text)
 	return nil
 }
 
-func (w *worker) print(requestID string, level slog.Level, text []byte) {
+func (w *worker) logLine(requestID string, level slog.Level, text []byte) {
 	line := LogLine{RequestID: requestID, Level: level, Text: strings.ToValidUTF8(string(text), "\uFFFD")}
 	if k := w.belongs.Load(); k != nil {
 		line.Digest, line.Owner = k.digest, k.owner
@@ -97,7 +98,7 @@ func (l *logReader) run() {
 		case cut || !allowed.take(len(text)):
 			l.worker.pool.metrics.logDropped.Add(float64(len(text)))
 		default:
-			l.worker.print("", slog.LevelWarn, []byte(text))
+			l.worker.logLine("", slog.LevelWarn, []byte(text))
 		}
 		cut = errors.Is(err, bufio.ErrBufferFull)
 		if err != nil && !cut {

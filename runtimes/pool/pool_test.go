@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -191,9 +192,7 @@ func TestLoad(t *testing.T) {
 	p := serve(t, Options{Idle: 1, LoadTimeout: 300 * time.Millisecond})
 	function := map[string]any{"component": faas.InFunction}
 	with := func(more map[string]any) map[string]any {
-		for k, v := range function {
-			more[k] = v
-		}
+		maps.Copy(more, function)
 		return more
 	}
 	tests := []struct {

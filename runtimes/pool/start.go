@@ -85,7 +85,7 @@ func (p *Pool) startWorker() (*worker, *bufio.Reader, error) {
 
 func (w *worker) awaitReady(frames *bufio.Reader) (version string, err error) {
 	_ = w.conn.SetReadDeadline(time.Now().Add(startTimeout))
-	defer w.conn.SetReadDeadline(time.Time{})
+	defer func() { _ = w.conn.SetReadDeadline(time.Time{}) }()
 	var ready struct {
 		Version string `json:"version"`
 	}
@@ -112,7 +112,7 @@ func (w *worker) spawn() error {
 		return fmt.Errorf("make a socketpair: %w", err)
 	}
 	theirs := os.NewFile(uintptr(pair[1]), "worker frames")
-	defer theirs.Close()
+	defer func() { _ = theirs.Close() }()
 	if err := unix.SetNonblock(pair[0], true); err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (w *worker) spawn() error {
 		_ = w.conn.Close()
 		return fmt.Errorf("make a pipe: %w", err)
 	}
-	defer printed.Close()
+	defer func() { _ = printed.Close() }()
 	opt := &w.pool.opt
 	w.cmd = sandbox.Command(opt.Argv, opt.Env)
 	w.cmd.Stdout, w.cmd.Stderr = printed, printed

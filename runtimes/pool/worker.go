@@ -140,7 +140,9 @@ func (w *worker) send(c *call, payload [][]byte) bool {
 }
 
 func (w *worker) register(c *call) {
-	for w.last++; w.last == 0 || w.calls[w.last] != nil; w.last++ {
+	w.last++
+	for w.last == 0 || w.calls[w.last] != nil {
+		w.last++
 	}
 	c.id, c.worker, c.sent = w.last, w, time.Now()
 	w.calls[c.id] = c
