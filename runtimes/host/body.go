@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"unicode/utf8"
 
@@ -31,19 +32,19 @@ func (b *buffer) release() {
 	}
 }
 
-// readBody reads the request's body into a pooled buffer. More than limit bytes
-// are 413, before they are read where the length is announced.
+// readBody reads the request's body into a pooled buffer, which grows with what
+// comes, not with what is announced. More than limit bytes are 413, before they are
+// read where the length is announced.
 func readBody(r *http.Request, limit int) (*buffer, error) {
 	if r.ContentLength > int64(limit) {
 		return nil, tooLarge(limit)
 	}
 	b := buffers.Get().(*buffer)
-	if need := int(r.ContentLength) + 1; need > cap(b.bytes) { // + 1: room to see the end
-		b.bytes = make([]byte, 0, need)
-	}
+	announced := int(r.ContentLength) + 1 // room to see the end
+	b.bytes = slices.Grow(b.bytes, min(announced, keepBuffer))
 	for {
 		if len(b.bytes) == cap(b.bytes) {
-			b.bytes = append(b.bytes, 0)[:len(b.bytes)]
+			b.bytes = slices.Grow(b.bytes, len(b.bytes)) // twice as large
 		}
 		n, err := r.Body.Read(b.bytes[len(b.bytes):cap(b.bytes)])
 		b.bytes = b.bytes[:len(b.bytes)+n]
@@ -95,7 +96,7 @@ func members(body []byte, wanted ...member) error {
 	if !utf8.Valid(body) {
 		return badJSON("the body is not valid UTF-8", nil)
 	}
-	if len(bytes.TrimSpace(body)) == 0 {
+	if len(bytes.Trim(body, " \t\r\n")) == 0 { // JSON's white space
 		return nil
 	}
 	d := decoders.Get().(*decoder)
