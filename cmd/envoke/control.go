@@ -57,10 +57,10 @@ func openControl(ctx context.Context, e *environment) (_ *control, err error) {
 	if err := migrations.Seed(ctx, c.store); err != nil {
 		return nil, err
 	}
-	if c.grpcListener, err = listenUnix(e.sockets.control()); err != nil {
+	if c.grpcListener, err = listenUnix(ctx, e.sockets.control()); err != nil {
 		return nil, err
 	}
-	if c.apiListener, err = listenUnix(e.sockets.api()); err != nil {
+	if c.apiListener, err = listenUnix(ctx, e.sockets.api()); err != nil {
 		return nil, err
 	}
 	c.runtimes = probes(e)

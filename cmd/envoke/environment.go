@@ -112,8 +112,7 @@ func (e *environment) newEnvoy(binary string) {
 	})
 }
 
-func (e *environment) startEnvoy(l *lifecycle) error {
+func (e *environment) startEnvoy(l *lifecycle) {
 	timeout := time.Duration(e.config.DrainTimeoutSeconds) * time.Second
 	l.start("envoy", func(ctx context.Context) error { return drainEnvoy(ctx, e.envoy, timeout, e.logger) })
-	return nil
 }

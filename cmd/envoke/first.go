@@ -19,37 +19,36 @@ func runFirst(ctx context.Context, base string) error {
 		Result    struct{ Result float64 } `json:"result"`
 		RequestID string                   `json:"request_id"`
 	}
-	err := call(ctx, http.MethodPost, base+"/api/v1/execute", `{"params":{"operation":"add","a":1,"b":2}}`, &reply)
+	raw, err := call(ctx, http.MethodPost, base+"/api/v1/execute", `{"params":{"operation":"add","a":1,"b":2}}`)
 	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, &reply); err != nil {
 		return err
 	}
 	if reply.Result.Result != 3 {
 		return fmt.Errorf("1 + 2 is %v", reply.Result.Result)
 	}
-	return call(ctx, http.MethodDelete, base+"/api/v1/sessions/"+reply.RequestID, "", nil)
+	_, err = call(ctx, http.MethodDelete, base+"/api/v1/sessions/"+reply.RequestID, "")
+	return err
 }
 
-func call(ctx context.Context, method, url, body string, into any) error {
+// call returns the body of a success.
+func call(ctx context.Context, method, url, body string) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	request.Header.Set("Language-Title", "nodejs-calculator")
 	request.Close = true
 	reply, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer reply.Body.Close()
+	defer func() { _ = reply.Body.Close() }()
 	raw, err := io.ReadAll(io.LimitReader(reply.Body, 64<<10))
-	if err != nil {
-		return err
+	if err == nil && reply.StatusCode/100 != 2 {
+		err = fmt.Errorf("%s %s: %s: %s", method, url, reply.Status, raw)
 	}
-	if reply.StatusCode/100 != 2 {
-		return fmt.Errorf("%s %s: %s: %s", method, url, reply.Status, raw)
-	}
-	if into == nil {
-		return nil
-	}
-	return json.Unmarshal(raw, into)
+	return raw, err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -88,8 +89,7 @@ func (l *lifecycle) until(ctx context.Context, ask func(context.Context) error) 
 // stop ends the components in reverse order and joins their errors.
 func (l *lifecycle) stop() error {
 	var all error
-	for i := len(l.components) - 1; i >= 0; i-- {
-		c := l.components[i]
+	for _, c := range slices.Backward(l.components) {
 		l.logger.Debug("stopping", slog.String("component", c.name))
 		c.cancel()
 		if err := <-c.done; err != nil {

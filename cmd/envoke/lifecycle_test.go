@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -12,7 +11,7 @@ import (
 )
 
 func TestComponentsStopFromTheTopDown(t *testing.T) {
-	l := newLifecycle(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	l := newLifecycle(slog.New(slog.DiscardHandler))
 	var order []string
 	for _, name := range []string{"ground", "middle", "top"} {
 		l.start(name, func(ctx context.Context) error {
@@ -30,7 +29,7 @@ func TestComponentsStopFromTheTopDown(t *testing.T) {
 }
 
 func TestAComponentThatEndsEarlyEndsTheWait(t *testing.T) {
-	l := newLifecycle(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	l := newLifecycle(slog.New(slog.DiscardHandler))
 	l.start("sound", func(ctx context.Context) error { <-ctx.Done(); return nil })
 	l.start("broken", func(context.Context) error { return errors.New("no more paper") })
 	err := l.wait(t.Context())

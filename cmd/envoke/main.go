@@ -33,7 +33,7 @@ type streams struct {
 
 // run is the whole program, so that tests can call it. It returns when the
 // subcommand ends or, drained, when ctx does.
-func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error { //nolint:revive // all that a process is given
 	s := streams{getenv: getenv, stdout: stdout, stderr: stderr}
 	root := &cobra.Command{
 		Use:           "envoke",

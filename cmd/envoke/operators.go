@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strconv"
 
 	"envoke/internal/admin"
 )
@@ -16,7 +17,7 @@ type operators struct {
 
 // startOperators opens the operators' port, on loopback only.
 func startOperators(ctx context.Context, e *environment, l *lifecycle, o operators) error {
-	address := net.JoinHostPort("127.0.0.1", fmt.Sprint(e.config.AdminPort))
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(e.config.AdminPort))
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("operators' port: %w", err)

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
 // The parts of serve, one by one. They meet by the sockets in --run-dir, which
@@ -22,7 +21,7 @@ func controlCommand(s streams) *cobra.Command {
 		Long:  "Run control alone. Runtime hosts and Envoy meet it by the sockets in --run-dir; it may be restarted under them.",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return runPart(c.Context(), s, config, c.Flags(), startControl)
+			return runPart(c, s, config, startControl)
 		},
 	}
 	config.bind(command.Flags())
@@ -37,7 +36,7 @@ func envoyCommand(s streams) *cobra.Command {
 		Long:  "Run the pinned Envoy alone, fetched where it is missing. It takes its config from control by the socket in --run-dir.",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return runPart(c.Context(), s, config, c.Flags(), startEnvoyAlone)
+			return runPart(c, s, config, startEnvoyAlone)
 		},
 	}
 	config.bind(command.Flags())
@@ -47,11 +46,12 @@ func envoyCommand(s streams) *cobra.Command {
 // part starts one part's components and says where it is.
 type part func(ctx context.Context, s streams, e *environment, l *lifecycle) (greeting string, err error)
 
-func runPart(ctx context.Context, s streams, config *Config, flags *pflag.FlagSet, start part) error {
+func runPart(command *cobra.Command, s streams, config *Config, start part) error {
+	ctx := command.Context()
 	if config.RunDir == "" {
 		config.RunDir = defaultRunDir(s.getenv)
 	}
-	e, remove, err := newEnvironment(s, config, flags)
+	e, remove, err := newEnvironment(s, config, command.Flags())
 	if err != nil {
 		return err
 	}
@@ -98,9 +98,7 @@ func startEnvoyAlone(ctx context.Context, s streams, e *environment, l *lifecycl
 	if err := e.findEnvoy(ctx, s.stderr); err != nil {
 		return "", err
 	}
-	if err := e.startEnvoy(l); err != nil {
-		return "", err
-	}
+	e.startEnvoy(l)
 	err := startOperators(ctx, e, l, operators{ready: e.envoy.WaitReady})
 	return fmt.Sprintf("Envoy waits for control at %s (operators: %s)", e.sockets.control(), e.operatorsURL), err
 }

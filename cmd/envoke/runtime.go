@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,7 +47,7 @@ func runtimeCommand(s streams) *cobra.Command {
 		Long:  "Run the host of JavaScript functions. It finds control by the socket in --run-dir and makes nodejs.sock there.",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return runPart(c.Context(), s, config, c.Flags(), startNodejs)
+			return runPart(c, s, config, startNodejs)
 		},
 	}
 	config.bind(nodejs.Flags())
@@ -72,7 +73,7 @@ func openHost(ctx context.Context, e *environment) (*runtimeHost, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener, err := listenUnix(e.sockets.host(string(faas.NodeJS)))
+	listener, err := listenUnix(ctx, e.sockets.host(string(faas.NodeJS)))
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +151,7 @@ func probes(e *environment) map[faas.Language]*runtimeProbe {
 func newProbe(at xds.Endpoint) *runtimeProbe {
 	network, address := "unix", at.Path
 	if at.Path == "" {
-		network, address = "tcp", net.JoinHostPort(at.Host, fmt.Sprint(at.Port))
+		network, address = "tcp", net.JoinHostPort(at.Host, strconv.Itoa(at.Port))
 	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, address)
@@ -170,7 +171,7 @@ func (p *runtimeProbe) state(ctx context.Context) string {
 	if err != nil {
 		return "down"
 	}
-	defer reply.Body.Close()
+	defer func() { _ = reply.Body.Close() }()
 	_, _ = io.Copy(io.Discard, io.LimitReader(reply.Body, 64<<10))
 	if reply.StatusCode != http.StatusOK {
 		return "degraded"

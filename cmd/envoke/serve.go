@@ -75,9 +75,7 @@ func startAll(ctx context.Context, s streams, e *environment, l *lifecycle) (add
 		h.start(l)
 		ready = append(ready, h.ready)
 	}
-	if err := e.startEnvoy(l); err != nil {
-		return "", err
-	}
+	e.startEnvoy(l)
 	ready = append(ready, e.envoy.WaitReady)
 	if err := startOperators(ctx, e, l, operators{ready: all(ready), debug: c.debug()}); err != nil {
 		return "", err

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -49,16 +50,16 @@ func openSockets(dir string) (sockets, func(), error) {
 
 // listenUnix takes over a socket file that nobody listens on any more, as a
 // killed process leaves it, and refuses one that somebody does.
-func listenUnix(path string) (net.Listener, error) {
+func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	var dialer net.Dialer
-	if conn, err := dialer.DialContext(context.Background(), "unix", path); err == nil {
+	if conn, err := dialer.DialContext(ctx, "unix", path); err == nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("%s is in use: another envoke runs there; stop it or give another --run-dir", path)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "unix", path)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +71,7 @@ func checkPort(ctx context.Context, setting, host string, port int) error {
 	if port == 0 {
 		return nil
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, fmt.Sprint(port)))
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("port %d on %s is in use: stop what listens there, or choose another with %s", port, host, setting)
@@ -91,11 +92,12 @@ func parseEndpoint(address string) (xds.Endpoint, error) {
 	if err != nil || u.Scheme != "http" || net.ParseIP(u.Hostname()) == nil || strings.Trim(u.Path, "/") != "" {
 		return xds.Endpoint{}, fmt.Errorf("%q is neither unix:<path> nor http://<IP address>:<port>", address)
 	}
-	port := 80
-	if u.Port() != "" {
-		if port, err = net.LookupPort("tcp", u.Port()); err != nil {
-			return xds.Endpoint{}, fmt.Errorf("%q: %w", address, err)
-		}
+	if u.Port() == "" {
+		return xds.Endpoint{Host: u.Hostname(), Port: 80}, nil
 	}
-	return xds.Endpoint{Host: u.Hostname(), Port: port}, nil
+	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	if err != nil {
+		return xds.Endpoint{}, fmt.Errorf("%q: port: %w", address, err)
+	}
+	return xds.Endpoint{Host: u.Hostname(), Port: int(port)}, nil
 }

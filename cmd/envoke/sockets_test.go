@@ -25,7 +25,7 @@ func TestParseEndpoint(t *testing.T) {
 		{"unix:", xds.Endpoint{}, false},
 		{"https://runtime", xds.Endpoint{}, false},
 		{"http://runtime/path", xds.Endpoint{}, false},
-		{"http://runtime:99999", xds.Endpoint{}, false},
+		{"http://127.0.0.1:99999", xds.Endpoint{}, false},
 		{"", xds.Endpoint{}, false},
 	} {
 		got, err := parseEndpoint(test.in)
@@ -41,18 +41,18 @@ func TestParseEndpoint(t *testing.T) {
 
 func TestListenUnix(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.sock")
-	first, err := listenUnix(path)
+	first, err := listenUnix(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := listenUnix(path); err == nil || !strings.Contains(err.Error(), "in use") {
+	if _, err := listenUnix(t.Context(), path); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Fatalf("a second listener got %v", err)
 	}
 	first.(*net.UnixListener).SetUnlinkOnClose(false) // as a killed process leaves it
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	second, err := listenUnix(path)
+	second, err := listenUnix(t.Context(), path)
 	if err != nil {
 		t.Fatalf("a stale socket was not taken over: %v", err)
 	}

@@ -46,7 +46,7 @@ func TestStartupFaults(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer os.RemoveAll(filepath.Dir(i.dataDir))
+			defer func() { _ = os.RemoveAll(filepath.Dir(i.dataDir)) }()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			err = run(ctx, append(append([]string{"serve"}, i.settings()...), test.args...), os.Getenv, &i.stdout, &i.stderr)
@@ -67,7 +67,7 @@ func script(t *testing.T, line string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "program")
 	writeFile(t, path, "#!/bin/sh\n"+line+"\n")
-	if err := os.Chmod(path, 0o700); err != nil { //nolint:gosec // it is a program
+	if err := os.Chmod(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return path
