@@ -75,7 +75,6 @@ func (s *settings) findBinaries(ctx context.Context) (err error) {
 // findNode resolves Node to its real binary: a shim would hide it from the
 // accounting of CPU time, which knows Node by its binary's name.
 func findNode(ctx context.Context, node string) (string, error) {
-	//nolint:gosec // the caller says which Node to run
 	out, err := exec.CommandContext(ctx, node, "-p", "process.execPath").Output()
 	if err != nil {
 		return "", fmt.Errorf("run %s: %w; install Node.js 20 or later, or name it with -node", node, err)
