@@ -151,7 +151,8 @@ func (s *Spawner) limit(cmd *exec.Cmd) error {
 // but 0 (empty), 1 and 2 (discarded, unless the caller sets them) and ExtraFiles.
 // argv must not be empty.
 func Command(argv, env []string) *exec.Cmd {
-	cmd := exec.Command(argv[0], argv[1:]...) //nolint:noctx // it outlives the call that starts it; Kill ends it
+	//nolint:noctx // it outlives the call that starts it; Kill ends it
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append([]string{}, env...) // nil would mean the host's
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
