@@ -9,12 +9,21 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
 )
 
+// gcPercent lets the heap grow fivefold before it is collected: it is small (tens
+// of MiB, and what it may hold is bounded), and collecting it took a tenth of the
+// time of a request through ext_proc. GOGC in the environment wins.
+const gcPercent = 400
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once: children die with it.
 	context.AfterFunc(ctx, stop)
