@@ -130,7 +130,7 @@ func runShort(t *testing.T, args ...string) (report bench.Report, err error) {
 	var stdout, stderr bytes.Buffer
 	err = run(t.Context(), append([]string{
 		"-rounds", "1", "-duration", "50ms", "-warm-up", "50ms", "-rate", "200", "-cold-starts", "2",
-		"-envoy", envoytest.Binary(t), "-json", path,
+		"-envoy", envoytest.Binary(t), "-cache-dir", t.TempDir(), "-json", path,
 	}, args...), &stdout, &stderr)
 	content, readErr := os.ReadFile(path)
 	if readErr != nil {
