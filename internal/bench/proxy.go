@@ -2,13 +2,14 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"sync"
 	"time"
+
+	"envoke/internal/httpserver"
 )
 
 // ServeProxy is the controller hop that Envoke does without: a Go reverse proxy
@@ -38,9 +39,7 @@ func ServeProxy(ctx context.Context, listen, upstream string) error {
 		},
 		ReadHeaderTimeout: 10 * time.Second,
 	}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stop()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := httpserver.Serve(ctx, server, listener, time.Second); err != nil {
 		return fmt.Errorf("serve the reverse proxy: %w", err)
 	}
 	return nil
