@@ -21,6 +21,7 @@ import (
 
 	"envoke/envoy"
 	"envoke/internal/envoytest"
+	"envoke/internal/testrig"
 	"envoke/xds"
 )
 
@@ -47,7 +48,7 @@ func options(dir, binary string) envoy.Options {
 // TestBootstrapIsValid has Envoy read it, with a node id that YAML takes for a bool
 // and text that could end a string.
 func TestBootstrapIsValid(t *testing.T) {
-	dir := envoytest.Dir(t)
+	dir := testrig.Dir(t)
 	b := envoy.Bootstrap{NodeID: "n", ControlSocket: dir + "/\"}: [.sock", AdminSocket: dir + "/a.sock"}
 	raw, err := b.YAML()
 	if err != nil {
@@ -72,7 +73,7 @@ func TestBootstrapLongPath(t *testing.T) {
 
 // TestUnexpectedExit has Envoy fail at its start, and be killed later.
 func TestUnexpectedExit(t *testing.T) {
-	dir := envoytest.Dir(t)
+	dir := testrig.Dir(t)
 	o := options(dir, envoytest.Binary(t))
 	o.Bootstrap.AdminSocket = filepath.Join(dir, "no-such-folder", "admin.sock")
 	process := envoy.New(o)
@@ -94,7 +95,7 @@ func TestNoBinary(t *testing.T) {
 
 // TestNotReadyWithoutControl sees an Envoy that control has not spoken to wait.
 func TestNotReadyWithoutControl(t *testing.T) {
-	process := envoy.New(options(envoytest.Dir(t), envoytest.Binary(t)))
+	process := envoy.New(options(testrig.Dir(t), envoytest.Binary(t)))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- process.Serve(ctx) }()
@@ -111,14 +112,14 @@ func TestNotReadyWithoutControl(t *testing.T) {
 
 // TestParentKilled kills Envoy's parent with SIGKILL and sees Envoy go too.
 func TestParentKilled(t *testing.T) {
-	dir := envoytest.Dir(t)
+	dir := testrig.Dir(t)
 	parent := exec.CommandContext(t.Context(), os.Args[0])
 	parent.Env = append(os.Environ(), childDir+"="+dir, "ENVOKE_TEST_ENVOY="+envoytest.Binary(t))
 	if err := parent.Start(); err != nil {
 		t.Fatal(err)
 	}
 	admin := filepath.Join(dir, "admin.sock")
-	envoytest.Eventually(t, "Envoy's admin answers", func() bool { return answers(admin) })
+	testrig.Eventually(t, "Envoy's admin answers", func() bool { return answers(admin) })
 	stat, err := os.Stat(admin)
 	if err != nil || stat.Mode().Perm() != 0o600 {
 		t.Errorf("admin socket: mode %v, %v", stat.Mode(), err)
@@ -127,7 +128,7 @@ func TestParentKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = parent.Wait()
-	envoytest.Eventually(t, "Envoy is gone", func() bool { return !answers(admin) })
+	testrig.Eventually(t, "Envoy is gone", func() bool { return !answers(admin) })
 }
 
 func answers(socket string) bool {
@@ -212,7 +213,7 @@ func TestDrainUnderLoad(t *testing.T) {
 func TestReopenLogs(t *testing.T) {
 	e, log := start(t, func(http.ResponseWriter, *http.Request) {})
 	fetch(e.Addr)
-	envoytest.Eventually(t, "a line in the log", func() bool { return size(log) > 0 })
+	testrig.Eventually(t, "a line in the log", func() bool { return size(log) > 0 })
 	if err := os.Rename(log, log+".1"); err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +222,7 @@ func TestReopenLogs(t *testing.T) {
 	}
 	before := size(log + ".1")
 	fetch(e.Addr)
-	envoytest.Eventually(t, "a line in the new log", func() bool { return size(log) > 0 })
+	testrig.Eventually(t, "a line in the new log", func() bool { return size(log) > 0 })
 	if size(log+".1") != before {
 		t.Error("the old log still grows")
 	}
@@ -253,7 +254,7 @@ func fetch(addr string) string {
 // start runs an Envoy whose /health is the handler.
 func start(t *testing.T, handler http.HandlerFunc) (e *envoytest.Envoy, accessLog string) {
 	t.Helper()
-	dir := envoytest.Dir(t)
+	dir := testrig.Dir(t)
 	api, control := filepath.Join(dir, "api.sock"), filepath.Join(dir, "ads.sock")
 	accessLog = filepath.Join(dir, "access.log")
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -19,12 +18,11 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
-	"google.golang.org/grpc/test/bufconn"
 
 	"envoke/extproc"
 	"envoke/internal/faas"
+	"envoke/internal/testrig"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -73,23 +71,9 @@ func newServer(t testing.TB, known extproc.Registry, log io.Writer) (*extproc.Se
 // connect starts the server on a gRPC connection of its own.
 func connect(t testing.TB, server *extproc.Server) extprocv3.ExternalProcessorClient {
 	t.Helper()
-	listener := bufconn.Listen(1 << 16)
 	transport := grpc.NewServer()
 	extprocv3.RegisterExternalProcessorServer(transport, server)
-	served := make(chan error, 1)
-	go func() { served <- transport.Serve(listener) }()
-	conn, err := grpc.NewClient("passthrough:bufconn",
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
-		grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = conn.Close()
-		transport.Stop()
-		<-served
-	})
-	return extprocv3.NewExternalProcessorClient(conn)
+	return extprocv3.NewExternalProcessorClient(testrig.Dial(t, transport))
 }
 
 func dial(t testing.TB, server *extproc.Server) extprocv3.ExternalProcessor_ProcessClient {

@@ -15,6 +15,7 @@ import (
 
 	"envoke/internal/envoytest"
 	"envoke/internal/faas"
+	"envoke/internal/testrig"
 )
 
 // maxLogLine is what a line may have whatever a client sends: each byte of its text
@@ -91,7 +92,7 @@ func printable(r rune) rune {
 func (s *stack) logLines(n int) (lines []map[string]any) {
 	s.t.Helper()
 	var raw []byte
-	envoytest.Eventually(s.t, "the access log has its lines", func() bool {
+	testrig.Eventually(s.t, "the access log has its lines", func() bool {
 		raw, _ = os.ReadFile(s.state.AccessLog)
 		return strings.Count(string(raw), "\n") >= n
 	})

@@ -15,6 +15,7 @@ import (
 
 	"envoke/internal/envoytest"
 	"envoke/internal/faas"
+	"envoke/internal/testrig"
 )
 
 // publish publishes a state and waits until Envoy holds it.
@@ -28,7 +29,7 @@ func (s *stack) publish(state State) {
 
 func (s *stack) synced() {
 	s.t.Helper()
-	envoytest.Eventually(s.t, "Envoy holds what is published", func() bool {
+	testrig.Eventually(s.t, "Envoy holds what is published", func() bool {
 		nodes := s.controller.Status().Nodes
 		return len(nodes) == 1 && nodes[0].Synced
 	})
@@ -43,7 +44,7 @@ func TestRefusal(t *testing.T) {
 	bad := s.state
 	bad.AccessLog = filepath.Join(s.dir, "no-such-folder", "access.log")
 	s.controller.Set(bad)
-	envoytest.Eventually(t, "the refusal is known and the last good configuration is back", func() bool {
+	testrig.Eventually(t, "the refusal is known and the last good configuration is back", func() bool {
 		status := s.controller.Status()
 		return status.Nack != nil && status.Version == good && status.Good == good
 	})
@@ -65,7 +66,7 @@ func TestRefusal(t *testing.T) {
 	better := s.state
 	better.MaxTimeout = 2 * time.Second
 	s.controller.Set(better)
-	envoytest.Eventually(t, "a better state is taken by both", func() bool {
+	testrig.Eventually(t, "a better state is taken by both", func() bool {
 		status := s.controller.Status()
 		return status.Version != good && status.Good == status.Version &&
 			len(status.Nodes) == 2 && status.Nodes[0].Synced && status.Nodes[1].Synced

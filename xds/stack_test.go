@@ -1,7 +1,6 @@
 package xds
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -24,6 +23,7 @@ import (
 
 	"envoke/internal/envoytest"
 	"envoke/internal/faas"
+	"envoke/internal/testrig"
 )
 
 func TestMain(m *testing.M) {
@@ -46,7 +46,7 @@ type stack struct {
 
 func newStack(t *testing.T, change func(*State)) *stack {
 	t.Helper()
-	dir := envoytest.Dir(t)
+	dir := testrig.Dir(t)
 	s := &stack{t: t, dir: dir, controller: New(Options{}), state: State{
 		Listener:    Listener{Host: "127.0.0.1"},
 		ExtProcPath: filepath.Join(dir, "extproc.sock"),
@@ -67,7 +67,7 @@ func newStack(t *testing.T, change func(*State)) *stack {
 	if err := s.controller.Publish(t.Context(), s.state); err != nil {
 		t.Fatal(err)
 	}
-	run(t, s.controller.Serve)
+	testrig.Serve(t, s.controller.Serve)
 	s.killADS = serveADS(t, s.ads(), s.controller)
 	s.Envoy = envoytest.Start(t, envoytest.Options{Control: s.ads(), Listener: ListenerName})
 	s.client = &http.Client{
@@ -190,19 +190,6 @@ func listen(t *testing.T, path string) net.Listener {
 		t.Fatal(err)
 	}
 	return listener
-}
-
-// run owns a Serve for the length of the test.
-func run(t *testing.T, serve func(context.Context) error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- serve(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
 }
 
 // extProcStub does what the Language-Title header says: it is a real ext_proc

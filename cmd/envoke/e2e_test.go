@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 	"time"
 
 	"envoke/envoy"
+	"envoke/internal/testrig"
 	"envoke/xds"
 )
 
@@ -41,29 +41,11 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// text is what a process prints, readable while it does.
-type text struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (t *text) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.b.Write(p)
-}
-
-func (t *text) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.b.String()
-}
-
 // installation is a running envoke serve.
 type installation struct {
 	base, operators string // URLs
 	dataDir, runDir string
-	stdout, stderr  text
+	stdout, stderr  testrig.Text
 	stop            context.CancelFunc
 	ended           chan error
 }
@@ -181,7 +163,7 @@ func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 // process is envoke as a process of its own, which can be killed.
 type process struct {
 	*exec.Cmd
-	stdout, stderr text
+	stdout, stderr testrig.Text
 }
 
 func startProcess(t *testing.T, args ...string) *process {

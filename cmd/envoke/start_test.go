@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"envoke/internal/testrig"
 )
 
 // TestStartupFaults: each is one line that says what to do.
@@ -103,7 +105,7 @@ func TestOperatorsPort(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	var out text
+	var out testrig.Text
 	if err := run(t.Context(), []string{"version"}, os.Getenv, &out, &out); err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"envoke/internal/envoytest"
 	"envoke/internal/faas"
+	"envoke/internal/testrig"
 	"envoke/xds"
 )
 
@@ -52,7 +53,7 @@ func TestRealEnvoy(t *testing.T) {
 		sent += clients * each
 	}
 	var rows []faas.RequestLog
-	envoytest.Eventually(t, "a row for each request", func() bool {
+	testrig.Eventually(t, "a row for each request", func() bool {
 		var err error
 		if rows, err = r.store.LatestRequestLogs(t.Context(), 2*sent); err != nil {
 			t.Fatal(err)
@@ -97,7 +98,7 @@ func get(t *testing.T, url string, times int) {
 // startEnvoy runs an Envoy whose listener writes the log.
 func startEnvoy(t *testing.T, log string) *envoytest.Envoy {
 	t.Helper()
-	dir := envoytest.Dir(t)
+	dir := testrig.Dir(t)
 	socket := filepath.Join(dir, "ads.sock")
 	listener, err := net.Listen("unix", socket)
 	if err != nil {

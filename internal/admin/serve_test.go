@@ -7,7 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
+
+	"envoke/internal/testrig"
 )
 
 // running is a server under test on a port of its own.
@@ -66,15 +67,6 @@ func (r running) refuses() bool {
 	return false
 }
 
-func poll(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !done(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("after 5 s: not yet that %s", what)
-		}
-	}
-}
-
 func TestServeFinishesWhatIsUnderWay(t *testing.T) {
 	began, release := make(chan struct{}), make(chan struct{})
 	o := options()
@@ -84,7 +76,7 @@ func TestServeFinishesWhatIsUnderWay(t *testing.T) {
 	go func() { replies <- run.get(t, "/debug/slow") }()
 	<-began
 	run.cancel()
-	poll(t, "the listener closes", run.refuses)
+	testrig.Eventually(t, "the listener closes", run.refuses)
 	close(release)
 	if got := <-replies; got != "\"done\"\n" {
 		t.Errorf("the request under way got %q", got)
@@ -98,7 +90,7 @@ func TestServeEndsProfilesEarly(t *testing.T) {
 	run := start(t, options())
 	replies := make(chan string, 1)
 	go func() { replies <- run.get(t, "/debug/pprof/trace?seconds=60") }()
-	poll(t, "the trace starts", func() bool {
+	testrig.Eventually(t, "the trace starts", func() bool {
 		return strings.Contains(run.get(t, "/debug/pprof/goroutine?debug=2"), "pprof.Trace")
 	})
 	run.cancel()

@@ -4,7 +4,6 @@
 package envoytest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"envoke/envoy"
+	"envoke/internal/testrig"
 )
 
 const (
@@ -89,22 +89,11 @@ func repository() (string, error) {
 	}
 }
 
-// Dir makes a temporary folder whose name is short enough for Unix sockets in it.
-func Dir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "ev")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
-
 // Start runs Envoy until the test ends and waits until it serves.
 func Start(t testing.TB, o Options) *Envoy {
 	t.Helper()
-	dir := Dir(t)
-	log := new(logBuffer)
+	dir := testrig.Dir(t)
+	log := new(testrig.Text)
 	if o.NodeID == "" {
 		o.NodeID = "test"
 	}
@@ -119,7 +108,12 @@ func Start(t testing.TB, o Options) *Envoy {
 			AdminSocket:   filepath.Join(dir, "admin.sock"),
 		},
 	})
-	serve(t, process, log)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("Envoy's log:\n%s", log)
+		}
+	})
+	testrig.Serve(t, process.Serve)
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	if err := process.WaitReady(ctx); err != nil {
@@ -130,53 +124,4 @@ func Start(t testing.TB, o Options) *Envoy {
 		t.Fatal(err)
 	}
 	return &Envoy{Process: process, Addr: addr, Dir: dir}
-}
-
-func serve(t testing.TB, process *envoy.Process, log *logBuffer) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- process.Serve(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		if t.Failed() {
-			t.Logf("Envoy's log:\n%s", log)
-		}
-	})
-}
-
-// Eventually polls until ok says so, and fails the test after ten seconds.
-func Eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(10 * time.Second)
-	defer deadline.Stop()
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
-	for !ok() {
-		select {
-		case <-deadline.C:
-			t.Fatalf("waited ten seconds for: %s", what)
-		case <-ticker.C:
-		}
-	}
-}
-
-// logBuffer is Envoy's log, written by one goroutine and read by another.
-type logBuffer struct {
-	mu  sync.Mutex // guards out
-	out bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.out.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.out.String()
 }

@@ -2,26 +2,24 @@ package registry_test
 
 import (
 	"context"
-	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
-	"google.golang.org/grpc/test/bufconn"
 
 	"envoke/internal/controlpb"
 	"envoke/internal/faas"
 	"envoke/internal/registry"
+	"envoke/internal/testrig"
 )
 
 // connect serves the registry to the client that it returns.
 func (r rig) connect(t *testing.T) controlpb.ControlClient {
 	t.Helper()
-	r.serve(t)
+	testrig.Serve(t, r.Serve)
 	client, _ := r.dial(t)
 	return client
 }
@@ -29,23 +27,9 @@ func (r rig) connect(t *testing.T) controlpb.ControlClient {
 // dial offers the registry on a gRPC connection of its own.
 func (r rig) dial(t *testing.T) (controlpb.ControlClient, *grpc.Server) {
 	t.Helper()
-	listener := bufconn.Listen(1 << 16)
 	server := grpc.NewServer(registry.ServerOptions()...)
 	r.Register(server)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	conn, err := grpc.NewClient("passthrough:bufconn",
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
-		grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = conn.Close()
-		server.Stop()
-		<-served
-	})
-	return controlpb.NewControlClient(conn), server
+	return controlpb.NewControlClient(testrig.Dial(t, server)), server
 }
 
 // host is a watching host, as the wire sees it.

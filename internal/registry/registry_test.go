@@ -17,6 +17,7 @@ import (
 	"envoke/internal/faas"
 	"envoke/internal/registry"
 	"envoke/internal/sqlite"
+	"envoke/internal/testrig"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -88,20 +89,6 @@ func newRig(t *testing.T, options registry.Options) rig {
 	options.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	r.Registry = registry.New(options)
 	return r
-}
-
-// serve runs the registry until the test ends.
-func (r rig) serve(t *testing.T) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- r.Serve(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
 }
 
 var script = faas.NewScript(faas.NodeJS, "return 1", nil)
@@ -291,28 +278,16 @@ func TestFindFunction(t *testing.T) {
 func TestServeSweeps(t *testing.T) {
 	r := newRig(t, registry.Options{SweepInterval: 5 * time.Millisecond})
 	id := r.create(t)
-	r.serve(t)
+	testrig.Serve(t, r.Serve)
 	r.clock.advance(time.Hour + 59*time.Minute) // expired, still kept
 	if _, err := r.store.Store.FindSession(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
 	r.clock.advance(2 * time.Minute)
-	eventually(t, "the session is swept", func() bool {
+	testrig.Eventually(t, "the session is swept", func() bool {
 		_, err := r.store.Store.FindSession(t.Context(), id)
 		return faas.IsNotFound(err)
 	})
-}
-
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.After(10 * time.Second)
-	for !condition() {
-		select {
-		case <-deadline:
-			t.Fatalf("not within 10 s: %s", what)
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
 }
 
 func BenchmarkFindSession(b *testing.B) {

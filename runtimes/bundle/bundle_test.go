@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -21,6 +20,7 @@ import (
 	"envoke/internal/faas"
 	"envoke/internal/registry"
 	"envoke/internal/sqlite"
+	"envoke/internal/testrig"
 	"envoke/runtimes/bundle"
 )
 
@@ -42,7 +42,7 @@ type control struct {
 
 func newControl(t testing.TB) *control {
 	t.Helper()
-	dir := shortDir(t)
+	dir := testrig.Dir(t)
 	store, err := sqlite.Open(t.Context(), filepath.Join(dir, "envoke.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -52,17 +52,6 @@ func newControl(t testing.TB) *control {
 	c.start(t)
 	t.Cleanup(func() { c.stop() })
 	return c
-}
-
-// shortDir is a folder for sockets, whose paths have at most 107 bytes.
-func shortDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "bundle")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
 }
 
 func (c *control) start(t testing.TB) {
@@ -124,34 +113,9 @@ func options(t testing.TB, path string) bundle.Options {
 func newHost(t testing.TB, c *control) *bundle.Bundles {
 	t.Helper()
 	b := bundle.New(options(t, c.path))
-	serve(t, b)
-	eventually(t, "the host is ready", b.Ready)
+	testrig.Serve(t, b.Serve)
+	testrig.Eventually(t, "the host is ready", b.Ready)
 	return b
-}
-
-func serve(t testing.TB, b *bundle.Bundles) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- b.Serve(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-func eventually(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.After(10 * time.Second)
-	for !condition() {
-		select {
-		case <-deadline:
-			t.Fatalf("not within 10 s: %s", what)
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
 }
 
 func newSession(expiry time.Duration) *bundle.Session {
@@ -246,7 +210,7 @@ func TestExpiredIsDropped(t *testing.T) {
 	if err := b.Create(t.Context(), s, true); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the session expires", func() bool {
+	testrig.Eventually(t, "the session expires", func() bool {
 		_, err := b.Session(t.Context(), s.ID)
 		return errors.Is(err, faas.ErrNoSession)
 	})
@@ -264,7 +228,7 @@ func TestFunction(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got faas.Function
-	eventually(t, "control forgets that there was none", func() (ok bool) {
+	testrig.Eventually(t, "control forgets that there was none", func() (ok bool) {
 		var err error
 		got, err = b.Function(t.Context(), name)
 		return err == nil

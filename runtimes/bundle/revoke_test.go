@@ -15,6 +15,7 @@ import (
 
 	"envoke/internal/controlpb"
 	"envoke/internal/faas"
+	"envoke/internal/testrig"
 	"envoke/runtimes/bundle"
 )
 
@@ -82,20 +83,20 @@ func TestRevokedWhileCutOff(t *testing.T) {
 	o, metrics := options(t, c.path), prometheus.NewRegistry()
 	o.Registerer = metrics
 	b := bundle.New(o)
-	serve(t, b)
-	eventually(t, "the host is ready", b.Ready)
+	testrig.Serve(t, b.Serve)
+	testrig.Eventually(t, "the host is ready", b.Ready)
 	gone, kept := c.create(t), c.create(t)
 	mustFind(t, b, gone.ID)
 	mustFind(t, b, kept.ID)
 	alive := func() bool { return gauge(t, metrics, "envoke_bundle_control_alive") == 1 }
 	c.stop()
-	eventually(t, "control is missed", func() bool { return !alive() })
+	testrig.Eventually(t, "control is missed", func() bool { return !alive() })
 	if err := c.store.DeleteSession(t.Context(), gone.ID); err != nil {
 		t.Fatal(err)
 	}
 	c.start(t)
 	started := time.Now()
-	eventually(t, "control is heard again", alive)
+	testrig.Eventually(t, "control is heard again", alive)
 	if took := time.Since(started); took > 3*time.Second {
 		t.Errorf("connecting again took %v", took)
 	}
@@ -161,8 +162,8 @@ func TestSilence(t *testing.T) {
 			t.Parallel()
 			m := &mute{watches: make(chan struct{}, 100), find: tt.find}
 			b := bundle.New(options(t, listen(t, m)))
-			serve(t, b)
-			eventually(t, "the host is ready", b.Ready)
+			testrig.Serve(t, b.Serve)
+			testrig.Eventually(t, "the host is ready", b.Ready)
 			s := newSession(time.Hour)
 			if err := b.Create(t.Context(), s, true); err != nil {
 				t.Fatal(err)
@@ -189,8 +190,8 @@ func TestDeadControlCostsLittle(t *testing.T) {
 		return nil, status.Error(codes.Unavailable, "")
 	}}
 	b := bundle.New(options(t, listen(t, m)))
-	serve(t, b)
-	eventually(t, "the host is ready", b.Ready)
+	testrig.Serve(t, b.Serve)
+	testrig.Eventually(t, "the host is ready", b.Ready)
 	s := newSession(time.Hour)
 	if err := b.Create(t.Context(), s, true); err != nil {
 		t.Fatal(err)
@@ -209,7 +210,7 @@ func TestDeadControlCostsLittle(t *testing.T) {
 
 func listen(t *testing.T, service controlpb.ControlServer) (path string) {
 	t.Helper()
-	path = filepath.Join(shortDir(t), "control.sock")
+	path = filepath.Join(testrig.Dir(t), "control.sock")
 	listener, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -233,8 +234,8 @@ func TestBounds(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	o.Registerer = registry
 	b := bundle.New(o)
-	serve(t, b)
-	eventually(t, "the host is ready", b.Ready)
+	testrig.Serve(t, b.Serve)
+	testrig.Eventually(t, "the host is ready", b.Ready)
 	for range 20 {
 		s := newSession(time.Hour)
 		s.Script = faas.NewScript(faas.NodeJS, string(make([]byte, 4000)), nil)

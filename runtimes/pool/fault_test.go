@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"envoke/internal/faas"
+	"envoke/internal/testrig"
 )
 
 func exited(how string) wantError {
@@ -58,7 +59,7 @@ func TestWorkersThatEnd(t *testing.T) {
 			if after := pid(t, p, work("ends")); after == before {
 				t.Error("the worker lives on")
 			}
-			eventually(t, func() error { return gone(before) })
+			testrig.Succeeds(t, func() error { return gone(before) })
 		})
 	}
 }
@@ -79,7 +80,7 @@ func TestDeadlineKillsAndNobodyElseNotices(t *testing.T) {
 		_, err := p.Invoke(t.Context(), work("loop"), do("never"))
 		shared <- err
 	}()
-	eventually(t, func() error {
+	testrig.Succeeds(t, func() error {
 		if p.Stats().Calls != 1 {
 			return errors.New("the call has not begun")
 		}
@@ -107,7 +108,7 @@ func TestDeadlineKillsAndNobodyElseNotices(t *testing.T) {
 func TestDeadlineEndsAWriteThatBlocks(t *testing.T) {
 	p := serve(t, Options{Idle: 1})
 	go p.Invoke(t.Context(), work("loop"), within(2*time.Second, do("hang"))) //nolint:errcheck // it only has to hang
-	eventually(t, func() error {
+	testrig.Succeeds(t, func() error {
 		if p.Stats().Calls != 1 {
 			return errors.New("the call has not begun")
 		}
@@ -131,7 +132,7 @@ func TestKillTakesChildProcesses(t *testing.T) {
 	}
 	_, err = p.Invoke(t.Context(), work("child"), do("exit"))
 	checkError(t, err, exited("exit code 3"))
-	eventually(t, func() error {
+	testrig.Succeeds(t, func() error {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
 		if err == nil && !strings.Contains(string(stat), ") Z ") {
 			return fmt.Errorf("the child lives: %s", stat)
@@ -188,7 +189,7 @@ func TestQueueOverflow(t *testing.T) {
 				}
 			})
 		}
-		eventually(t, func() error {
+		testrig.Succeeds(t, func() error {
 			if p.Stats().Calls != 2 {
 				return errors.New("the calls have not begun")
 			}
@@ -209,7 +210,7 @@ func TestMaxWorkers(t *testing.T) {
 		t.Fatal("there is room for two")
 	}
 	pid(t, p, work("third")) // evicts second, used longest ago
-	eventually(t, func() error { return gone(second) })
+	testrig.Succeeds(t, func() error { return gone(second) })
 	if again := pid(t, p, work("first")); again != first {
 		t.Error("the wrong worker was evicted")
 	}
@@ -222,7 +223,7 @@ func TestMaxWorkers(t *testing.T) {
 				}
 			})
 		}
-		eventually(t, func() error {
+		testrig.Succeeds(t, func() error {
 			if p.Stats().Calls != 2 {
 				return errors.New("the calls have not begun")
 			}
@@ -245,7 +246,7 @@ func TestMaxWorkers(t *testing.T) {
 func TestIdleWorkersAreReaped(t *testing.T) {
 	p := serve(t, Options{Idle: 1, IdleTimeout: 100 * time.Millisecond})
 	first := pid(t, p, work("idle"))
-	eventually(t, func() error {
+	testrig.Succeeds(t, func() error {
 		if got := p.Stats(); got.Loaded != 0 || got.Ready != 1 {
 			return fmt.Errorf("%+v", got)
 		}
@@ -293,7 +294,7 @@ func TestKilledUnderLoad(t *testing.T) {
 		if err := unix.Kill(victim, syscall.SIGKILL); err != nil {
 			t.Error(err)
 		}
-		eventually(t, func() error { return gone(victim) })
+		testrig.Succeeds(t, func() error { return gone(victim) })
 	}
 	cancel()
 	group.Wait()
@@ -317,7 +318,7 @@ func TestGenerationsLeaveNothing(t *testing.T) {
 		}
 		return nil
 	}
-	eventually(t, settled)
+	testrig.Succeeds(t, settled)
 	before := descriptors()
 	generations := 200
 	if testing.Short() {
@@ -328,8 +329,8 @@ func TestGenerationsLeaveNothing(t *testing.T) {
 			t.Fatal("want an error")
 		}
 	}
-	eventually(t, settled)
-	eventually(t, func() error {
+	testrig.Succeeds(t, settled)
+	testrig.Succeeds(t, func() error {
 		if after := descriptors(); after > before {
 			return fmt.Errorf("%d descriptors after %d workers, %d before", after, generations, before)
 		}
@@ -377,7 +378,7 @@ func TestStopping(t *testing.T) {
 			checkError(t, err, stopping)
 		})
 	}
-	eventually(t, func() error {
+	testrig.Succeeds(t, func() error {
 		if got := p.Stats(); got.Calls != 1 || got.Waiting != 2 {
 			return fmt.Errorf("%+v", got)
 		}

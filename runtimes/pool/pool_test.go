@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"envoke/internal/faas"
+	"envoke/internal/testrig"
 	"envoke/runtimes/frame"
 )
 
@@ -44,15 +45,7 @@ func serve(t testing.TB, opt Options) *Pool {
 		opt.Runtime = testRuntime(t)
 	}
 	p := New(opt)
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- p.Serve(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-served; err != nil {
-			t.Errorf("serve: %v", err)
-		}
-	})
+	testrig.Serve(t, p.Serve)
 	return p
 }
 
@@ -107,25 +100,6 @@ func pid(t *testing.T, p *Pool, w Work) int {
 		t.Errorf("the worker has loaded %d times, want once", got.Loads)
 	}
 	return got.PID
-}
-
-func eventually(t *testing.T, check func() error) {
-	t.Helper()
-	deadline := time.NewTimer(10 * time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatal(err)
-		}
-	}
 }
 
 func TestInvokePassesTheEvent(t *testing.T) {
@@ -305,7 +279,7 @@ func TestCallersThatGoAway(t *testing.T) {
 		_, err := p.Invoke(ctx, work("away"), do("wait", "ms", 200))
 		gone <- err
 	}()
-	eventually(t, func() error {
+	testrig.Succeeds(t, func() error {
 		if p.Stats().Calls != 1 {
 			return errors.New("the call has not begun")
 		}

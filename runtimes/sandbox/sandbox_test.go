@@ -13,12 +13,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/elastic/go-seccomp-bpf/arch"
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"envoke/internal/testrig"
 )
 
 // probe is the argument that makes the test binary the process inside the walls: it
@@ -50,15 +51,7 @@ func makeCalls(names []string) {
 func spawner(t *testing.T, cfg Config) *Spawner {
 	t.Helper()
 	s := NewSpawner(cfg)
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-served; err != nil {
-			t.Errorf("serve: %v", err)
-		}
-	})
+	testrig.Serve(t, s.Serve)
 	return s
 }
 
@@ -271,7 +264,7 @@ func TestKillTakesTheWholeGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	eventually(t, func() error {
+	testrig.Succeeds(t, func() error {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
 		if err == nil && !strings.Contains(string(stat), ") Z ") {
 			return fmt.Errorf("the child lives: %s", stat)
@@ -306,24 +299,5 @@ func TestStartFails(t *testing.T) {
 	s := spawner(t, Config{})
 	if err := s.Start(Command([]string{"/no/such/program"}, nil)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v, want not found", err)
-	}
-}
-
-func eventually(t *testing.T, check func() error) {
-	t.Helper()
-	deadline := time.NewTimer(5 * time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatal(err)
-		}
 	}
 }
