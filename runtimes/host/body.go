@@ -37,7 +37,7 @@ func (b *buffer) release() {
 // read where the length is announced.
 func readBody(r *http.Request, limit int) (*buffer, error) {
 	if r.ContentLength > int64(limit) {
-		return nil, tooLarge(limit)
+		return nil, tooLarge("the request's body", limit)
 	}
 	b := buffers.Get().(*buffer)
 	announced := int(r.ContentLength) + 1 // room to see the end
@@ -51,7 +51,7 @@ func readBody(r *http.Request, limit int) (*buffer, error) {
 		switch {
 		case len(b.bytes) > limit:
 			b.release()
-			return nil, tooLarge(limit)
+			return nil, tooLarge("the request's body", limit)
 		case errors.Is(err, io.EOF):
 			return b, nil
 		case err != nil:
@@ -61,10 +61,10 @@ func readBody(r *http.Request, limit int) (*buffer, error) {
 	}
 }
 
-func tooLarge(limit int) error {
+func tooLarge(what string, limit int) error {
 	return &faas.Error{
 		Code:    faas.PayloadTooLarge,
-		Message: fmt.Sprintf("the request's body is larger than %d bytes", limit),
+		Message: fmt.Sprintf("%s is larger than %d bytes", what, limit),
 		Details: map[string]any{"limit_bytes": limit},
 	}
 }

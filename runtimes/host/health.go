@@ -7,6 +7,16 @@ import (
 	"envoke/internal/faas"
 )
 
+// workers is pool.Stats as JSON.
+type workers struct {
+	Version  string `json:"version"` // of the interpreter
+	Starting int    `json:"starting"`
+	Ready    int    `json:"ready"`
+	Loaded   int    `json:"loaded"`
+	Calls    int    `json:"calls"`
+	Waiting  int    `json:"waiting"`
+}
+
 // health answers 200 when an initialize would be taken: the host knows the key of
 // session ids. 503 says what is missing.
 func (h *Host) health(w http.ResponseWriter, _ *http.Request) error {
@@ -18,8 +28,8 @@ func (h *Host) health(w http.ResponseWriter, _ *http.Request) error {
 		Status   string        `json:"status"`
 		Language faas.Language `json:"language"`
 		Version  string        `json:"version"`
-		Workers  any           `json:"workers"`
-	}{status, h.Language, h.Version, h.Pool.Stats()})
+		Workers  workers       `json:"workers"`
+	}{status, h.Language, h.Version, workers(h.Pool.Stats())})
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,8 @@ func (h *Host) Serve(ctx context.Context, listener net.Listener) error {
 		MaxHeaderBytes:    128 << 10,
 		// Envoy ends idle connections; if we did, a request could meet the end.
 		IdleTimeout: 0,
-		ErrorLog:    slog.NewLogLogger(h.Logger.Handler(), slog.LevelDebug),
+		// What net/http has to say is a panic, or a socket that broke.
+		ErrorLog: slog.NewLogLogger(h.Logger.Handler(), slog.LevelError),
 	}
 	return httpserver.Serve(ctx, server, listener, h.MaxTimeout+time.Second)
 }

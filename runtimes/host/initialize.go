@@ -74,12 +74,12 @@ type post struct {
 
 func (h *Host) readInitialize(r *http.Request) (post, error) {
 	p := post{id: faas.SessionID(r.Header.Get(sessionHeader))}
-	if language, ok := p.id.Language(); !ok || language != h.Language {
-		return post{}, &faas.Error{Code: faas.InvalidRequest, Message: "sessions are made through Envoy: this host got no session id"}
-	}
 	var err error
 	if p.name, err = faas.ParseName(r.Header.Get("Language-Title")); err != nil {
 		return post{}, err
+	}
+	if language, _ := p.id.Language(); language != h.Language || language != p.name.Language {
+		return post{}, invalid("sessions are made through Envoy: this host got no session id of its own language, " + string(h.Language))
 	}
 	// JSON may write each byte of a script as six (\u00xx); one-shots bring params.
 	body, err := readBody(r, h.MaxScript*6+MaxContext+h.MaxBody)
@@ -124,11 +124,7 @@ func (h *Host) parseScript(p *post, raw []byte) error {
 		return invalid("script_content must be a string")
 	}
 	if len(script) > h.MaxScript {
-		return &faas.Error{
-			Code:    faas.PayloadTooLarge,
-			Message: fmt.Sprintf("script_content has %d bytes; %d are allowed", len(script), h.MaxScript),
-			Details: map[string]any{"limit_bytes": h.MaxScript},
-		}
+		return tooLarge("script_content", h.MaxScript)
 	}
 	if strings.TrimSpace(script) == "" {
 		return invalid("script_content is empty")
@@ -140,7 +136,7 @@ func (h *Host) parseScript(p *post, raw []byte) error {
 // parseContext reads the members of context that mean something to us.
 func (p *post) parseContext() error {
 	if len(p.context) > MaxContext {
-		return &faas.Error{Code: faas.PayloadTooLarge, Message: fmt.Sprintf("context has more than %d bytes", MaxContext)}
+		return tooLarge("context", MaxContext)
 	}
 	if p.context == nil {
 		return nil

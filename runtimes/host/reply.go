@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -31,7 +32,7 @@ func write(w http.ResponseWriter, status int, body []byte) {
 func (h *Host) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := faas.AsError(err)
 	id := r.Header.Get(requestIDHeader)
-	if level := logLevel(e); h.Logger.Enabled(r.Context(), level) {
+	if level := logLevel(r.Context(), e); h.Logger.Enabled(r.Context(), level) {
 		h.Logger.Log(r.Context(), level, "request failed",
 			slog.String("request_id", id), slog.String("path", r.URL.Path), slog.Any("error", err))
 	}
@@ -45,11 +46,13 @@ func (h *Host) fail(w http.ResponseWriter, r *http.Request, err error) {
 	write(w, e.HTTPStatus(), e.Body(faas.InRuntime, id))
 }
 
-func logLevel(e *faas.Error) slog.Level {
-	switch e.Code {
-	case faas.InternalError:
+func logLevel(ctx context.Context, e *faas.Error) slog.Level {
+	switch {
+	case ctx.Err() != nil: // the caller has gone: what failed is likely that
+		return slog.LevelDebug
+	case e.Code == faas.InternalError:
 		return slog.LevelError
-	case faas.Unavailable:
+	case e.Code == faas.Unavailable:
 		return slog.LevelWarn
 	}
 	return slog.LevelDebug

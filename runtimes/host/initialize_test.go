@@ -1,0 +1,148 @@
+package host
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"envoke/internal/faas"
+)
+
+// parser is a host that can parse bodies and no more.
+func parser() *Host { return &Host{Options: Options{Language: faas.NodeJS, MaxScript: testMaxScript}} }
+
+func TestParse(t *testing.T) {
+	type want struct {
+		Script, Context, Options, Params string
+		Timeout                          time.Duration
+	}
+	full := strings.Repeat("x", testMaxScript)
+	tests := []struct {
+		name, body string
+		want       want
+	}{
+		{"nothing", ``, want{}},
+		{"nulls", `{"script_content":null,"context":null,"compile_options":null,"params":null}`, want{Params: "null"}},
+		{"unknown members", `{"scriptContent":1,"x":{"context":2}}`, want{}},
+		{
+			"all", `{"script_content":"return 1","context":{"user_id":"u"},"compile_options":{"target":"x"},"params":[1]}`,
+			want{Script: "return 1", Context: `{"user_id":"u"}`, Options: `{"target":"x"}`, Params: `[1]`},
+		},
+		{"a script with escapes", `{"script_content":"a\n\"\u00e9\ud83d\ude00\ud800"}`, want{Script: "a\n\"é\U0001F600\uFFFD"}},
+		{"a script as large as allowed", `{"script_content":"` + full + `"}`, want{Script: full}},
+		{"the last script", `{"script_content":1,"script_content":"b"}`, want{Script: "b"}},
+		{"numbers of the context", `{"context":{"n":12345678901234567890.10}}`, want{Context: `{"n":12345678901234567890.10}`}},
+		{"options in the context", `{"context":{"compile_options":{"a":1}}}`, want{Context: `{"compile_options":{"a":1}}`, Options: `{"a":1}`}},
+		{
+			"options at the top win", `{"compile_options":{"b":1},"context":{"compile_options":{"a":1}}}`,
+			want{Context: `{"compile_options":{"a":1}}`, Options: `{"b":1}`},
+		},
+		{"no session is retained", `{"context":{"retain_session":false}}`, want{Context: `{"retain_session":false}`}},
+		{"timeout", `{"context":{"timeout_ms":1500}}`, want{Context: `{"timeout_ms":1500}`, Timeout: 1500 * time.Millisecond}},
+		{"timeout with an exponent", `{"context":{"timeout_ms":1.5e3}}`, want{Context: `{"timeout_ms":1.5e3}`, Timeout: 1500 * time.Millisecond}},
+		{"no timeout", `{"context":{"timeout_ms":null}}`, want{Context: `{"timeout_ms":null}`}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var p post
+			if err := parser().parse(&p, []byte(test.body)); err != nil {
+				t.Fatal(err)
+			}
+			got := want{Context: string(p.context), Options: string(p.options), Params: string(p.params), Timeout: p.timeout}
+			if p.script != nil {
+				got.Script = *p.script
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	const milliseconds = "context.timeout_ms must be a number of milliseconds, from 1"
+	tests := []struct {
+		name, body string
+		code       faas.Code
+		want       string
+	}{
+		{"no object", `[]`, faas.InvalidRequest, `the body must be a JSON object, such as {"params":{}}`},
+		{"script of another type", `{"script_content":["a"]}`, faas.InvalidRequest, "script_content must be a string"},
+		{"empty script", `{"script_content":""}`, faas.InvalidRequest, "script_content is empty"},
+		{"blank script", `{"script_content":" \n\u00a0"}`, faas.InvalidRequest, "script_content is empty"},
+		{"large script", `{"script_content":"` + strings.Repeat("é", testMaxScript/2) + `x"}`, faas.PayloadTooLarge, "script_content is larger than 1024 bytes"},
+		{"large context", `{"context":{"a":"` + strings.Repeat("x", MaxContext) + `"}}`, faas.PayloadTooLarge, "context is larger than 1048576 bytes"},
+		{"context of another type", `{"context":"{}"}`, faas.InvalidRequest, "context must be an object"},
+		{"options of another type", `{"compile_options":[]}`, faas.InvalidRequest, "compile_options must be an object"},
+		{"inner options of another type", `{"context":{"compile_options":1}}`, faas.InvalidRequest, "context.compile_options must be an object"},
+		{"timeout of another type", `{"context":{"timeout_ms":"5"}}`, faas.InvalidRequest, milliseconds},
+		{"timeout of nothing", `{"context":{"timeout_ms":0}}`, faas.InvalidRequest, milliseconds},
+		{"timeout below one", `{"context":{"timeout_ms":0.5}}`, faas.InvalidRequest, milliseconds},
+		{"negative timeout", `{"context":{"timeout_ms":-1}}`, faas.InvalidRequest, milliseconds},
+		{"timeout beyond all bounds", `{"context":{"timeout_ms":1e999}}`, faas.InvalidRequest, milliseconds},
+		{"retained session", `{"context":{"retain_session":true}}`, faas.InvalidRequest, "context.retain_session is not built yet: leave it out"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			err := parser().parse(&post{}, []byte(test.body))
+			wantCode(t, err, test.code)
+			if diff := cmp.Diff(test.want, faas.AsError(err).Message); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// What parse accepts is within the limits, and its own: the body's buffer is reused.
+func FuzzInitializeBody(f *testing.F) {
+	for _, seed := range []string{
+		``, `{}`, `{"script_content":"return 1","context":{"timeout_ms":5,"compile_options":{}},"params":[1]}`,
+		`{"context":{"timeout_ms":1e999}}`, `{"script_content":"\ud800"}`, `{"context":[],"context":{}}`, `{"compile_options":null}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		buffer := bytes.Clone(body)
+		var p post
+		if err := parser().parse(&p, buffer); err != nil {
+			if code := faas.AsError(err).Code; code != faas.InvalidRequest && code != faas.PayloadTooLarge {
+				t.Fatal(err)
+			}
+			return
+		}
+		clear(buffer)
+		for _, object := range []json.RawMessage{p.context, p.options} {
+			if object != nil && (!json.Valid(object) || object[0] != '{') {
+				t.Errorf("%q is no object", object)
+			}
+		}
+		if p.params != nil && !json.Valid(p.params) {
+			t.Errorf("params are %q", p.params)
+		}
+		if p.script != nil && (len(*p.script) > testMaxScript || len(bytes.TrimSpace([]byte(*p.script))) == 0) {
+			t.Errorf("the script is %q", *p.script)
+		}
+		if p.timeout < 0 || p.timeout > 0 && p.timeout < time.Millisecond {
+			t.Errorf("the timeout is %v", p.timeout)
+		}
+	})
+}
+
+func TestTimeout(t *testing.T) {
+	h := &Host{Options: Options{MaxTimeout: time.Minute}}
+	for wanted, want := range map[time.Duration]time.Duration{
+		0: DefaultTimeout, time.Millisecond: time.Millisecond, time.Minute: time.Minute, time.Hour: time.Minute,
+	} {
+		if got := h.timeout(wanted); got != want {
+			t.Errorf("timeout(%v) = %v, want %v", wanted, got, want)
+		}
+	}
+	h.MaxTimeout = time.Second
+	if got := h.timeout(0); got != time.Second {
+		t.Errorf("the default is %v, over the operator's limit", got)
+	}
+}
