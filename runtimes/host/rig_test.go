@@ -22,6 +22,7 @@ import (
 	"envoke/internal/faas"
 	"envoke/internal/registry"
 	"envoke/internal/sqlite"
+	"envoke/internal/testrig"
 	"envoke/migrations"
 	"envoke/runtimes/bundle"
 	"envoke/runtimes/nodejs"
@@ -42,6 +43,7 @@ const (
 type rig struct {
 	*Host
 	registry *registry.Registry
+	store    *sqlite.Store
 	client   *http.Client
 	dial     func(context.Context) (net.Conn, error)
 	// startControl and stopControl may be called as often as one likes.
@@ -53,14 +55,14 @@ func newRig(t testing.TB, workers pool.Options) *rig {
 	t.Helper()
 	r := newCutOffRig(t, workers)
 	r.startControl()
-	eventually(t, "the host reaches control", r.Bundles.Ready)
+	testrig.Eventually(t, "the host reaches control", r.Bundles.Ready)
 	return r
 }
 
 // newCutOffRig makes a rig whose control is not there yet.
 func newCutOffRig(t testing.TB, workers pool.Options) *rig {
 	t.Helper()
-	dir := shortDir(t)
+	dir := testrig.Dir(t)
 	r := &rig{}
 	r.addControl(t, dir)
 	r.addHost(t, dir, workers)
@@ -76,7 +78,7 @@ func (r *rig) addControl(t testing.TB, dir string) {
 	if err := migrations.Seed(t.Context(), store); err != nil {
 		t.Fatal(err)
 	}
-	r.stopControl = func() {}
+	r.store, r.stopControl = store, func() {}
 	r.startControl = func() {
 		r.registry = registry.New(registry.Options{
 			Store: store, Key: key, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
@@ -120,9 +122,9 @@ func (r *rig) addHost(t testing.TB, dir string, workers pool.Options) {
 	}
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return r.dial(ctx) }}
 	r.client = &http.Client{Transport: transport}
-	t.Cleanup(start(t, r.Pool.Serve))
-	t.Cleanup(start(t, r.Bundles.Serve))
-	t.Cleanup(start(t, func(ctx context.Context) error { return r.Serve(ctx, listener) }))
+	testrig.Serve(t, r.Pool.Serve)
+	testrig.Serve(t, r.Bundles.Serve)
+	testrig.Serve(t, func(ctx context.Context) error { return r.Serve(ctx, listener) })
 	t.Cleanup(transport.CloseIdleConnections)
 }
 
@@ -158,17 +160,6 @@ func start(t testing.TB, serve func(context.Context) error) (stop func()) {
 	}
 }
 
-// shortDir is a folder for sockets, whose paths have at most 107 bytes.
-func shortDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "host")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
-
 func listen(t testing.TB, path string) net.Listener {
 	t.Helper()
 	listener, err := net.Listen("unix", path)
@@ -176,20 +167,6 @@ func listen(t testing.TB, path string) net.Listener {
 		t.Fatal(err)
 	}
 	return listener
-}
-
-func eventually(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.After(10 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatal("waited in vain: ", what)
-		}
-	}
 }
 
 // reply is what a test looks at of a response.
