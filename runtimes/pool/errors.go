@@ -123,7 +123,7 @@ func (p *Pool) invokeFailed(w *worker, payload []byte) error {
 	case frame.OutputFailure:
 		return &faas.Error{
 			Code:    faas.ResourceExhausted,
-			Message: fmt.Sprintf("the result is larger than %d bytes", p.opt.MaxResult),
+			Message: fmt.Sprintf("the result is larger than %d bytes of JSON", p.opt.MaxResult),
 			Details: map[string]any{"component": faas.InFunction, "limit": "output", "limit_bytes": p.opt.MaxResult},
 		}
 	case frame.ParamsFailure:

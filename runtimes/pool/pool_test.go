@@ -253,7 +253,7 @@ func TestErrorsOfFunctions(t *testing.T) {
 		{"throw", wantError{faas.RuntimeError, "thrown message", map[string]any{
 			"component": faas.InFunction, "type": "TypeError", "line": 1, "column": 7, "stack_trace": "at function.js:1:7",
 		}}},
-		{"output", wantError{faas.ResourceExhausted, "the result is larger than 1000 bytes", map[string]any{
+		{"output", wantError{faas.ResourceExhausted, "the result is larger than 1000 bytes of JSON", map[string]any{
 			"component": faas.InFunction, "limit": "output", "limit_bytes": 1000,
 		}}},
 		{"badparams", wantError{faas.InvalidParams, "params message", nil}},
