@@ -106,7 +106,7 @@ func (r *rig) addHost(t testing.TB, dir string, workers pool.Options) {
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	logger, metrics := slog.New(slog.DiscardHandler), prometheus.NewPedanticRegistry()
-	workers.Runtime, workers.Registerer, workers.Idle = javaScript(t), metrics, 1
+	workers.Runtime, workers.Registerer, workers.Idle = javaScript(t, dir), metrics, 1
 	r.Host = New(Options{
 		Language: faas.NodeJS, Version: "test", Pool: pool.New(workers),
 		Bundles: bundle.New(bundle.Options{
@@ -128,22 +128,22 @@ func (r *rig) addHost(t testing.TB, dir string, workers pool.Options) {
 	t.Cleanup(transport.CloseIdleConnections)
 }
 
-// javaScript prepares the worker once for all tests.
-func javaScript(t testing.TB) pool.Runtime {
+func javaScript(t testing.TB, dir string) pool.Runtime {
 	t.Helper()
-	command, err := prepareNode()
+	interpreter, err := findNode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	command, err := nodejs.Prepare(dir, interpreter, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return pool.Runtime{Language: faas.NodeJS, Argv: command.Argv, Env: command.Env}
 }
 
-var prepareNode = sync.OnceValues(func() (nodejs.Command, error) {
-	interpreter, err := nodejs.Find(context.Background(), os.Getenv("NODE"))
-	if err != nil {
-		return nodejs.Command{}, err
-	}
-	return nodejs.Prepare(filepath.Join(os.TempDir(), "envoke-test"), interpreter, 0)
+// findNode finds the Node.js under test once: NODE, else the one on PATH.
+var findNode = sync.OnceValues(func() (nodejs.Interpreter, error) {
+	return nodejs.Find(context.Background(), os.Getenv("NODE"))
 })
 
 // start runs serve; what it returns ends that and waits.
