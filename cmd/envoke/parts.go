@@ -14,43 +14,46 @@ import (
 // must be the same for all of them.
 
 func controlCommand(s streams) *cobra.Command {
-	config := &Config{}
-	command := &cobra.Command{
+	return partCommand(s, startControl, &cobra.Command{
 		Use:   "control",
 		Short: "Run control alone: ext_proc, xDS, the API for reading, the store",
 		Long:  "Run control alone. Runtime hosts and Envoy meet it by the sockets in --run-dir; it may be restarted under them.",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return runPart(c, s, config, startControl)
-		},
-	}
-	config.bind(command.Flags())
-	return command
+	})
 }
 
 func envoyCommand(s streams) *cobra.Command {
-	config := &Config{}
-	command := &cobra.Command{
+	return partCommand(s, startEnvoyAlone, &cobra.Command{
 		Use:   "envoy",
 		Short: "Run the pinned Envoy alone",
 		Long:  "Run the pinned Envoy alone, fetched where it is missing. It takes its config from control by the socket in --run-dir.",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return runPart(c, s, config, startEnvoyAlone)
-		},
-	}
+	})
+}
+
+func partCommand(s streams, start part, command *cobra.Command) *cobra.Command {
+	return withConfig(command, func(c *cobra.Command, config *Config) error {
+		if config.RunDir == "" {
+			config.RunDir = defaultRunDir(s.getenv)
+		}
+		return runUntilDone(c, s, config, start)
+	})
+}
+
+// withConfig gives a subcommand the settings as flags.
+func withConfig(command *cobra.Command, run func(*cobra.Command, *Config) error) *cobra.Command {
+	config := &Config{}
 	config.bind(command.Flags())
+	command.Args = cobra.NoArgs
+	command.RunE = func(c *cobra.Command, _ []string) error { return run(c, config) }
 	return command
 }
 
-// part starts one part's components and says where it is.
+// part starts components and returns what to tell of where they are. Where it
+// fails, what was started is in l for the caller to stop.
 type part func(ctx context.Context, s streams, e *environment, l *lifecycle) (greeting string, err error)
 
-func runPart(command *cobra.Command, s streams, config *Config, start part) error {
+// runUntilDone runs a part until the command's context ends or a component fails.
+func runUntilDone(command *cobra.Command, s streams, config *Config, start part) error {
 	ctx := command.Context()
-	if config.RunDir == "" {
-		config.RunDir = defaultRunDir(s.getenv)
-	}
 	e, remove, err := newEnvironment(s, config, command.Flags())
 	if err != nil {
 		return err
@@ -61,6 +64,9 @@ func runPart(command *cobra.Command, s streams, config *Config, start part) erro
 	if err == nil {
 		fmt.Fprintln(s.stdout, greeting)
 		err = l.wait(ctx)
+	}
+	if ctx.Err() != nil {
+		e.logger.Info("stopping: what is under way is finished first")
 	}
 	return errors.Join(err, l.stop())
 }

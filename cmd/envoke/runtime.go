@@ -40,18 +40,11 @@ func runtimeCommand(s streams) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	config := &Config{}
-	nodejs := &cobra.Command{
+	command.AddCommand(partCommand(s, startNodejs, &cobra.Command{
 		Use:   "nodejs",
 		Short: "Run the host of JavaScript functions",
 		Long:  "Run the host of JavaScript functions. It finds control by the socket in --run-dir and makes nodejs.sock there.",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return runPart(c, s, config, startNodejs)
-		},
-	}
-	config.bind(nodejs.Flags())
-	command.AddCommand(nodejs)
+	}))
 	return command
 }
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"envoke/envoy"
 	"envoke/xds"
@@ -19,42 +18,21 @@ import (
 const readyTimeout = time.Minute
 
 func serveCommand(s streams) *cobra.Command {
-	config := &Config{}
 	command := &cobra.Command{
 		Use:   "serve",
 		Short: "Run everything: control, the runtimes and Envoy",
 		Long: "Run everything on this machine: control, the nodejs host and a child Envoy. No other service is needed.\n\n" +
 			"Each flag is an environment variable too (--max-script-size is MAX_SCRIPT_SIZE) and a key of the --config file (max_script_size). The flag wins over the variable, the variable over the file; NAME_FILE names a file that holds the value.",
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return runServe(c.Context(), s, config, c.Flags()) },
 	}
-	config.bind(command.Flags())
-	return command
+	return withConfig(command, func(c *cobra.Command, config *Config) error {
+		return runUntilDone(c, s, config, startAll)
+	})
 }
 
-func runServe(ctx context.Context, s streams, config *Config, flags *pflag.FlagSet) error {
+// startAll starts the components from the ground up and returns once a function
+// has been run through them.
+func startAll(ctx context.Context, s streams, e *environment, l *lifecycle) (string, error) {
 	started := time.Now()
-	e, remove, err := newEnvironment(s, config, flags)
-	if err != nil {
-		return err
-	}
-	defer remove()
-	l := newLifecycle(e.logger)
-	address, err := startAll(ctx, s, e, l)
-	if err == nil {
-		greet(s, e, address, time.Since(started))
-		err = l.wait(ctx)
-	}
-	if ctx.Err() != nil {
-		e.logger.Info("stopping: requests under way are finished first")
-	}
-	return errors.Join(err, l.stop())
-}
-
-// startAll starts the components from the ground up and returns the address of
-// the public listener once a function has been run through it. Where it fails,
-// what was started is in l for the caller to stop.
-func startAll(ctx context.Context, s streams, e *environment, l *lifecycle) (address string, err error) {
 	if err := checkPorts(ctx, e.config); err != nil {
 		return "", err
 	}
@@ -80,7 +58,12 @@ func startAll(ctx context.Context, s streams, e *environment, l *lifecycle) (add
 	if err := startOperators(ctx, e, l, operators{ready: all(ready), debug: c.debug()}); err != nil {
 		return "", err
 	}
-	return awaitFirst(ctx, e, l)
+	address, err := awaitFirst(ctx, e, l)
+	if err != nil {
+		return "", err
+	}
+	e.logger.Info("ready", slog.String("address", address), slog.Duration("took", time.Since(started)))
+	return welcome(e, address), nil
 }
 
 func checkPorts(ctx context.Context, c *Config) error {
@@ -102,7 +85,8 @@ func all(ready []func(context.Context) error) func(context.Context) error {
 	}
 }
 
-// awaitFirst waits until Envoy has its config and a function has run through it.
+// awaitFirst waits until Envoy has its config and a function has run through it. It
+// returns the address of the public listener.
 func awaitFirst(ctx context.Context, e *environment, l *lifecycle) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
@@ -116,16 +100,14 @@ func awaitFirst(ctx context.Context, e *environment, l *lifecycle) (string, erro
 	return address, err
 }
 
-func greet(s streams, e *environment, address string, took time.Duration) {
-	e.logger.Info("ready", slog.String("address", address), slog.Duration("took", took))
-	fmt.Fprintf(s.stdout, `
+func welcome(e *environment, address string) string {
+	return fmt.Sprintf(`
 Envoke %s listens on http://%s (operators: %s). Ctrl-C drains and stops it.
 
 Run a function:
 
   curl -s http://%s/api/v1/execute -H 'Language-Title: nodejs-hello' \
     -d '{"script_content":"return \"Hello, \" + event.params.name","params":{"name":"Envoy"}}'
-
 `, version, address, e.operatorsURL, loopback(address))
 }
 
