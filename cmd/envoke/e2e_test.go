@@ -185,18 +185,6 @@ func startProcess(t *testing.T, args ...string) *process {
 	return p
 }
 
-// await polls until ok, for at most half a minute.
-func await(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-		<-time.After(10 * time.Millisecond)
-	}
-}
-
 // reply is what a caller got.
 type reply struct {
 	status int

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"envoke/internal/faas"
+	"envoke/internal/testrig"
 )
 
 // TestBadInitialize sends what no caller should. Each gets the documented error,
@@ -185,7 +186,7 @@ func TestFunctionOutputGoesToTheLog(t *testing.T) {
 		t.Fatal(got)
 	}
 	request := r.header.Get("X-Request-Id")
-	await(t, "the line in the log", func() bool {
+	testrig.Eventually(t, "the line in the log", func() bool {
 		for line := range strings.Lines(i.stderr.String()) {
 			if strings.Contains(line, "to be found 4711") && strings.Contains(line, request) {
 				return true

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"envoke/internal/testrig"
 )
 
 // TestParallelExecutes runs 5,000 executes of 200 sessions: every answer is right,
@@ -49,7 +51,7 @@ func TestParallelExecutes(t *testing.T) {
 	if err := group.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "a row for each request", func() bool { return i.rows(t, "execute") >= executes })
+	testrig.Eventually(t, "a row for each request", func() bool { return i.rows(t, "execute") >= executes })
 	if inits, runs := i.rows(t, "initialize"), i.rows(t, "execute"); inits != sessions || runs != executes {
 		t.Errorf("%d rows of initialize and %d of execute", inits, runs)
 	}

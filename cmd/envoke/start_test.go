@@ -84,7 +84,7 @@ func TestOperatorsPort(t *testing.T) {
 		"/debug/xds": `"version"`,
 		"/metrics":   `envoke_requests_total{code="200",operation="initialize"}`,
 	} {
-		await(t, path+" to say "+want, func() bool {
+		testrig.Eventually(t, path+" to say "+want, func() bool {
 			r, err := send(http.MethodGet, i.operators+path, "")
 			return err == nil && r.status == http.StatusOK && strings.Contains(string(r.body), want)
 		})

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	patience = 10 * time.Second
+	patience = 30 * time.Second // a whole installation starts in less, on a busy machine too
 	pause    = 5 * time.Millisecond
 )
 
@@ -36,7 +36,7 @@ func Serve(t testing.TB, serve func(context.Context) error) {
 	})
 }
 
-// Eventually asks again and again until ok says so, and fails the test after 10 s.
+// Eventually asks again and again until ok says so, and fails the test after 30 s.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	notYet := errors.New("waited in vain for: " + what)
@@ -49,7 +49,7 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 }
 
 // Succeeds tries again and again until the error is nil, and fails the test with the
-// last one after 10 s.
+// last one after 30 s.
 func Succeeds(t testing.TB, try func() error) {
 	t.Helper()
 	deadline := time.NewTimer(patience)
