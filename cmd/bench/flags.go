@@ -20,7 +20,9 @@ Measures, side by side in one run, what a small POST costs:
 
   a  Envoy's direct response                  the limit of any proxy
   b  Envoy → node:http                        what Envoy alone costs
-  c  Envoy → Go reverse proxy → node:http     the controller hop that Envoke replaces
+  c  Envoy → Go reverse proxy → node:http     the controller hop that Envoke replaces: over TCP,
+                                              as services are
+  u  the same over Unix sockets               the hop at its cheapest
   d  node:http alone, over a Unix socket
   e  the nodejs host alone, over its Unix socket
   f  a plain execute through Envoke's Envoy

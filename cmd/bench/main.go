@@ -44,9 +44,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return measure(ctx, settings, stdout, stderr)
 }
 
-func serveProxy(ctx context.Context, sockets []string) error {
-	if len(sockets) != 2 {
-		return errors.New("the reverse proxy needs two sockets: one to listen on, one upstream")
+func serveProxy(ctx context.Context, addresses []string) error {
+	if len(addresses) != 2 {
+		return errors.New("the reverse proxy needs two addresses: one to listen on, one upstream")
 	}
-	return bench.ServeProxy(ctx, sockets[0], sockets[1])
+	return bench.ServeProxy(ctx, addresses[0], addresses[1])
 }

@@ -108,8 +108,8 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := len(report.Results); got != 7*3+1 {
-		t.Errorf("%d results, want seven cases under three loads and cold starts", got)
+	if got := len(report.Results); got != 8*3+1 {
+		t.Errorf("%d results, want eight cases under three loads and cold starts", got)
 	}
 	for _, result := range report.Results {
 		if result.Rounds[0].Requests == 0 {

@@ -61,19 +61,23 @@ func (s *stand) start(ctx context.Context, role Role, argv ...string) (*process,
 // startBare starts node:http, the reverse proxy and the bare Envoy, in the order
 // in which they need each other.
 func (s *stand) startBare(ctx context.Context, config Config) error {
-	nodeSocket, proxySocket := filepath.Join(s.dir, "node.sock"), filepath.Join(s.dir, "proxy.sock")
-	if err := s.startNode(ctx, config.Node, nodeSocket); err != nil {
-		return err
-	}
-	proxy, err := s.start(ctx, Proxy, append(config.ProxyCommand, proxySocket, nodeSocket)...)
+	ports, err := freePorts(ctx, 2)
 	if err != nil {
 		return err
 	}
-	if err := proxy.waitFor(ctx, accepts(ctx, proxySocket)); err != nil {
+	nodeSocket, nodePort := filepath.Join(s.dir, "node.sock"), ports[0]
+	proxySocket, proxyPort := filepath.Join(s.dir, "proxy.sock"), ports[1]
+	if err := s.startNode(ctx, config.Node, nodeSocket, nodePort); err != nil {
+		return err
+	}
+	if err := s.startProxy(ctx, config, loopback(proxyPort), loopback(nodePort)); err != nil {
+		return err
+	}
+	if err := s.startProxy(ctx, config, proxySocket, nodeSocket); err != nil {
 		return err
 	}
 	address, err := s.startBareEnvoy(ctx, config, map[string]string{
-		"Node": nodeSocket, "Proxy": proxySocket, "DirectReply": directReply,
+		"Node": nodeSocket, "Proxy": proxySocket, "ProxyPort": proxyPort, "DirectReply": directReply,
 	})
 	if err != nil {
 		return err
@@ -82,16 +86,46 @@ func (s *stand) startBare(ctx context.Context, config Config) error {
 	return nil
 }
 
-func (s *stand) startNode(ctx context.Context, node, socket string) error {
+func loopback(port string) string { return net.JoinHostPort("127.0.0.1", port) }
+
+// freePorts are ports of 127.0.0.1 that nobody listened on a moment ago.
+func freePorts(ctx context.Context, n int) (ports []string, err error) {
+	for range n {
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", loopback("0"))
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		defer func() { _ = listener.Close() }() // all at the end: no port twice
+		_, port, err := net.SplitHostPort(listener.Addr().String())
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		ports = append(ports, port)
+	}
+	return ports, nil
+}
+
+func (s *stand) startProxy(ctx context.Context, config Config, listen, upstream string) error {
+	p, err := s.start(ctx, Proxy, append(slices.Clone(config.ProxyCommand), listen, upstream)...)
+	if err != nil {
+		return err
+	}
+	return p.waitFor(ctx, accepts(ctx, listen))
+}
+
+func (s *stand) startNode(ctx context.Context, node, socket, port string) error {
 	script := filepath.Join(s.dir, "node_server.js")
 	if err := os.WriteFile(script, nodeServer, 0o600); err != nil {
 		return fmt.Errorf("write the node:http server: %w", err)
 	}
-	p, err := s.start(ctx, Node, node, script, socket)
+	p, err := s.start(ctx, Node, node, script, socket, port)
 	if err != nil {
 		return err
 	}
-	return p.waitFor(ctx, accepts(ctx, socket))
+	if err := p.waitFor(ctx, accepts(ctx, socket)); err != nil {
+		return err
+	}
+	return p.waitFor(ctx, accepts(ctx, loopback(port)))
 }
 
 // startBareEnvoy returns the address that Envoy listens on.
@@ -167,6 +201,7 @@ func (s *stand) addBareCases(address, nodeSocket string) {
 		Case{Key: "a", Name: "Envoy, direct response", Endpoint: direct},
 		Case{Key: "b", Name: "Envoy → node:http", Endpoint: envoy("/node")},
 		Case{Key: "c", Name: "Envoy → Go reverse proxy → node:http", Endpoint: envoy("/proxy")},
+		Case{Key: "u", Name: "the same over Unix sockets", Endpoint: envoy("/unix-proxy")},
 		Case{Key: "d", Name: "node:http alone", Endpoint: Endpoint{Network: "unix", Address: nodeSocket, Path: "/node" + rest}},
 	)
 }

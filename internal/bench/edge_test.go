@@ -31,7 +31,7 @@ func bareListener(t *testing.T) *listenerv3.Listener {
 	t.Helper()
 	var text bytes.Buffer
 	err := bareEnvoyTemplate.Execute(&text, map[string]string{
-		"Admin": "/a", "Node": "/n", "Proxy": "/p", "DirectReply": directReply,
+		"Admin": "/a", "Node": "/n", "ProxyPort": "1", "Proxy": "/p", "DirectReply": directReply,
 	})
 	if err != nil {
 		t.Fatal(err)

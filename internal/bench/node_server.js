@@ -1,7 +1,7 @@
 'use strict';
 // A bare node:http server, the least that a function in Node.js costs: it adds
-// two numbers and answers with the fields that Envoke answers with. The only
-// argument is the Unix socket to listen on.
+// two numbers and answers with the fields that Envoke answers with. The arguments
+// are the Unix socket and the port of 127.0.0.1 to listen on.
 const http = require('node:http');
 
 const answer = (body) => {
@@ -16,7 +16,7 @@ const answer = (body) => {
   });
 };
 
-const server = http.createServer((request, response) => {
+const add = (request, response) => {
   let body = '';
   request.setEncoding('utf8');
   request.on('data', (chunk) => { body += chunk; });
@@ -28,8 +28,11 @@ const server = http.createServer((request, response) => {
     });
     response.end(reply);
   });
-});
-// A connection that Node closes while Envoy sends on it would be an error that
-// no round caused.
-server.keepAliveTimeout = 0;
-server.listen(process.argv[2]);
+};
+for (const at of [{ path: process.argv[2] }, { host: '127.0.0.1', port: Number(process.argv[3]) }]) {
+  const server = http.createServer(add);
+  // A connection that Node closes while Envoy sends on it would be an error that
+  // no round caused.
+  server.keepAliveTimeout = 0;
+  server.listen(at);
+}

@@ -79,10 +79,10 @@ func (p *process) waitFor(ctx context.Context, ready func() error) error {
 	}
 }
 
-// accepts is a condition for waitFor: something listens on the Unix socket.
-func accepts(ctx context.Context, socket string) func() error {
+// accepts is a condition for waitFor: something listens at the address.
+func accepts(ctx context.Context, address string) func() error {
 	return func() error {
-		conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+		conn, err := new(net.Dialer).DialContext(ctx, network(address), address)
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -13,17 +14,17 @@ import (
 )
 
 // ServeProxy is the controller hop that Envoke does without: a Go reverse proxy
-// between two Unix sockets, which serves until the context ends. It looks nothing
-// up, so a real controller costs more. It is given every advantage that a careful
-// author would: idle connections without limit, pooled buffers, no decompression.
+// between two addresses, which serves until the context ends. It looks nothing up,
+// so a real controller costs more. It is given every advantage that a careful author
+// would: idle connections without limit, pooled buffers, no decompression.
 func ServeProxy(ctx context.Context, listen, upstream string) error {
-	listener, err := new(net.ListenConfig).Listen(ctx, "unix", listen)
+	listener, err := new(net.ListenConfig).Listen(ctx, network(listen), listen)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", listen, err)
 	}
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", upstream)
+			return new(net.Dialer).DialContext(ctx, network(upstream), upstream)
 		},
 		MaxIdleConnsPerHost: 1024,
 		DisableCompression:  true,
@@ -43,6 +44,14 @@ func ServeProxy(ctx context.Context, listen, upstream string) error {
 		return fmt.Errorf("serve the reverse proxy: %w", err)
 	}
 	return nil
+}
+
+// network tells a Unix socket's path from host:port.
+func network(address string) string {
+	if filepath.IsAbs(address) {
+		return "unix"
+	}
+	return "tcp"
 }
 
 // bufferPool keeps the buffers that the proxy copies bodies with.

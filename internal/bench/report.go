@@ -137,6 +137,7 @@ type Ratio struct {
 var comparisons = []Ratio{
 	{Case: "f", Beside: "b", Target: 0.7, Means: "plain execute / what Envoy alone costs"},
 	{Case: "f", Beside: "c", Target: 1.6, Means: "plain execute / the controller hop"},
+	{Case: "f", Beside: "u", Means: "plain execute / the hop over Unix sockets"},
 	{Case: "g", Beside: "b", Target: 0.38, Means: "through ext_proc / what Envoy alone costs"},
 	{Case: "e", Beside: "d", Target: 0.7, Means: "nodejs host / node:http, no Envoy"},
 	{Case: "g", Beside: "f", Means: "through ext_proc / plain execute"},
