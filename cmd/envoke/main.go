@@ -48,6 +48,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		Use:           "envoke",
 		Short:         "Functions inside Envoy",
 		Long:          "Envoke is a function platform that lives inside Envoy: post code once, run it many times.\n\nBegin with: envoke serve",
+		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}

@@ -101,6 +101,12 @@ func startNodejs(ctx context.Context, _ streams, e *environment, l *lifecycle) (
 }
 
 func startEnvoyAlone(ctx context.Context, s streams, e *environment, l *lifecycle) (string, error) {
+	if err := checkSocket(ctx, e.sockets.admin()); err != nil {
+		return "", err
+	}
+	if err := checkPort(ctx, "--admin-port", "127.0.0.1", e.config.AdminPort); err != nil {
+		return "", err
+	}
 	if err := e.findEnvoy(ctx, s.stderr); err != nil {
 		return "", err
 	}

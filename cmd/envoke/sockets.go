@@ -51,10 +51,8 @@ func openSockets(dir string) (sockets, func(), error) {
 // listenUnix takes over a socket file that nobody listens on any more, as a
 // killed process leaves it, and refuses one that somebody does.
 func listenUnix(ctx context.Context, path string) (net.Listener, error) {
-	var dialer net.Dialer
-	if conn, err := dialer.DialContext(ctx, "unix", path); err == nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("%s is in use: another envoke runs there; stop it or give another --run-dir", path)
+	if err := checkSocket(ctx, path); err != nil {
+		return nil, err
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
@@ -64,6 +62,16 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 		return nil, err
 	}
 	return listener, os.Chmod(path, 0o600)
+}
+
+// checkSocket refuses a socket that somebody listens on.
+func checkSocket(ctx context.Context, path string) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil // nobody does
+	}
+	_ = conn.Close()
+	return fmt.Errorf("%s is in use: another envoke runs there; stop it or give another --run-dir", path)
 }
 
 // checkPort tells in one line that a port is taken, before Envoy would.

@@ -65,6 +65,23 @@ func TestStartupFaults(t *testing.T) {
 	}
 }
 
+// TestOneControlPerDataFolder: a second one would read and delete the first one's
+// access log.
+func TestOneControlPerDataFolder(t *testing.T) {
+	i := shared(t)
+	second, err := newInstallation()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(filepath.Dir(second.dataDir))
+	args := append(append([]string{"serve"}, second.settings()...), "--data-dir", i.dataDir)
+	err = run(t.Context(), args, os.Getenv, &second.stdout, &second.stderr)
+	if err == nil || !strings.Contains(err.Error(), "another envoke uses the data folder") {
+		t.Fatalf("a second envoke on the same data folder: %v", err)
+	}
+	i.isWell(t)
+}
+
 func script(t *testing.T, line string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "program")

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
 	"envoke/internal/controlpb"
@@ -21,7 +22,12 @@ const (
 
 // ServerOptions are what a gRPC server needs in order to carry the largest scripts.
 func ServerOptions() []grpc.ServerOption {
-	return []grpc.ServerOption{grpc.MaxRecvMsgSize(controlpb.MaxMessage)}
+	return []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(controlpb.MaxMessage),
+		// Envoy pings each 10 s; grpc's default ends connections that ping more often
+		// than each 5 minutes.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+	}
 }
 
 // Register offers the registry to runtime hosts as the gRPC service Control.

@@ -214,7 +214,7 @@ func (h *Host) findCode(ctx context.Context, p post, session *bundle.Session) er
 	if faas.IsNotFound(err) {
 		return &faas.Error{
 			Code:    faas.NotFound,
-			Message: fmt.Sprintf("no function is called %s: register it, or send its code in script_content", p.name),
+			Message: fmt.Sprintf("no function is called %s, and the body has no script_content: send the code there", p.name),
 		}
 	}
 	if err != nil {
