@@ -20,9 +20,16 @@ import (
 // time of a request through ext_proc. GOGC in the environment wins.
 const gcPercent = 400
 
+// memoryLimit is where it is collected more eagerly again: what large bodies took
+// is given back. GOMEMLIMIT in the environment wins.
+const memoryLimit = 1 << 30
+
 func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once: children die with it.

@@ -92,6 +92,14 @@ func TestRotation(t *testing.T) {
 	r.wantRows(27)
 }
 
+func TestWhatWasNoHTTPIsARowToo(t *testing.T) {
+	r := newRig(t)
+	tail := r.start()
+	r.envoy.write(`{"start":"1763834873.000001","request_id":"x","method":null,"path":null,"status":400,"details":"http1.codec_error"}` + "\n")
+	r.look(tail)
+	r.wantRows(1)
+}
+
 func TestRowsAreKeptAsLongAsSaid(t *testing.T) {
 	r := newRig(t)
 	r.options.Retention = 100 * 365 * 24 * time.Hour

@@ -18,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
 	"syscall"
@@ -135,6 +136,8 @@ func (s *Spawner) Start(cmd *exec.Cmd) error {
 // limit sets the limits of a process from the caller's thread: the thread that
 // started it may not.
 func (s *Spawner) limit(cmd *exec.Cmd) error {
+	// Where memory runs out, a worker ends before the host does.
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", cmd.Process.Pid), []byte("1000"), 0)
 	for _, l := range s.limits {
 		value := unix.Rlimit{Cur: l.value, Max: l.value}
 		if err := unix.Prlimit(cmd.Process.Pid, l.resource, &value, nil); err != nil {

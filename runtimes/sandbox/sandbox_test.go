@@ -150,11 +150,12 @@ func TestProcessState(t *testing.T) {
 			NoNewPrivs: field("NoNewPrivs"), Seccomp: field("Seccomp"), CapEff: field("CapEff"), CapPrm: field("CapPrm"),
 			Files: limit("Max open files"), FileSize: limit("Max file size"), Core: limit("Max core file size"),
 			Env: process.env, Dir: process.cwd(),
+			OOM: require("fs").readFileSync("/proc/self/oom_score_adj", "utf8").trim(),
 		}))`
 	want := map[string]any{
 		"NoNewPrivs": "1", "Seccomp": "2", "CapEff": "0000000000000000", "CapPrm": "0000000000000000",
 		"Files": "100 100", "FileSize": "1048576 1048576", "Core": "0 0",
-		"Env": map[string]any{"ONLY": "this"}, "Dir": "/",
+		"Env": map[string]any{"ONLY": "this"}, "Dir": "/", "OOM": "1000",
 	}
 	t.Setenv("SECRET", "of the host")
 	s := spawner(t, Config{OpenFiles: 100, FileSize: 1 << 20})
