@@ -95,7 +95,7 @@ func TestRotation(t *testing.T) {
 func TestWhatWasNoHTTPIsARowToo(t *testing.T) {
 	r := newRig(t)
 	tail := r.start()
-	r.envoy.write(`{"start":"1763834873.000001","request_id":"x","method":null,"path":null,"status":400,"details":"http1.codec_error"}` + "\n")
+	r.envoy.write(`{"start":"1763834873.000001","request_id":"0","method":null,"path":null,"status":400,"details":"http1.codec_error"}` + "\n")
 	r.look(tail)
 	r.wantRows(1)
 }
