@@ -73,7 +73,7 @@ func TestOneControlPerDataFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer os.RemoveAll(filepath.Dir(second.dataDir))
+	defer func() { _ = os.RemoveAll(filepath.Dir(second.dataDir)) }()
 	args := append(append([]string{"serve"}, second.settings()...), "--data-dir", i.dataDir)
 	err = run(t.Context(), args, os.Getenv, &second.stdout, &second.stderr)
 	if err == nil || !strings.Contains(err.Error(), "another envoke uses the data folder") {
