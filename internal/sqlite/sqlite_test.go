@@ -160,7 +160,7 @@ func TestSeed(t *testing.T) {
 		}
 	}
 	for _, seed := range migrations.Seeds() {
-		got, err := store.FindFunction(t.Context(), seed.Name)
+		got, err := store.FindFunction(t.Context(), faas.Ref{Name: seed.Name})
 		if err != nil {
 			t.Fatal(err)
 		}
