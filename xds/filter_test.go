@@ -90,6 +90,13 @@ func TestFilter(t *testing.T) {
 			t.Errorf("request_id %q", id)
 		}
 	})
+	t.Run("control restarted", func(t *testing.T) {
+		s.replaceADS(New(Options{}), s.state)
+		s.synced()
+		if !s.refuses() {
+			t.Error("the filter went with the control that brought it")
+		}
+	})
 	t.Run("turned off", func(t *testing.T) {
 		s.load(nil)
 		testrig.Eventually(t, "requests to pass by", func() bool { return !s.refuses() })
