@@ -13,7 +13,7 @@ type request struct {
 }
 
 // OnHttpRequestHeaders refuses a malformed name and lets all else pass.
-func (*request) OnHttpRequestHeaders(int, bool) types.Action {
+func (*request) OnHttpRequestHeaders(int, bool) types.Action { //nolint:revive // the SDK's name
 	if err := check(header(":method"), header(":path"), header("language-title")); err != nil {
 		return refuse(faas.AsError(err))
 	}

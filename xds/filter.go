@@ -49,15 +49,13 @@ func filters(s State) []*corev3.TypedExtensionConfig {
 				Specifier: &corev3.DataSource_InlineBytes{InlineBytes: s.Filter},
 			}}},
 		}},
-		// After a trap the next request gets a new VM. The other policies refuse all
-		// requests from then on, or let all pass by.
+		// After a trap the next request gets a new VM, once the back-off is over (a second
+		// by default). The other policies refuse all requests from then on, or none.
 		FailurePolicy: wasmv3.FailurePolicy_FAIL_RELOAD,
 		ReloadConfig: &wasmv3.ReloadConfig{Backoff: &corev3.BackoffStrategy{
 			BaseInterval: duration(10 * time.Millisecond),
 			MaxInterval:  duration(100 * time.Millisecond),
 		}},
-		// Without it a body waits for nobody where the filter has answered.
-		AllowOnHeadersStopIteration: yes(),
 	}})}
 }
 

@@ -62,7 +62,7 @@ func startAll(ctx context.Context, s streams, e *environment, l *lifecycle) (str
 	if err != nil {
 		return "", err
 	}
-	// Envoy's main thread compiles the filter for a second or two: not before it serves.
+	// Envoy's main thread compiles the filter for seconds: not before it serves.
 	if err := c.publish(ctx, e, filterModule(e)); err != nil {
 		return "", err
 	}
