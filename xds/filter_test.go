@@ -145,7 +145,7 @@ func TestFilterTraps(t *testing.T) {
 }
 
 // TestFilterSwap replaces the filter by another build again and again under load: no
-// request is lost. A swap takes Envoy a second or two: it compiles the module.
+// request is lost. A swap takes Envoy seconds: it compiles the module.
 func TestFilterSwap(t *testing.T) {
 	s := newStack(t, nil)
 	builds := []struct {
