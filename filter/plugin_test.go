@@ -8,30 +8,15 @@ import (
 	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm/types"
 	"go.uber.org/goleak"
 
-	"envoke/internal/envoytest"
 	"envoke/internal/faas"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestPlugin calls the plugin as Envoy does, once as Go and once as Wasm. A real
-// Envoy runs it in the tests of package xds.
+// TestPlugin calls the plugin as Envoy does. A real Envoy runs it, as Wasm, in the
+// tests of package xds.
 func TestPlugin(t *testing.T) {
-	t.Run("go", func(t *testing.T) {
-		testPlugin(t, proxytest.NewEmulatorOption().WithHttpContext(newRequest))
-	})
-	t.Run("wasm", func(t *testing.T) {
-		vm, err := proxytest.NewWasmVMContext(envoytest.Wasm(t, "."))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer vm.Close()
-		testPlugin(t, proxytest.NewEmulatorOption().WithVMContext(vm))
-	})
-}
-
-func testPlugin(t *testing.T, options *proxytest.EmulatorOption) {
-	host, reset := proxytest.NewHostEmulator(options)
+	host, reset := proxytest.NewHostEmulator(proxytest.NewEmulatorOption().WithHttpContext(newRequest))
 	defer reset()
 	if host.StartVM() != types.OnVMStartStatusOK || host.StartPlugin() != types.OnPluginStartStatusOK {
 		t.Fatal("the plugin does not start")
