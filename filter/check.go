@@ -51,6 +51,6 @@ func checkSegment(segment string) error {
 }
 
 func checkName(name string) error {
-	_, err := faas.ParseName(name)
+	_, err := faas.ParseRef(name)
 	return err
 }

@@ -31,17 +31,17 @@ func Seeds() []faas.Function {
 
 // Store is what Seed needs of a store.
 type Store interface {
-	FindFunction(context.Context, faas.Name) (faas.Function, error)
-	PutFunction(context.Context, faas.Function) error
+	EverRegistered(context.Context, faas.Name) (bool, error)
+	CreateFunction(context.Context, faas.Function) (faas.Function, error)
 }
 
-// Seed registers each seed whose name is still free, so that an operator's own
-// version of it stays.
+// Seed registers each seed whose name was never used, so that an operator's own
+// version of it stays, and one that was deleted stays away.
 func Seed(ctx context.Context, store Store) error {
 	for _, seed := range Seeds() {
-		_, err := store.FindFunction(ctx, seed.Name)
-		if faas.IsNotFound(err) {
-			err = store.PutFunction(ctx, seed)
+		known, err := store.EverRegistered(ctx, seed.Name)
+		if err == nil && !known {
+			_, err = store.CreateFunction(ctx, seed)
 		}
 		if err != nil {
 			return fmt.Errorf("seed %s: %w", seed.Name, err)

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"envoke/internal/api"
 	"envoke/internal/faas"
 	"envoke/runtimes/bundle"
 	"envoke/runtimes/host"
@@ -152,6 +153,15 @@ func newProbe(at xds.Endpoint) *runtimeProbe {
 	return &runtimeProbe{endpoint: at, client: &http.Client{
 		Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true},
 	}}
+}
+
+// hosts are how the API reaches the runtime hosts.
+func hosts(probes map[faas.Language]*runtimeProbe) api.Hosts {
+	all := api.Hosts{}
+	for language, probe := range probes {
+		all[language] = probe.client
+	}
+	return all
 }
 
 // state is ok, degraded (it answers, but not well) or down.
