@@ -34,6 +34,8 @@ type worker struct {
 
 	// Guarded by the pool's mutex.
 	home     *slot // where it belongs; nil while generic
+	loaded   bool  // one of its home's workers
+	turns    int   // that it has to give at once
 	active   int   // calls that have a turn
 	uses     int   // turns ever
 	lastUsed time.Time
