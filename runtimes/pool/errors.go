@@ -57,6 +57,7 @@ type ending struct {
 	late        bool       // this call was past its deadline
 	how         string     // such as "exit code 3"
 	outOfMemory bool
+	drained     bool // all that the worker wrote was read
 }
 
 func (e *ending) Error() string { return "the worker ended: " + e.how + string(e.reason) }

@@ -38,10 +38,8 @@ func (p *Pool) load(s *slot, w *worker) {
 		return
 	}
 	s.coming, s.serial, s.workers = nothing, form.Serial, append(s.workers, w)
-	w.loaded, w.turns, w.lastUsed = true, p.opt.Concurrency, time.Now()
-	if form.Serial {
-		w.turns = 1
-	}
+	w.loaded, w.lastUsed = true, time.Now()
+	w.open(form.Serial)
 	p.serveWaiters(s)
 	p.settle(s) // more may wait than it takes
 	p.balance()

@@ -36,15 +36,16 @@ type slot struct {
 	waiters []*waiter
 }
 
-// free is the first worker with a turn to give, so that those behind it fall idle where
-// fewer would do.
+// free is the worker with a turn to give that has the fewest calls. Of equals it is the
+// first, so that those behind it fall idle where fewer would do.
 func (s *slot) free() *worker {
+	var free *worker
 	for _, w := range s.workers {
-		if w.active < w.turns {
-			return w
+		if w.active < int(w.turns.Load()) && (free == nil || w.active < free.active) {
+			free = w
 		}
 	}
-	return nil
+	return free
 }
 
 // waiter is a call that waits for a worker's turn. It gets exactly one grant, unless
