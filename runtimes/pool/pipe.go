@@ -11,9 +11,9 @@ import "time"
 // that a worker leaves unanswered when it ends, the oldest may have begun; the others
 // have not, if all that it wrote was read. They go to another worker.
 const (
-	maxAhead  = 16                      // turns of a serial worker, at most
+	maxAhead  = 16               // turns of a serial worker, at most
 	shortCall = time.Millisecond // longer ones are not queued behind
-	paceEvery = 4                      // short calls in a row that earn one more turn
+	paceEvery = 4                // short calls in a row that earn one more turn
 )
 
 // pipe is how a worker takes its calls.

@@ -42,6 +42,8 @@ def outlive(run):
     raises between two calls, an exit in a task. The worker goes on."""
     try:
         run()
+    except MemoryError:
+        die('more than the worker has memory for: heap out of memory')
     except BaseException as error:
         background.print(None, 3, f'uncaught: {type(error).__name__}: {error}\n')
 
