@@ -129,6 +129,17 @@ func TestLargeBodiesBothWays(t *testing.T) {
 	}
 }
 
+// Numbers come back as they went, integers with all their digits.
+func TestNumbersSurvive(t *testing.T) {
+	w := load(t, `result = params`)
+	digits := strings.Repeat("1234567890", 1000)
+	for _, number := range []string{"9007199254740993", "-123456789012345678901234567890", digits, "1.5", "-0.0", "1e+100", "0.1"} {
+		if got := w.Invoke(t, json.RawMessage(`{"params":`+number+`}`)); string(got.Result) != number {
+			t.Errorf("got %.60s, want %.60s", got, number)
+		}
+	}
+}
+
 func TestEventThatIsNoJSON(t *testing.T) {
 	w := load(t, `result = 1`)
 	for _, event := range []string{``, `{"params":`, `{"params":NaN}`, `{"params":1} 2`, "{\"params\":\"\xff\"}", strings.Repeat("[", 1e5)} {
