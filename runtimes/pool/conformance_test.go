@@ -151,6 +151,9 @@ func (p *pooled) outcome(t *testing.T, err error, good conformance.Outcome) conf
 
 func kindOf(t *testing.T, e *faas.Error) frame.FailureKind {
 	t.Helper()
+	if e.Details["limit"] == "memory" {
+		return frame.MemoryFailure
+	}
 	kinds := map[faas.Code]frame.FailureKind{
 		faas.InitializationError: frame.LoadFailure,
 		faas.RuntimeError:        frame.ThrownFailure,

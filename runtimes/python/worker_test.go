@@ -220,6 +220,21 @@ def handle(params):
 	}
 }
 
+// Python tells columns from 3.11 on, in bytes of UTF-8.
+func TestColumnsCountCharacters(t *testing.T) {
+	found, err := findPython()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.HasPrefix(found.Version, "3.10.") {
+		t.Skip("Python 3.10 has no columns")
+	}
+	w := load(t, `a = '😀é'; b = 1 / 0`)
+	if got := w.Invoke(t, json.RawMessage(`{}`)); got.Failure == nil || got.Failure.Column != 15 {
+		t.Errorf("got %s, want column 15", got)
+	}
+}
+
 func TestHugeErrorIsCut(t *testing.T) {
 	w := load(t, `raise ValueError('é' * 1000000)`)
 	got := w.Invoke(t, json.RawMessage(`{}`))
