@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"envoke/internal/faas"
 	"envoke/runtimes/interpreter"
@@ -69,5 +68,5 @@ func (l language) endpoint(e *environment) xds.Endpoint {
 
 // variable is the name of the setting elsewhere.
 func (l language) variable() string {
-	return fmt.Sprintf("%s_RUNTIME_URL", envName(string(l.Language)))
+	return envName(string(l.Language)) + "_RUNTIME_URL"
 }

@@ -1,5 +1,6 @@
 """Frames on the socketpair to the host, as documented in runtimes/PROTOCOL.md."""
 
+import select
 from _collections import deque
 from _struct import Struct
 from _thread import allocate_lock
@@ -39,6 +40,13 @@ def receive():
         return []
     del _rest[:_cut(_rest, frames := [])]
     return frames
+
+
+def wait(seconds):
+    """Tells whether there is something to receive within a time."""
+    poll = select.poll()
+    poll.register(FD, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def _missing():

@@ -12,6 +12,8 @@ from frames import CHECK, INVOKE, LOAD, LOADED, READY, RESULT, die, flush, recei
 from load import parse as parse_code
 from result import encode, parse
 
+WARM_AFTER = 1  # seconds without work
+
 handler = None     # of the code that was loaded
 code = None
 max_result = 0
@@ -30,11 +32,20 @@ def main():
     version = '%d.%d.%d' % sys.version_info[:3]
     send(READY, 0, b'{"version":"%s"}' % version.encode())
     flush()
+    if not frames.wait(WARM_AFTER):
+        warm_up()
     while not concurrent:
         outlive(serve_block)
     loop.add_reader(frames.FD, serve_block)
     while True:
         outlive(loop.run_forever)
+
+
+def warm_up():
+    """Imports what much code does, and takes long, while nobody waits."""
+    import asyncio, json
+    gc.collect()
+    gc.freeze()
 
 
 def outlive(run):
