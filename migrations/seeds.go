@@ -15,6 +15,13 @@ var (
 	calculatorSchema []byte
 	//go:embed seeds/nodejs-calculator.examples.json
 	calculatorExamples []byte
+
+	//go:embed seeds/python-text_processor.py
+	textProcessorSource string
+	//go:embed seeds/python-text_processor.schema.json
+	textProcessorSchema []byte
+	//go:embed seeds/python-text_processor.examples.json
+	textProcessorExamples []byte
 )
 
 // Seeds are the functions that every installation has from the start.
@@ -26,6 +33,13 @@ func Seeds() []faas.Function {
 		Schema:      calculatorSchema,
 		Examples:    calculatorExamples,
 		Tags:        []string{"example", "math"},
+	}, {
+		Name:        faas.Name{Language: faas.Python, Title: "text_processor"},
+		Description: "Changes a text, or counts what is in it.",
+		Script:      faas.NewScript(faas.Python, textProcessorSource, nil),
+		Schema:      textProcessorSchema,
+		Examples:    textProcessorExamples,
+		Tags:        []string{"example", "text"},
 	}}
 }
 
