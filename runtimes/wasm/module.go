@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tetratelabs/wazero"
+
 	"envoke/internal/faas"
 	"envoke/runtimes/fault"
 )
@@ -129,7 +131,7 @@ func (e *Engine) load(script faas.Script) (s source, p *program, err error) {
 		}
 		e.metrics.observe(interpreter, started, err)
 	}()
-	if p, err = e.newProgram(s, interpreter); err != nil {
+	if p, err = newProgram(s, interpreter, e.cache); err != nil {
 		return source{}, nil, err
 	}
 	if err = e.try(p); err != nil {
@@ -168,19 +170,18 @@ func (e *Engine) compile(m *module, s source) {
 	e.drop(interpreted)
 }
 
-// machineCode tries twice: where the machine code could not be written to the disk,
-// wazero still has it in memory and takes it from there.
+// machineCode tries again without the disk, which may be full or hold what is broken.
 func (e *Engine) machineCode(s source) (p *program, err error) {
 	defer func() {
 		if caught := recover(); caught != nil {
 			err = fmt.Errorf("compile: %v", caught)
 		}
 	}()
-	if p, err = e.newProgram(s, compiler); err == nil {
+	if p, err = newProgram(s, compiler, e.cache); err == nil {
 		return p, nil
 	}
 	e.opt.Logger.Warn("compile a module", "error", err)
-	return e.newProgram(s, compiler)
+	return newProgram(s, compiler, wazero.NewCompilationCache())
 }
 
 // use takes the module's best program, for drop to give back. It is nil where the

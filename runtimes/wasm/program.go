@@ -46,12 +46,12 @@ func (p *program) close() {
 
 // newProgram decodes and validates a module and lowers it to the tier's code. The
 // error is a *faas.Error in the tier of the interpreter.
-func (e *Engine) newProgram(s source, t tier) (*program, error) {
+func newProgram(s source, t tier, cache wazero.CompilationCache) (*program, error) {
 	config := wazero.NewRuntimeConfigInterpreter()
 	if t == compiler {
 		config = wazero.NewRuntimeConfig() // the interpreter where it has no compiler
 	}
-	config = config.WithCloseOnContextDone(true).WithCompilationCache(e.cache)
+	config = config.WithCloseOnContextDone(true).WithCompilationCache(cache)
 	ctx := context.Background()
 	p := &program{tier: t, runtime: wazero.NewRuntimeWithConfig(ctx, config), memory: s.memory, users: 1}
 	_, err := wasi_snapshot_preview1.Instantiate(ctx, p.runtime)

@@ -46,13 +46,15 @@ var runs = sync.Pool{New: func() any {
 	return r
 }}
 
-// sleep ends with the call: wazero's own goes on after the deadline.
+// sleep ends with the call, and the instance with it: wazero's own sleeps on after the
+// deadline. A panic with an exit code is how a host function ends an instance.
 func (r *run) sleep(nanoseconds int64) {
 	timer := time.NewTimer(time.Duration(nanoseconds))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 	case <-r.stop:
+		panic(sys.NewExitError(sys.ExitCodeContextCanceled))
 	}
 }
 
