@@ -3,10 +3,10 @@
 // same results and errors.
 //
 // A module is loaded once for each digest: decoded, validated and tried, which takes
-// milliseconds, then compiled to machine code in the background. A call that comes
-// before the machine code runs in wazero's interpreter; unless that has succeeded when
-// the machine code is there, the call is run again with it. That is safe because an
-// instance has no effect but its output: there are no files and no network.
+// milliseconds. Its first call runs in wazero's interpreter. With the second, or where
+// the first takes long, it is compiled to machine code, in the background; a call that
+// the interpreter has not finished by then begins again with that. This is safe because
+// an instance has no effect but its output: there are no files and no network.
 //
 // Every call has an instance of its own, made for it and thrown away: stdin is the
 // params, the environment variable ENVOKE_CONTEXT the context, stdout the result,
@@ -15,6 +15,7 @@ package wasm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -255,7 +256,7 @@ func (e *Engine) explain(ctx context.Context, timeout time.Duration, err error) 
 	switch {
 	case closed:
 		return fault.Stopping
-	case ctx.Err() == context.DeadlineExceeded: //nolint:errorlint // contexts give it as it is
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fault.Timeout(timeout)
 	}
 	return fault.GoneAway(ctx)

@@ -68,6 +68,35 @@ func TestMachineCodeHasTheLastWord(t *testing.T) {
 	}
 }
 
+// A module that is called once is not worth machine code, unless it takes long; one
+// that is called again is.
+func TestHotModulesAreCompiled(t *testing.T) {
+	e := serve(t, Options{})
+	for padding, calls := range []int{1, 2} {
+		w := pool.Work{Script: script(append(command(), part(0, 1, 'n', byte(padding))...))}
+		m, err := e.find(t.Context(), w.Script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		for range calls {
+			_, err := invoke(t, e, w, "")
+			_ = wantFault(t, err, faas.RuntimeError) // it prints nothing
+		}
+		if calls > 1 {
+			testrig.Eventually(t, "it is compiled", func() bool { return e.hasMachineCode(m) })
+		} else if started := isStarted(m); time.Since(begun) < slow && started {
+			t.Error("it is compiled after one short call")
+		}
+	}
+}
+
+func isStarted(m *module) bool {
+	started := true
+	m.compile.Do(func() { started = false })
+	return started
+}
+
 func TestDeadline(t *testing.T) {
 	const timeout = 200 * time.Millisecond
 	startLoops := wasm(types, functions, memory, exports, part(8, 0), code(loopBody...))
@@ -82,7 +111,6 @@ func TestDeadline(t *testing.T) {
 	}
 	for name, work := range works {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			e := serve(t, Options{})
 			awaitMachineCode(t, e, work.script)
 			started := time.Now()
@@ -92,7 +120,8 @@ func TestDeadline(t *testing.T) {
 			if diff := cmp.Diff(fault.Timeout(timeout), wantFault(t, err, faas.Timeout)); diff != "" {
 				t.Error(diff)
 			}
-			if late := time.Since(started) - timeout; late > 100*time.Millisecond {
+			// A few milliseconds, on a machine that does nothing else.
+			if late := time.Since(started) - timeout; late > 500*time.Millisecond {
 				t.Errorf("answered %v after the deadline", late)
 			}
 		})
@@ -102,12 +131,12 @@ func TestDeadline(t *testing.T) {
 		e.compilers <- struct{}{} // nothing is compiled
 		defer func() { <-e.compilers }()
 		_, err := e.Invoke(t.Context(), probe(t), pool.Invocation{Deadline: time.Now().Add(timeout), Context: do("loop")})
-		wantFault(t, err, faas.Timeout)
+		_ = wantFault(t, err, faas.Timeout)
 	})
 	t.Run("in a start section", func(t *testing.T) {
 		e := serve(t, Options{CompileTimeout: timeout})
 		_, err := e.Check(t.Context(), script(startLoops))
-		wantFault(t, err, faas.InitializationError)
+		_ = wantFault(t, err, faas.InitializationError)
 	})
 }
 
@@ -121,7 +150,7 @@ func TestCallerGoesAway(t *testing.T) {
 	}()
 	testrig.Eventually(t, "it runs", func() bool { return e.Stats().Calls == 1 })
 	cancel()
-	wantFault(t, <-answer, faas.Unavailable)
+	_ = wantFault(t, <-answer, faas.Unavailable)
 	if got := e.Stats().Calls; got != 0 {
 		t.Errorf("%d calls are left", got)
 	}
@@ -190,7 +219,7 @@ func TestQueue(t *testing.T) {
 	testrig.Eventually(t, "one runs", func() bool { return e.Stats().Calls == 1 })
 	wait.Go(func() {
 		_, err := e.Invoke(t.Context(), w, pool.Invocation{Deadline: time.Now().Add(300 * time.Millisecond), Context: do("loop")})
-		wantFault(t, err, faas.Timeout)
+		_ = wantFault(t, err, faas.Timeout)
 	})
 	testrig.Eventually(t, "one waits", func() bool { return e.Stats().Waiting == 1 })
 	_, err := invoke(t, e, w, "echo")

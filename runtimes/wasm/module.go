@@ -3,6 +3,7 @@ package wasm
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -11,14 +12,25 @@ import (
 	"envoke/runtimes/fault"
 )
 
+// hot is the call with which a module is compiled, and slow how long a call is
+// interpreted until it is: compiling takes some fifty times as long as a short call in
+// the interpreter, which one that is only called once should not cost.
+const (
+	hot  = 2
+	slow = 3 * time.Millisecond
+)
+
 // module is what is held under a digest. Until it is loaded it has no programs; until
 // it is compiled, none but the interpreted one.
 type module struct {
-	loaded   chan struct{} // closed when err and the interpreted program are there
+	loaded   chan struct{} // closed when what follows and the interpreted program are there
+	err      error         // why it could not be loaded
+	source   source
+	compile  sync.Once
 	compiled chan struct{} // closed when there is machine code, or there will be none
-	err      error         // why it could not be loaded; to be read after loaded
 
 	// Guarded by the engine's mutex.
+	uses        int   // how often use was asked; counted up to hot
 	size        int64 // bytes of the module
 	retired     bool  // it is not held any more
 	interpreted *program
@@ -49,12 +61,13 @@ func (e *Engine) find(ctx context.Context, script faas.Script) (*module, error) 
 	}
 }
 
-// prepare loads and compiles a module for all who want it, so that no single caller's
-// context ends it.
+// prepare loads a module for all who want it, so that no single caller's context ends
+// it.
 func (e *Engine) prepare(m *module, script faas.Script) {
-	defer close(m.compiled)
+	defer close(m.loaded)
 	source, interpreted, err := e.loadInTime(script)
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.loading--
 	switch {
 	case err != nil:
@@ -66,17 +79,11 @@ func (e *Engine) prepare(m *module, script faas.Script) {
 		e.drop(interpreted)
 		m.err = fault.Unavailable("the module was put out of memory before it was used: too many are in use")
 	default:
-		m.interpreted, m.size = interpreted, int64(len(source.wasm))
+		m.source, m.interpreted, m.size = source, interpreted, int64(len(source.wasm))
 		e.bytes += m.size
 		for e.bytes > e.opt.MaxBytes && e.modules.Len() > 1 {
 			e.modules.RemoveOldest()
 		}
-	}
-	err = m.err
-	e.mu.Unlock()
-	close(m.loaded)
-	if err == nil {
-		e.compile(m, source)
 	}
 }
 
@@ -141,9 +148,20 @@ func (e *Engine) load(script faas.Script) (s source, p *program, err error) {
 	return s, p, nil
 }
 
+// startCompiling makes machine code of a module that turned out to be worth it, once.
+// It may be called during a call only, since Serve waits for calls.
+func (e *Engine) startCompiling(m *module) {
+	m.compile.Do(func() {
+		e.tasks.Go(func() {
+			defer close(m.compiled)
+			e.compile(m)
+		})
+	})
+}
+
 // compile makes the program of machine code, after which the interpreted one is not
 // needed. A module that does not compile stays interpreted.
-func (e *Engine) compile(m *module, s source) {
+func (e *Engine) compile(m *module) {
 	e.compilers <- struct{}{}
 	defer func() { <-e.compilers }()
 	e.mu.Lock()
@@ -153,7 +171,7 @@ func (e *Engine) compile(m *module, s source) {
 		return
 	}
 	started := time.Now()
-	p, err := e.machineCode(s)
+	p, err := e.machineCode(m.source)
 	e.metrics.observe(compiler, started, err)
 	if err != nil {
 		e.opt.Logger.Warn("a module runs without machine code", "error", err)
@@ -192,6 +210,10 @@ func (e *Engine) use(m *module) *program {
 	p := m.machine
 	if p == nil {
 		p = m.interpreted
+		m.uses++
+		if m.uses == hot {
+			e.startCompiling(m)
+		}
 	}
 	if p != nil {
 		p.users++

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -111,7 +112,7 @@ func (p *printed) Write(b []byte) (int, error) {
 
 // end is the last of what was printed.
 func (p *printed) end() string {
-	all := append(p.head[max(0, len(p.head)-maxTail):len(p.head):len(p.head)], p.tail...)
+	all := slices.Concat(p.head[max(0, len(p.head)-maxTail):], p.tail)
 	return strings.TrimSpace(strings.ToValidUTF8(string(all[max(0, len(all)-maxTail):]), "\uFFFD"))
 }
 

@@ -58,6 +58,7 @@ func awaitMachineCode(t testing.TB, e *Engine, s faas.Script) {
 	e.mu.Lock()
 	m, _ := e.modules.Peek(s.Digest)
 	e.mu.Unlock()
+	e.startCompiling(m)
 	testrig.Eventually(t, "it is compiled", func() bool { return e.hasMachineCode(m) })
 }
 

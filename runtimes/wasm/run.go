@@ -94,6 +94,7 @@ func (e *Engine) runBest(ctx context.Context, r *run, p *program, j job) (*progr
 	if ctx.Err() != nil || isAnswer(err) {
 		return p, err
 	}
+	e.startCompiling(j.module)
 	select {
 	case <-j.module.compiled:
 	case <-ctx.Done():
@@ -110,17 +111,32 @@ func (e *Engine) runBest(ctx context.Context, r *run, p *program, j job) (*progr
 // interpret runs a call until it is over or there is machine code.
 func (e *Engine) interpret(ctx context.Context, r *run, p *program, j job) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	watched := make(chan struct{})
 	go func() {
-		select {
-		case <-j.module.compiled:
-			if e.hasMachineCode(j.module) {
-				cancel()
-			}
-		case <-ctx.Done():
+		defer close(watched)
+		if e.awaitMachineCode(ctx, j.module) {
+			cancel()
 		}
 	}()
+	defer func() { cancel(); <-watched }()
 	return e.once(ctx, r, p, j)
+}
+
+// awaitMachineCode tells whether there is machine code before the context ends. It has
+// it made after a while.
+func (e *Engine) awaitMachineCode(ctx context.Context, m *module) bool {
+	timer := time.NewTimer(slow)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			e.startCompiling(m)
+		case <-m.compiled:
+			return e.hasMachineCode(m)
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // isAnswer tells whether machine code would have come to the same end as the

@@ -63,7 +63,7 @@ func TestModulesThatAreRefused(t *testing.T) {
 		}
 	}
 	_, err = e.Check(t.Context(), script(append(slices.Clone(valid), part(0, 1, 'x')...)))
-	wantFault(t, err, faas.PayloadTooLarge)
+	_ = wantFault(t, err, faas.PayloadTooLarge)
 	if got := e.Stats().Loaded; got != 0 {
 		t.Errorf("%d of the refused modules are held", got)
 	}
