@@ -44,6 +44,9 @@ type Config struct {
 	MaxScriptSize         int
 	ScriptTimeoutMS       int
 
+	MaxModuleSize             int
+	WASMCompileTimeoutSeconds int
+
 	IdleWorkers, MaxWorkers        int
 	WorkerConcurrency, WorkerQueue int
 	WorkerIdleSeconds              int
@@ -82,6 +85,9 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.IntVar(&c.DrainTimeoutSeconds, "drain-timeout-seconds", 35, "longest wait for requests under way when stopping")
 	f.IntVar(&c.MaxScriptSize, "max-script-size", 1<<20, "largest script_content, in bytes")
 	f.IntVar(&c.ScriptTimeoutMS, "script-timeout-ms", 5000, "longest time that loading a script may take")
+
+	f.IntVar(&c.MaxModuleSize, "max-module-size", 32<<20, "largest WebAssembly module, in bytes before base64")
+	f.IntVar(&c.WASMCompileTimeoutSeconds, "wasm-compile-timeout-seconds", 60, "longest time that loading a WebAssembly module may take")
 
 	f.IntVar(&c.IdleWorkers, "idle-workers", 2, "worker processes kept ready for code that has none")
 	f.IntVar(&c.MaxWorkers, "max-workers", 256, "most worker processes of one runtime host")
@@ -214,6 +220,8 @@ func (c *Config) check() (faults []error) {
 		{"DRAIN_TIMEOUT_SECONDS", c.DrainTimeoutSeconds, 1, 24 * 3600},
 		{"MAX_SCRIPT_SIZE", c.MaxScriptSize, 1, 64 << 20},
 		{"SCRIPT_TIMEOUT_MS", c.ScriptTimeoutMS, 1, 10 * 60 * 1000},
+		{"MAX_MODULE_SIZE", c.MaxModuleSize, 1, 256 << 20},
+		{"WASM_COMPILE_TIMEOUT_SECONDS", c.WASMCompileTimeoutSeconds, 1, 3600},
 		{"IDLE_WORKERS", c.IdleWorkers, 0, 10000},
 		{"MAX_WORKERS", c.MaxWorkers, 1, 10000},
 		{"WORKER_CONCURRENCY", c.WorkerConcurrency, 1, 10000},
