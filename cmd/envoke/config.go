@@ -38,6 +38,7 @@ type Config struct {
 
 	NodejsRuntimeURL      string
 	PythonRuntimeURL      string
+	RustRuntimeURL        string
 	RuntimeTimeoutSeconds int
 	RequestTimeoutSeconds int
 	DrainTimeoutSeconds   int
@@ -80,6 +81,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 
 	f.StringVar(&c.NodejsRuntimeURL, "nodejs-runtime-url", "", "unix:<path> or http://<host>:<port> of a nodejs host; empty: started here")
 	f.StringVar(&c.PythonRuntimeURL, "python-runtime-url", "", "the same of a python host")
+	f.StringVar(&c.RustRuntimeURL, "rust-runtime-url", "", "the same of a rust host")
 	f.IntVar(&c.RuntimeTimeoutSeconds, "runtime-timeout-seconds", 30, "longest time that one execute may take")
 	f.IntVar(&c.RequestTimeoutSeconds, "request-timeout-seconds", 60, "longest time that a caller may take to send a request")
 	f.IntVar(&c.DrainTimeoutSeconds, "drain-timeout-seconds", 35, "longest wait for requests under way when stopping")
@@ -103,7 +105,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 // notBuilt are variables of the contract whose part does not exist yet. Silence
 // would send somebody's data where they do not expect it.
 var notBuilt = []string{
-	"REDIS_URL", "REDIS_CACHE_URL", "RUST_RUNTIME_URL",
+	"REDIS_URL", "REDIS_CACHE_URL",
 	"RUNTIME_MAPPINGS_FILE", "KUBERNETES_NAMESPACE", "OPENFAAS_GATEWAY_URL",
 }
 

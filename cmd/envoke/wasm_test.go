@@ -16,7 +16,7 @@ import (
 // The settings' engine runs the seed.
 func TestWasmEngine(t *testing.T) {
 	config := &Config{CacheDir: t.TempDir(), MaxModuleSize: 1 << 20, WASMCompileTimeoutSeconds: 10, WorkerMemoryMB: 16, WorkerConcurrency: 1}
-	engine, err := newWasmEngine(&environment{config: config, logger: slog.New(slog.DiscardHandler), metrics: prometheus.NewRegistry()})
+	engine, err := openWasm(t.Context(), &environment{config: config, logger: slog.New(slog.DiscardHandler), metrics: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
