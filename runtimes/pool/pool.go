@@ -54,7 +54,7 @@ type Options struct {
 type LogLine struct {
 	RequestID string // empty where the line is not known to belong to one call
 	Digest    faas.Digest
-	Owner     string
+	Owner     string // "session:" and its id, or "function:" and its user's
 	Level     slog.Level
 	Text      string
 }

@@ -315,6 +315,11 @@ func TestLogs(t *testing.T) {
 	lines := make(chan LogLine, 10000)
 	p := serve(t, Options{Idle: 1, Registerer: prometheus.NewRegistry(), Log: func(l LogLine) { lines <- l }})
 	w := work("logs")
+	for _, silent := range []Invocation{do("print", "text", ""), do("print", "text", " \t\n"), do("stderr", "lines", 3, "width", 0)} {
+		if _, err := p.Invoke(t.Context(), w, silent); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if _, err := p.Invoke(t.Context(), w, do("log", "lines", 2)); err != nil {
 		t.Fatal(err)
 	}

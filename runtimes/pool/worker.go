@@ -224,8 +224,9 @@ func (w *worker) end(err error) {
 	}
 	end := ending{how: how, outOfMemory: ranOutOfMemory(w.log.tail)}
 	w.failCalls(end)
+	k := w.belongsTo()
 	w.pool.opt.Logger.Warn("a worker ended by itself", "language", w.pool.opt.Language,
-		"reason", how, "stderr", string(w.log.tail))
+		"owner", k.owner, "digest", k.digest, "reason", how, "stderr", string(w.log.tail))
 }
 
 // failCalls ends every call that is under way.
