@@ -162,6 +162,10 @@ func syntaxError(body []byte, err error) error {
 	offset := int64(len(body))
 	if errors.As(err, &syntactic) {
 		offset = syntactic.ByteOffset
+		// jsontext does not export this error; its limit is that of encoding/json.
+		if syntactic.Err.Error() == "exceeded max depth" {
+			return badJSON(fmt.Sprintf("the body is nested deeper than 10000 (at byte %d)", offset), err)
+		}
 	}
 	return badJSON(fmt.Sprintf("the body is not valid JSON (at byte %d)", offset), err)
 }
