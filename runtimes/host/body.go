@@ -163,7 +163,7 @@ func syntaxError(body []byte, err error) error {
 	if errors.As(err, &syntactic) {
 		offset = syntactic.ByteOffset
 		// jsontext does not export this error; its limit is that of encoding/json.
-		if syntactic.Err.Error() == "exceeded max depth" {
+		if fmt.Sprint(syntactic.Err) == "exceeded max depth" {
 			return badJSON(fmt.Sprintf("the body is nested deeper than 10000 (at byte %d)", offset), err)
 		}
 	}
