@@ -94,7 +94,7 @@ func (h *Host) readInitialize(r *http.Request) (post, error) {
 // parse copies what it takes from the body, whose buffer is reused.
 func (h *Host) parse(p *post, body []byte) error {
 	var script, sessionContext, options, params []byte
-	err := members(body, member{"script_content", &script}, member{"context", &sessionContext},
+	err := bodyMembers(body, member{"script_content", &script}, member{"context", &sessionContext},
 		member{"compile_options", &options}, member{"params", &params})
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ func TestParse(t *testing.T) {
 	}{
 		{"nothing", ``, want{}},
 		{"nulls", `{"script_content":null,"context":null,"compile_options":null,"params":null}`, want{Params: "null"}},
-		{"unknown members", `{"scriptContent":1,"x":{"context":2}}`, want{}},
+		{"unknown members", `{"code":1,"x":{"context":2}}`, want{}},
 		{
 			"all", `{"script_content":"return 1","context":{"user_id":"u"},"compile_options":{"target":"x"},"params":[1]}`,
 			want{Script: "return 1", Context: `{"user_id":"u"}`, Options: `{"target":"x"}`, Params: `[1]`},
@@ -84,6 +84,7 @@ func TestParseRefuses(t *testing.T) {
 		{"timeout below one", `{"context":{"timeout_ms":0.5}}`, faas.InvalidRequest, milliseconds},
 		{"negative timeout", `{"context":{"timeout_ms":-1}}`, faas.InvalidRequest, milliseconds},
 		{"timeout beyond all bounds", `{"context":{"timeout_ms":1e999}}`, faas.InvalidRequest, milliseconds},
+		{"misspelt script", `{"script":"return 1"}`, faas.InvalidRequest, `the body has a member "script" but no "script_content": was that meant?`},
 		{"retained session", `{"context":{"retain_session":true}}`, faas.InvalidRequest, "context.retain_session is not built yet: leave it out"},
 	}
 	for _, test := range tests {
