@@ -19,9 +19,11 @@ import (
 	"sync"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"envoke/internal/faas"
+	"envoke/runtimes/frame"
 	"envoke/runtimes/sandbox"
 )
 
@@ -69,6 +71,7 @@ const (
 	startTimeout   = 10 * time.Second // from the start of a process to its Ready
 	startBackoff   = time.Second      // without refills, after a start that failed
 	recycleChecker = 500              // checks: a parser may leak
+	maxChecked     = 10_000           // forms remembered, of some 200 bytes each
 )
 
 // Pool is the workers of one language.
@@ -76,7 +79,8 @@ type Pool struct {
 	opt     Options
 	spawner *sandbox.Spawner
 	metrics *metrics
-	tasks   sync.WaitGroup // one per worker and per load
+	checked *lru.Cache[faas.Digest, frame.Form] // code that parses
+	tasks   sync.WaitGroup                      // one per worker and per load
 
 	mu       sync.Mutex // guards what follows, and the fields of workers that say so
 	open     bool
@@ -105,8 +109,10 @@ func New(opt Options) *Pool {
 	if opt.Log == nil {
 		opt.Log = func(LogLine) {}
 	}
+	checked, _ := lru.New[faas.Digest, frame.Form](maxChecked) // fails for no size only
 	p := &Pool{
 		opt:     opt,
+		checked: checked,
 		spawner: sandbox.NewSpawner(opt.Sandbox),
 		slots:   make(map[key]*slot),
 		workers: make(map[*worker]struct{}),

@@ -226,6 +226,29 @@ func TestChecksShareAWorkerThatIsRecycled(t *testing.T) {
 	}
 }
 
+// Only a success is remembered: the checker of code that fails may have been ended by
+// somebody else's.
+func TestCodeThatParsesIsCheckedOnce(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	p := serve(t, Options{Idle: 1, Registerer: registry})
+	check := func(source string, fails bool) {
+		t.Helper()
+		for range recycleChecker + 1 {
+			if _, err := p.Check(t.Context(), script(source)); (err != nil) != fails {
+				t.Fatalf("check %s: %v", source, err)
+			}
+		}
+	}
+	check("good", false)
+	if got := metric(t, registry, "envoke_pool_claims_total"); got != 1 {
+		t.Errorf("checks of the same code took %v workers, want 1", got)
+	}
+	check("bad", true)
+	if got := metric(t, registry, "envoke_pool_claims_total"); got != 2 {
+		t.Errorf("checks of bad code went up to %v workers, want 2", got)
+	}
+}
+
 // metric is the sum of a counter over its labels.
 func metric(t *testing.T, registry *prometheus.Registry, name string) float64 {
 	t.Helper()
