@@ -55,6 +55,7 @@ func readError(err error) error {
 type ending struct {
 	reason      killReason // empty: nobody killed it
 	late        bool       // this call was past its deadline
+	unread      bool       // and the worker had not even read it
 	how         string     // such as "exit code 3"
 	outOfMemory bool
 }
@@ -134,12 +135,15 @@ func (p *Pool) invokeFailed(w *worker, payload []byte) error {
 
 // loadEnded is the error of a Load or Check whose worker ended.
 func (p *Pool) loadEnded(end *ending) error {
+	ms := p.opt.LoadTimeout.Milliseconds()
 	switch {
+	case end.late && end.unread:
+		return errUnavailable(fmt.Sprintf("the worker did not take the code within %d ms: the machine is stalled or too busy; nothing was run, try again", ms))
 	case end.late:
 		return &faas.Error{
 			Code:    faas.InitializationError,
-			Message: fmt.Sprintf("the code took longer than %d ms to load", p.opt.LoadTimeout.Milliseconds()),
-			Details: map[string]any{"component": faas.InFunction, "timeout_ms": p.opt.LoadTimeout.Milliseconds()},
+			Message: fmt.Sprintf("the code did not load within %d ms: it loops or waits at its top level, or the machine is too busy", ms),
+			Details: map[string]any{"component": faas.InFunction, "timeout_ms": ms},
 		}
 	case end.reason == killStop:
 		return errStopping

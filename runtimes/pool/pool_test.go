@@ -175,7 +175,7 @@ func TestLoad(t *testing.T) {
 	}{
 		{"bad", wantError{faas.InitializationError, "load message", with(map[string]any{"type": "Error", "line": 2, "column": 3, "stack_trace": "at function.js:2:3"})}},
 		{"exit", wantError{faas.InitializationError, "the function's worker ended: exit code 4", with(map[string]any{"type": "WorkerExited"})}},
-		{"hang", wantError{faas.InitializationError, "the code took longer than 300 ms to load", with(map[string]any{"timeout_ms": int64(300)})}},
+		{"hang", wantError{faas.InitializationError, "the code did not load within 300 ms: it loops or waits at its top level, or the machine is too busy", with(map[string]any{"timeout_ms": int64(300)})}},
 	}
 	for _, test := range tests {
 		t.Run(test.source, func(t *testing.T) {

@@ -174,6 +174,21 @@ func (w *worker) write() {
 	}
 }
 
+// hasUnread tells whether the worker has left something unread of what it was sent: its
+// process is stopped or gets no CPU time, since a worker reads whatever else it does
+// not, until it runs a function's code.
+func (w *worker) hasUnread() (unread bool) {
+	raw, err := w.conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) { // fails for a worker that has just ended
+		n, err := unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) // SIOCOUTQ: bytes that the peer has not read
+		unread = err == nil && n > 0
+	})
+	return unread
+}
+
 // abandon makes a call one that nobody waits for: its late answer is dropped, its
 // deadline stays. It is false if the call is over already.
 func (w *worker) abandon(c *call) bool {
@@ -240,6 +255,7 @@ func (w *worker) failCalls(end ending) {
 	abandoned := make([]*call, 0)
 	for _, c := range calls {
 		own := end
+		own.unread = c.unread
 		own.late = c == w.culprit || end.reason == killDeadline && !now.Before(c.deadline)
 		c.err = &own
 		if c.abandoned {
