@@ -113,9 +113,11 @@ func (h *Host) parse(p *post, body []byte) error {
 		return err
 	}
 	if len(options) > 0 && !isNull(options) {
-		p.options, err = object("compile_options", options)
+		if p.options, err = object("compile_options", options); err != nil {
+			return err
+		}
 	}
-	return err
+	return checkCompileOptions(p.options, h.MaxMemoryMB)
 }
 
 func (h *Host) parseScript(p *post, raw []byte) error {
