@@ -37,7 +37,7 @@ type call struct {
 	took   time.Duration
 	err    error
 
-	logged    int  // bytes; the reader's
+	logged int // bytes; the reader's
 	// Guarded by the worker's mutex.
 	abandoned bool
 	unread    bool // at its deadline, the worker had not read all that it was sent
