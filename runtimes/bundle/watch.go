@@ -120,11 +120,12 @@ func (b *Bundles) follow(stream grpc.BidiStreamingClient[controlpb.WatchRequest,
 	if len(first.GetSessionKey()) == 0 {
 		return errors.New("watch: control did not say its key")
 	}
+	// Whatever is held may have been revoked between two watches, so a new one
+	// begins a new generation even under the same epoch. The key comes after it: with
+	// the key the host is ready, and what it finds then is of this generation.
+	b.trust.generation.Add(1)
 	key := faas.SessionKey(first.GetSessionKey())
 	b.key.Store(&key)
-	// Whatever is held may have been revoked between two watches, so a new one
-	// begins a new generation even under the same epoch.
-	b.trust.generation.Add(1)
 	b.logger.Info("watching control", "epoch", first.GetEpoch(), "revision", first.GetRevision())
 	for message, acked := first, first.GetRevision(); ; {
 		watchdog.Reset(silence)
