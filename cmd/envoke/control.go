@@ -40,8 +40,9 @@ type control struct {
 	apiListener  net.Listener
 }
 
-// openControl opens the store and the sockets. Nothing answers before start.
-func openControl(ctx context.Context, e *environment) (_ *control, err error) {
+// openControl opens the store and the sockets. Nothing answers before start. The
+// filter is the Wasm module that Envoy gets, nil for none yet.
+func openControl(ctx context.Context, e *environment, filter []byte) (_ *control, err error) {
 	c := &control{}
 	defer func() {
 		if err != nil {
@@ -78,7 +79,14 @@ func openControl(ctx context.Context, e *environment) (_ *control, err error) {
 	c.serveGRPC(e, key)
 	c.serveAPI(e, key)
 	// Envoy's first snapshot is there before anybody listens.
-	return c, c.xds.Publish(ctx, state(e, c.runtimes))
+	return c, c.publish(ctx, e, filter)
+}
+
+// publish tells Envoy all that it is to serve.
+func (c *control) publish(ctx context.Context, e *environment, filter []byte) error {
+	s := state(e, c.runtimes)
+	s.Filter = filter
+	return c.xds.Publish(ctx, s)
 }
 
 func newTail(store *sqlite.Store, e *environment) *accesslog.Tail {

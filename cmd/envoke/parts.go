@@ -81,7 +81,7 @@ func defaultRunDir(getenv func(string) string) string {
 
 func startControl(ctx context.Context, _ streams, e *environment, l *lifecycle) (string, error) {
 	e.newEnvoy("")
-	c, err := openControl(ctx, e)
+	c, err := openControl(ctx, e, filterModule(e))
 	if err != nil {
 		return "", err
 	}

@@ -39,7 +39,7 @@ func startAll(ctx context.Context, s streams, e *environment, l *lifecycle) (str
 	if err := e.findEnvoy(ctx, s.stderr); err != nil {
 		return "", err
 	}
-	c, err := openControl(ctx, e)
+	c, err := openControl(ctx, e, nil)
 	if err != nil {
 		return "", err
 	}
@@ -60,6 +60,10 @@ func startAll(ctx context.Context, s streams, e *environment, l *lifecycle) (str
 	}
 	address, err := awaitFirst(ctx, e, l)
 	if err != nil {
+		return "", err
+	}
+	// Envoy's main thread compiles the filter for seconds: not before it serves.
+	if err := c.publish(ctx, e, filterModule(e)); err != nil {
 		return "", err
 	}
 	e.logger.Info("ready", slog.String("address", address), slog.Duration("took", time.Since(started)))
