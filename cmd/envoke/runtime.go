@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"envoke/internal/faas"
+	"envoke/internal/logs"
 	"envoke/runtimes/bundle"
 	"envoke/runtimes/host"
 	"envoke/runtimes/nodejs"
@@ -40,7 +41,7 @@ func runtimeCommand(s streams) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	command.AddCommand(partCommand(s, startNodejs, &cobra.Command{
+	command.AddCommand(partCommand(s, flagsOfNodejs, startNodejs, &cobra.Command{
 		Use:   "nodejs",
 		Short: "Run the host of JavaScript functions",
 		Long:  "Run the host of JavaScript functions. It finds control by the socket in --run-dir and makes nodejs.sock there.",
@@ -98,7 +99,7 @@ func poolOptions(e *environment, runtime pool.Runtime) pool.Options {
 		IdleTimeout: time.Duration(c.WorkerIdleSeconds) * time.Second,
 		MaxResult:   maxResult,
 		Logger:      e.logger, Registerer: e.metrics,
-		Log: func(line pool.LogLine) { logLine(e.logger, line) },
+		Log: e.logLine,
 	}
 }
 
@@ -192,7 +193,12 @@ func (c *control) runtimeStates(ctx context.Context) map[faas.Language]string {
 }
 
 // logLine puts a function's output where an operator finds it by the request's id.
-func logLine(logger *slog.Logger, line pool.LogLine) {
-	logger.LogAttrs(context.Background(), line.Level, "function output",
+func (e *environment) logLine(line pool.LogLine) {
+	e.output.Add(logs.Line{RequestID: line.RequestID, Time: time.Now().UTC(), Level: line.Level.String(), Text: line.Text})
+	if e.print != nil {
+		e.print(line)
+		return
+	}
+	e.logger.LogAttrs(context.Background(), line.Level, "function output",
 		slog.String("request_id", line.RequestID), slog.String("text", line.Text))
 }

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"slices"
+
+	"github.com/spf13/pflag"
+)
+
+// settings are a Config with the flags of all its settings, of which a subcommand
+// shows those that mean something to it. The environment and the config file are
+// shared by all parts, so there every setting is known.
+type settings struct {
+	config *Config
+	all    *pflag.FlagSet
+	names  []string // of the flags shown; nil: all
+}
+
+func newSettings(names []string) settings {
+	s := settings{config: &Config{}, all: pflag.NewFlagSet("settings", pflag.ContinueOnError), names: names}
+	s.config.bind(s.all)
+	return s
+}
+
+// has tells whether a setting means something to the subcommand.
+func (s settings) has(name string) bool {
+	return s.names == nil || slices.Contains(s.names, name) || slices.Contains(flagsOfEach, name)
+}
+
+// The flags of the parts of an installation; serve has all of them.
+var (
+	flagsOfEach = []string{"config", "admin-port", "run-dir", "log-level", "log-format"}
+
+	flagsOfControl = []string{
+		"host", "port", "insecure-public", "data-dir", "database-url", "db-logging-enabled", "log-retention-hours",
+		"nodejs-runtime-url", "runtime-timeout-seconds", "request-timeout-seconds",
+	}
+	flagsOfNodejs = []string{
+		"cache-dir", "node", "session-expiry-seconds", "runtime-timeout-seconds", "max-script-size", "script-timeout-ms",
+		"idle-workers", "max-workers", "worker-concurrency", "worker-queue", "worker-idle-seconds", "worker-memory-mb",
+	}
+	flagsOfEnvoy = []string{"cache-dir", "python", "envoy", "envoy-concurrency", "drain-timeout-seconds"}
+)
+
+// show adds the flags to a subcommand's.
+func (s settings) show(f *pflag.FlagSet) {
+	s.all.VisitAll(func(flag *pflag.Flag) {
+		if s.has(flag.Name) {
+			f.AddFlag(flag)
+		}
+	})
+}

@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"envoke/internal/client"
+	"envoke/internal/faas"
+	"envoke/internal/logs"
+)
+
+// followPause is between two questions for what is new. Rows are stored a tenth of a
+// second after their request.
+const followPause = 300 * time.Millisecond
+
+func (a *app) logsCommand() *cobra.Command {
+	var (
+		query   faas.RequestLogQuery
+		session string
+		follow  bool
+	)
+	c := &cobra.Command{
+		Use:   "logs [name]",
+		Short: "Show the last requests and what functions printed",
+		Long: `Show the last requests, of one function where a name is given, and below each what
+the function printed in it.
+
+This asks the operators' port of the server, which listens on its own machine only. It
+has the rows that are stored (LOG_RETENTION_HOURS; the last 100,000 are searched), and
+the last 10,000 lines that functions printed since it was started. With the parts in
+processes of their own, what functions print is in their host's log instead.`,
+		Example: `  envoke logs
+  envoke logs nodejs-hello --follow
+  envoke logs --status 500 --limit 10 -o json`,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return takes("[name]")(c, args)
+			}
+			return nil
+		},
+		ValidArgsFunction: a.completeNames,
+		RunE: func(c *cobra.Command, args []string) error {
+			query.LanguageTitle, query.SessionID = strings.Join(args, ""), faas.SessionID(session)
+			if follow {
+				return a.follow(c, query)
+			}
+			return a.printLogs(c, &query)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&a.operators, "operators", "", "URL of the operators' port (default $ENVOKE_OPERATORS_URL, else "+defaultOperators+")")
+	f.StringVar(&session, "session", "", "only requests of this session")
+	f.StringVar(&query.RequestID, "request-id", "", "only the request of this X-Request-ID")
+	f.IntVar(&query.StatusCode, "status", 0, "only requests answered with this status")
+	f.IntVar(&query.Limit, "limit", 50, "how many, the newest; 1000 at most")
+	f.BoolVarP(&follow, "follow", "f", false, "go on until Ctrl-C")
+	a.bindAddress(f) // for the completion of names
+	a.bindOutput(f)
+	return c
+}
+
+// follow prints what is new until somebody stops it, which is no failure.
+func (a *app) follow(c *cobra.Command, query faas.RequestLogQuery) error {
+	ctx := c.Context()
+	tick := time.NewTicker(followPause)
+	defer tick.Stop()
+	for {
+		if err := a.printLogs(c, &query); err != nil {
+			if errors.Is(err, context.Canceled) {
+				return nil
+			}
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// printLogs prints what the query selects and moves it behind that.
+func (a *app) printLogs(c *cobra.Command, query *faas.RequestLogQuery) error {
+	base := first(a.operators, a.Getenv("ENVOKE_OPERATORS_URL"), defaultOperators)
+	entries, err := client.Logs(c.Context(), base, *query)
+	if err != nil {
+		return err
+	}
+	for i := range entries {
+		if err := a.printEntry(c.OutOrStdout(), &entries[i]); err != nil {
+			return err
+		}
+		query.After = entries[i].ID
+	}
+	return nil
+}
+
+func (a *app) printEntry(w io.Writer, e *logs.Entry) error {
+	if a.output == asJSON {
+		return json.NewEncoder(w).Encode(e)
+	}
+	what := first(e.LanguageTitle, e.Method+" "+e.Path)
+	_, err := fmt.Fprintf(w, "%s  %d  %-10s  %s  %.1f ms  %s\n",
+		at(e.Time), e.StatusCode, e.Operation, clean(what), e.DurationMS, clean(e.RequestID))
+	for _, line := range e.Output {
+		fmt.Fprintf(w, "    %-5s  %s\n", clean(line.Level), clean(line.Text))
+	}
+	return err
+}
