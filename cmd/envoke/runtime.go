@@ -82,7 +82,7 @@ func openHost(ctx context.Context, e *environment) (*runtimeHost, error) {
 	})
 	h.pool = pool.New(poolOptions(e, pool.Runtime{Language: faas.NodeJS, Argv: command.Argv, Env: command.Env}))
 	h.host = host.New(host.Options{
-		Language: faas.NodeJS, Bundles: h.bundles, Pool: h.pool, Version: version,
+		Language: faas.NodeJS, Bundles: h.bundles, Engine: h.pool, Version: version,
 		MaxTimeout: e.config.runtimeTimeout(), MaxScript: e.config.MaxScriptSize, MaxBody: maxBody,
 		SessionExpiry: e.config.sessionExpiry(), Logger: e.logger, Registerer: e.metrics,
 	})

@@ -1,171 +1,159 @@
 package host
 
 import (
-	"bytes"
+	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"slices"
 	"sync"
-	"unicode/utf8"
+	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
+	"golang.org/x/sync/semaphore"
 
 	"envoke/internal/faas"
 )
 
 // buffer is a pooled byte slice. Large ones are not kept.
-type buffer struct{ bytes []byte }
+type buffer struct {
+	bytes []byte
+	held  int64   // bytes of the budget
+	owner *bodies // where held is given back
+}
 
 const (
 	bufferSize = 4 << 10
 	keepBuffer = 256 << 10
+
+	// largeBodies bounds the bytes of large bodies that are held at once. What is
+	// made of them takes some five times that: the copy for the worker, what is
+	// read of its answer, the reply.
+	largeBodies = 64 << 20
+	// bodyWait is how long a large body waits for its place in that.
+	bodyWait = 5 * time.Second
+	// bodyTimeout is how long a large body may take to come.
+	bodyTimeout = 30 * time.Second
 )
 
 var buffers = sync.Pool{New: func() any { return &buffer{bytes: make([]byte, 0, bufferSize)} }}
 
 func (b *buffer) release() {
+	b.holdOnly(0)
 	if cap(b.bytes) <= keepBuffer {
 		b.bytes = b.bytes[:0]
 		buffers.Put(b)
 	}
 }
 
-// readBody reads the request's body into a pooled buffer, which grows with what
-// comes, not with what is announced. More than limit bytes are 413, before they are
-// read where the length is announced.
-func readBody(r *http.Request, limit int) (*buffer, error) {
-	if r.ContentLength > int64(limit) {
+// holdOnly gives back what is held of the budget over n bytes.
+func (b *buffer) holdOnly(n int64) {
+	if b.held > n {
+		b.owner.budget.Release(b.held - n)
+		b.held = n
+	}
+}
+
+// bodies bounds what large bodies take of memory. Small ones are bounded by the
+// number of Envoy's connections.
+type bodies struct {
+	budget  *semaphore.Weighted
+	refused prometheus.Counter
+}
+
+func newBodies(registerer prometheus.Registerer, language faas.Language) bodies {
+	refused := prometheus.NewCounter(prometheus.CounterOpts{
+		Name:        "envoke_host_refused_bodies_total",
+		Help:        "Large request bodies that found no room in memory in time and were answered 429.",
+		ConstLabels: prometheus.Labels{"language": string(language)},
+	})
+	registerer.MustRegister(refused)
+	return bodies{budget: semaphore.NewWeighted(largeBodies), refused: refused}
+}
+
+// hold takes n bytes of the budget for the buffer.
+func (b *bodies) hold(ctx context.Context, buffer *buffer, n int64) error {
+	n = min(n, largeBodies)
+	ctx, cancel := context.WithTimeout(ctx, bodyWait)
+	defer cancel()
+	if b.budget.Acquire(ctx, n) != nil {
+		b.refused.Inc()
+		return &faas.Error{
+			Code: faas.RateLimited, Message: "too many large bodies are under way",
+			Details: map[string]any{"retry_after_seconds": 1},
+		}
+	}
+	buffer.held, buffer.owner = n, b
+	return nil
+}
+
+// readBody reads the request's body into a pooled buffer. More than limit bytes are
+// 413, before they are read where the length is announced.
+func (h *Host) readBody(ctx context.Context, c *fasthttp.RequestCtx, limit int) (*buffer, error) {
+	announced := c.Request.Header.ContentLength() // negative: unknown
+	if announced > limit {
 		return nil, tooLarge("the request's body", limit)
 	}
-	b := buffers.Get().(*buffer)
-	announced := int(r.ContentLength) + 1 // room to see the end
-	b.bytes = slices.Grow(b.bytes, min(announced, keepBuffer))
+	b, stream := buffers.Get().(*buffer), c.RequestBodyStream()
+	if stream == nil {
+		return b, nil // there is no body
+	}
+	var err error
+	if announced < 0 || announced > keepBuffer {
+		err = h.expectLarge(ctx, c, b, limit)
+	}
+	if err == nil {
+		err = b.fill(stream, announced, limit)
+	}
+	if err != nil {
+		b.release()
+		return nil, err
+	}
+	b.holdOnly(int64(len(b.bytes)))
+	return b, nil
+}
+
+// fill reads the stream to its end. The buffer grows with what comes, not with what
+// is announced.
+func (b *buffer) fill(stream io.Reader, announced, limit int) error {
+	b.bytes = slices.Grow(b.bytes, min(max(announced, 0)+1, keepBuffer)) // room to see the end
 	for {
 		if len(b.bytes) == cap(b.bytes) {
 			b.bytes = slices.Grow(b.bytes, len(b.bytes)) // twice as large
 		}
-		n, err := r.Body.Read(b.bytes[len(b.bytes):cap(b.bytes)])
+		n, err := stream.Read(b.bytes[len(b.bytes):cap(b.bytes)])
 		b.bytes = b.bytes[:len(b.bytes)+n]
 		switch {
 		case len(b.bytes) > limit:
-			b.release()
-			return nil, tooLarge("the request's body", limit)
+			return tooLarge("the request's body", limit)
 		case errors.Is(err, io.EOF):
-			return b, nil
+			return nil
 		case err != nil:
-			b.release()
-			return nil, &faas.Error{Code: faas.InvalidRequest, Message: "the request's body could not be read", Err: err}
+			return unreadable(err)
 		}
 	}
 }
 
-func tooLarge(what string, limit int) error {
-	return &faas.Error{
-		Code:    faas.PayloadTooLarge,
-		Message: fmt.Sprintf("%s is larger than %d bytes", what, limit),
-		Details: map[string]any{"limit_bytes": limit},
+// expectLarge makes room for a body that is large, or may be.
+func (h *Host) expectLarge(ctx context.Context, c *fasthttp.RequestCtx, b *buffer, limit int) error {
+	n := c.Request.Header.ContentLength()
+	if n < 0 {
+		n = limit
 	}
+	if err := h.bodies.hold(ctx, b, int64(n)); err != nil {
+		return err
+	}
+	return c.SetReadDeadline(time.Now().Add(bodyTimeout))
 }
 
-// member asks for one member of an object: its raw JSON is put into value. The
-// last of several equal names wins, as in JavaScript and Python.
-type member struct {
-	name  string
-	value *[]byte
-}
-
-type decoder struct {
-	*jsontext.Decoder
-	source bytes.Buffer
-}
-
-var (
-	decoders = sync.Pool{New: func() any {
-		d := &decoder{}
-		d.Decoder = jsontext.NewDecoder(&d.source)
-		return d
-	}}
-	lenient = []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
-)
-
-// members checks that body is one JSON object in UTF-8 and finds the wanted
-// members. Values are parts of body. An empty body is an empty object.
-func members(body []byte, wanted ...member) error {
-	if !utf8.Valid(body) {
-		return badJSON("the body is not valid UTF-8", nil)
-	}
-	if len(bytes.Trim(body, " \t\r\n")) == 0 { // JSON's white space
-		return nil
-	}
-	d := decoders.Get().(*decoder)
-	defer decoders.Put(d)
-	d.source = *bytes.NewBuffer(body)
-	d.Reset(&d.source, lenient...)
-	defer func() { d.source = bytes.Buffer{} }()
-	return d.members(body, wanted)
-}
-
-func (d *decoder) members(body []byte, wanted []member) error {
-	if d.PeekKind() != '{' {
-		if err := d.SkipValue(); err != nil {
-			return syntaxError(body, err)
-		}
-		return badJSON(`the body must be a JSON object, such as {"params":{}}`, nil)
-	}
-	if _, err := d.ReadToken(); err != nil {
-		return syntaxError(body, err)
-	}
-	for d.PeekKind() == '"' {
-		name, err := d.ReadValue()
-		if err != nil {
-			return syntaxError(body, err)
-		}
-		target := find(name, wanted)
-		value, err := d.ReadValue()
-		if err != nil {
-			return syntaxError(body, err)
-		}
-		if target != nil {
-			end := int(d.InputOffset())
-			*target = body[end-len(value) : end]
+func unreadable(err error) error {
+	var timeout interface{ Timeout() bool }
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return &faas.Error{
+			Code: faas.Timeout, Status: http.StatusRequestTimeout,
+			Message: "the request's body did not come in time", Err: err,
 		}
 	}
-	if _, err := d.ReadToken(); err != nil { // the closing brace
-		return syntaxError(body, err)
-	}
-	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
-		return badJSON("the body has more after its JSON object", nil)
-	}
-	return nil
-}
-
-// find returns where the member of the quoted name goes, or nil.
-func find(quoted jsontext.Value, wanted []member) *[]byte {
-	name := quoted[1 : len(quoted)-1]
-	if bytes.IndexByte(name, '\\') >= 0 {
-		if unquoted, err := jsontext.AppendUnquote(nil, quoted); err == nil {
-			name = unquoted
-		}
-	}
-	for i := range wanted {
-		if string(name) == wanted[i].name {
-			return wanted[i].value
-		}
-	}
-	return nil
-}
-
-func syntaxError(body []byte, err error) error {
-	var syntactic *jsontext.SyntacticError
-	offset := int64(len(body))
-	if errors.As(err, &syntactic) {
-		offset = syntactic.ByteOffset
-	}
-	return badJSON(fmt.Sprintf("the body is not valid JSON (at byte %d)", offset), err)
-}
-
-func badJSON(message string, err error) error {
-	return &faas.Error{Code: faas.InvalidRequest, Message: message, Err: err}
+	return &faas.Error{Code: faas.InvalidRequest, Message: "the request's body could not be read", Err: err}
 }

@@ -2,8 +2,9 @@ package host
 
 import (
 	"context"
-	"net/http"
 	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"envoke/internal/faas"
 	"envoke/runtimes/bundle"
@@ -11,10 +12,10 @@ import (
 )
 
 // execute runs a session's function once (E2).
-func (h *Host) execute(w http.ResponseWriter, r *http.Request) error {
+func (h *Host) execute(ctx context.Context, c *fasthttp.RequestCtx) error {
 	arrived := time.Now()
-	id := faas.SessionID(r.URL.Path[len(executePath)+1:])
-	body, err := readBody(r, h.MaxBody)
+	id := faas.SessionID(c.URI().PathOriginal()[len(executePath)+1:])
+	body, err := h.readBody(ctx, c, h.MaxBody)
 	if err != nil {
 		return err
 	}
@@ -24,29 +25,26 @@ func (h *Host) execute(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	read := h.stages.read.since(arrived)
-	session, err := h.Bundles.Session(r.Context(), id)
+	session, err := h.Bundles.Session(ctx, id)
 	if err != nil {
 		return err
 	}
 	h.stages.session.since(read)
-	return h.run(r.Context(), w, invocation{
-		arrived: arrived, session: session, params: params, requestID: r.Header.Get(requestIDHeader),
-	})
+	return h.run(ctx, c, invocation{arrived: arrived, session: session, params: params})
 }
 
 // invocation is one execute on its way.
 type invocation struct {
-	arrived   time.Time
-	session   *bundle.Session
-	params    []byte
-	requestID string
+	arrived time.Time
+	session *bundle.Session
+	params  []byte
 }
 
 // run invokes the function and writes the envelope.
-func (h *Host) run(ctx context.Context, w http.ResponseWriter, in invocation) error {
+func (h *Host) run(ctx context.Context, c *fasthttp.RequestCtx, in invocation) error {
 	started, timeout := time.Now(), h.timeout(in.session.Timeout)
-	result, err := h.Pool.Invoke(ctx, work(in.session), pool.Invocation{
-		RequestID: in.requestID,
+	result, err := h.Engine.Invoke(ctx, work(in.session), pool.Invocation{
+		RequestID: requestID(c),
 		Deadline:  in.arrived.Add(timeout),
 		Timeout:   timeout,
 		Params:    in.params,
@@ -57,9 +55,8 @@ func (h *Host) run(ctx context.Context, w http.ResponseWriter, in invocation) er
 		return err
 	}
 	reply := buffers.Get().(*buffer)
-	defer reply.release()
 	reply.bytes = appendResult(reply.bytes, &in.session.Session, result)
-	write(w, http.StatusOK, reply.bytes)
+	writeBuffer(c, reply)
 	h.stages.write.since(done)
 	return nil
 }

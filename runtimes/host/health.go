@@ -1,8 +1,11 @@
 package host
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
+
+	"github.com/valyala/fasthttp"
 
 	"envoke/internal/faas"
 )
@@ -19,7 +22,7 @@ type workers struct {
 
 // health answers 200 when an initialize would be taken: the host knows the key of
 // session ids. 503 says what is missing.
-func (h *Host) health(w http.ResponseWriter, _ *http.Request) error {
+func (h *Host) health(_ context.Context, c *fasthttp.RequestCtx) error {
 	status, code := "ok", http.StatusOK
 	if !h.Bundles.Ready() {
 		status, code = "waiting for control", http.StatusServiceUnavailable
@@ -29,10 +32,10 @@ func (h *Host) health(w http.ResponseWriter, _ *http.Request) error {
 		Language faas.Language `json:"language"`
 		Version  string        `json:"version"`
 		Workers  workers       `json:"workers"`
-	}{status, h.Language, h.Version, workers(h.Pool.Stats())})
+	}{status, h.Language, h.Version, workers(h.Engine.Stats())})
 	if err != nil {
 		return err
 	}
-	write(w, code, body)
+	write(c, code, body)
 	return nil
 }

@@ -13,10 +13,11 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
 
 	"envoke/internal/faas"
-	"envoke/internal/httpserver"
 	"envoke/runtimes/bundle"
+	"envoke/runtimes/frame"
 	"envoke/runtimes/pool"
 )
 
@@ -27,11 +28,20 @@ const DefaultTimeout = 30 * time.Second
 // MaxContext bounds the JSON of a session's context, in bytes.
 const MaxContext = 1 << 20
 
+// Engine runs code. pool.Pool, whose documentation says what the methods promise,
+// does so in worker processes.
+type Engine interface {
+	Check(context.Context, faas.Script) (frame.Form, error)
+	Load(context.Context, pool.Work) error
+	Invoke(context.Context, pool.Work, pool.Invocation) (pool.Result, error)
+	Stats() pool.Stats
+}
+
 // Options are what a Host needs. All fields are required.
 type Options struct {
 	Language      faas.Language
 	Bundles       *bundle.Bundles
-	Pool          *pool.Pool
+	Engine        Engine
 	Version       string        // of Envoke, for /health
 	MaxTimeout    time.Duration // the operator's limit of one execute
 	MaxScript     int           // bytes of script_content
@@ -44,27 +54,46 @@ type Options struct {
 // Host answers the HTTP requests of one runtime.
 type Host struct {
 	Options
+	bodies bodies
 	stages stages
 }
 
 // New makes a host. It does no I/O.
 func New(options Options) *Host {
-	return &Host{Options: options, stages: newStages(options.Registerer, options.Language)}
+	return &Host{
+		Options: options,
+		bodies:  newBodies(options.Registerer, options.Language),
+		stages:  newStages(options.Registerer, options.Language),
+	}
 }
 
+// maxHead bounds a request's line and headers, in bytes: Envoy lets 60 KiB pass and
+// adds some. Each connection has a buffer of this size.
+const maxHead = 68 << 10
+
 // Serve answers on the listener until ctx ends, then waits for the requests under
-// way, at most as long as one execute may take.
+// way, at most as long as one execute may take; what is left then is cut off and an
+// error. It closes the listener.
 func (h *Host) Serve(ctx context.Context, listener net.Listener) error {
-	server := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 10 * time.Second,
-		MaxHeaderBytes:    128 << 10,
-		// Envoy ends idle connections; if we did, a request could meet the end.
-		IdleTimeout: 0,
-		// What net/http has to say is a panic, or a socket that broke.
-		ErrorLog: slog.NewLogLogger(h.Logger.Handler(), slog.LevelError),
+	return newConns(listener, h.server()).serve(ctx, h.MaxTimeout+time.Second)
+}
+
+func (h *Host) server() *fasthttp.Server {
+	return &fasthttp.Server{
+		Handler:                      h.serve,
+		ErrorHandler:                 h.refuse,
+		ConnState:                    changed,
+		StreamRequestBody:            true, // handlers read bodies, under their own limits
+		DisablePreParseMultipartForm: true,
+		MaxRequestBodySize:           h.maxInitialize(),
+		ReadBufferSize:               maxHead,
+		NoDefaultServerHeader:        true,
+		NoDefaultDate:                true, // Envoy's is the one that callers see
+		NoDefaultContentType:         true,
+		// Deadlines are conns's. Envoy ends idle connections: if we did, a request
+		// could meet the end.
+		Logger: slog.NewLogLogger(h.Logger.Handler(), slog.LevelDebug),
 	}
-	return httpserver.Serve(ctx, server, listener, h.MaxTimeout+time.Second)
 }
 
 const (
@@ -72,34 +101,36 @@ const (
 	executePath    = "/api/v1/execute"
 )
 
-// ServeHTTP finds the operation by hand: the path of an execute is the hot path.
-func (h *Host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	path := r.URL.Path
+// serve finds the operation by hand: the path of an execute is the hot path.
+func (h *Host) serve(c *fasthttp.RequestCtx) {
+	c.Conn().(*conn).serving.Store(true)
+	defer h.recovered(c)
+	path := string(c.URI().PathOriginal())
 	switch {
 	case strings.HasPrefix(path, executePath+"/"):
-		h.only(w, r, http.MethodPost, h.execute)
+		h.only(c, http.MethodPost, h.execute)
 	case path == executePath:
-		h.only(w, r, http.MethodPost, h.oneShot)
+		h.only(c, http.MethodPost, h.oneShot)
 	case path == initializePath:
-		h.only(w, r, http.MethodPost, h.initialize)
+		h.only(c, http.MethodPost, h.initialize)
 	case path == "/health":
-		h.only(w, r, http.MethodGet, h.health)
+		h.only(c, http.MethodGet, h.health)
 	default:
-		h.fail(w, r, &faas.Error{Code: faas.NotFound, Message: "no such path on this runtime host"})
+		h.fail(c, &faas.Error{Code: faas.NotFound, Message: "no such path on this runtime host"})
 	}
 }
 
 // only answers 405 to other methods, and the handler's error where there is one.
-func (h *Host) only(w http.ResponseWriter, r *http.Request, method string, handle func(http.ResponseWriter, *http.Request) error) {
-	if r.Method != method {
-		w.Header().Set("Allow", method)
-		h.fail(w, r, &faas.Error{
+func (h *Host) only(c *fasthttp.RequestCtx, method string, handle func(context.Context, *fasthttp.RequestCtx) error) {
+	if string(c.Method()) != method {
+		c.Response.Header.Set("Allow", method)
+		h.fail(c, &faas.Error{
 			Code: faas.InvalidRequest, Status: http.StatusMethodNotAllowed,
 			Message: "this path takes " + method + " only",
 		})
 		return
 	}
-	if err := handle(w, r); err != nil {
-		h.fail(w, r, err)
+	if err := handle(c.Conn().(*conn).ctx, c); err != nil {
+		h.fail(c, err)
 	}
 }

@@ -270,9 +270,9 @@ func TestFullQueue(t *testing.T) {
 	r := newRig(t, pool.Options{Concurrency: 1, Queue: 1})
 	id := r.initialize(t, holdable)
 	running := r.hold(t.Context(), t, id)
-	testrig.Eventually(t, "one runs", func() bool { return r.Pool.Stats().Calls == 1 })
+	testrig.Eventually(t, "one runs", func() bool { return r.pool.Stats().Calls == 1 })
 	waiting := r.hold(t.Context(), t, id)
-	testrig.Eventually(t, "one waits", func() bool { return r.Pool.Stats().Waiting == 1 })
+	testrig.Eventually(t, "one waits", func() bool { return r.pool.Stats().Waiting == 1 })
 	want := failure(429, "RATE_LIMITED", "too many calls of this function are waiting", `"component":"runtime","retry_after_seconds":1`)
 	want.RetryAfter = "1"
 	if diff := cmp.Diff(want, r.execute(t, id, `{}`)); diff != "" {
@@ -292,12 +292,12 @@ func TestCallerGoesAway(t *testing.T) {
 	before := r.result(t, id, "null")
 	ctx, cancel := context.WithCancel(t.Context())
 	release := r.hold(ctx, t, id)
-	testrig.Eventually(t, "it runs", func() bool { return r.Pool.Stats().Calls == 1 })
+	testrig.Eventually(t, "it runs", func() bool { return r.pool.Stats().Calls == 1 })
 	cancel()
 	if _, err := release(); err == nil {
 		t.Error("the caller has got a reply")
 	}
-	testrig.Eventually(t, "the function ends", func() bool { return r.Pool.Stats().Calls == 0 })
+	testrig.Eventually(t, "the function ends", func() bool { return r.pool.Stats().Calls == 0 })
 	if want, got := strings.Replace(before, ",1]", ",3]", 1), r.result(t, id, "null"); got != want {
 		t.Errorf("got %s, want %s: the same process, three calls", got, want)
 	}

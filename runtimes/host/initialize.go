@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"envoke/internal/faas"
 	"envoke/runtimes/bundle"
 	"envoke/runtimes/pool"
@@ -20,34 +22,32 @@ import (
 const sessionHeader = "X-Envoke-Session"
 
 // initialize makes a session of the posted or the registered code (E1).
-func (h *Host) initialize(w http.ResponseWriter, r *http.Request) error {
-	post, err := h.readInitialize(r)
+func (h *Host) initialize(ctx context.Context, c *fasthttp.RequestCtx) error {
+	post, err := h.readInitialize(ctx, c)
 	if err != nil {
 		return err
 	}
-	session, err := h.open(r.Context(), post)
+	session, err := h.open(ctx, post)
 	if err != nil {
 		return err
 	}
-	write(w, http.StatusOK, initialized(session))
+	write(c, http.StatusOK, initialized(session))
 	return nil
 }
 
 // oneShot is initialize and execute in one (E11). It makes a session like any
 // other.
-func (h *Host) oneShot(w http.ResponseWriter, r *http.Request) error {
+func (h *Host) oneShot(ctx context.Context, c *fasthttp.RequestCtx) error {
 	arrived := time.Now()
-	post, err := h.readInitialize(r)
+	post, err := h.readInitialize(ctx, c)
 	if err != nil {
 		return err
 	}
-	session, err := h.open(r.Context(), post)
+	session, err := h.open(ctx, post)
 	if err != nil {
 		return err
 	}
-	return h.run(r.Context(), w, invocation{
-		arrived: arrived, session: session, params: post.params, requestID: r.Header.Get(requestIDHeader),
-	})
+	return h.run(ctx, c, invocation{arrived: arrived, session: session, params: post.params})
 }
 
 func initialized(session *bundle.Session) []byte {
@@ -72,17 +72,16 @@ type post struct {
 	params  []byte
 }
 
-func (h *Host) readInitialize(r *http.Request) (post, error) {
-	p := post{id: faas.SessionID(r.Header.Get(sessionHeader))}
+func (h *Host) readInitialize(ctx context.Context, c *fasthttp.RequestCtx) (post, error) {
+	p := post{id: faas.SessionID(c.Request.Header.Peek(sessionHeader))}
 	var err error
-	if p.name, err = faas.ParseName(r.Header.Get("Language-Title")); err != nil {
+	if p.name, err = faas.ParseName(string(c.Request.Header.Peek("Language-Title"))); err != nil {
 		return post{}, err
 	}
 	if language, _ := p.id.Language(); language != h.Language || language != p.name.Language {
 		return post{}, invalid("sessions are made through Envoy: this host got no session id of its own language, " + string(h.Language))
 	}
-	// JSON may write each byte of a script as six (\u00xx); one-shots bring params.
-	body, err := readBody(r, h.MaxScript*6+MaxContext+h.MaxBody)
+	body, err := h.readBody(ctx, c, h.maxInitialize())
 	if err != nil {
 		return post{}, err
 	}
@@ -90,6 +89,10 @@ func (h *Host) readInitialize(r *http.Request) (post, error) {
 	err = h.parse(&p, body.bytes)
 	return p, err
 }
+
+// maxInitialize bounds the body of an initialize, in bytes. JSON may write each byte
+// of a script as six (\u00xx); one-shots bring params.
+func (h *Host) maxInitialize() int { return h.MaxScript*6 + MaxContext + h.MaxBody }
 
 // parse copies what it takes from the body, whose buffer is reused.
 func (h *Host) parse(p *post, body []byte) error {
@@ -231,9 +234,9 @@ func (h *Host) findCode(ctx context.Context, p post, session *bundle.Session) er
 // load shows that the code can run. Code that runs nothing while it loads is only
 // parsed: a worker is spent on it when it is first executed.
 func (h *Host) load(ctx context.Context, w pool.Work) error {
-	form, err := h.Pool.Check(ctx, w.Script)
+	form, err := h.Engine.Check(ctx, w.Script)
 	if err != nil || !form.Executes {
 		return err
 	}
-	return h.Pool.Load(ctx, w)
+	return h.Engine.Load(ctx, w)
 }

@@ -2,10 +2,15 @@ package host
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"time"
+
+	"github.com/valyala/fasthttp"
 
 	"envoke/internal/faas"
 	"envoke/runtimes/pool"
@@ -13,37 +18,69 @@ import (
 
 const requestIDHeader = "X-Request-Id"
 
-var (
-	jsonType = []string{"application/json"}
-	nullJSON = []byte("null")
-)
+var nullJSON = []byte("null")
 
-// write sends a JSON body.
-func write(w http.ResponseWriter, status int, body []byte) {
-	header := w.Header()
-	header["Content-Type"] = jsonType
-	header["Content-Length"] = []string{strconv.Itoa(len(body))}
-	w.WriteHeader(status)
-	_, _ = w.Write(body) //nolint:gosec // JSON, and named so; if the caller has gone, nothing is left to do
+func requestID(c *fasthttp.RequestCtx) string { return string(c.Request.Header.Peek(requestIDHeader)) }
+
+// write sends a JSON body, which is the reply's from then on.
+func write(c *fasthttp.RequestCtx, status int, body []byte) {
+	c.SetStatusCode(status)
+	c.SetContentType("application/json")
+	c.Response.SetBodyRaw(body)
+}
+
+// writeBuffer sends a JSON body with status 200 and gives the buffer back: small ones
+// trade places with the one that the connection keeps.
+func writeBuffer(c *fasthttp.RequestCtx, b *buffer) {
+	if cap(b.bytes) > keepBuffer {
+		write(c, http.StatusOK, b.bytes)
+		return
+	}
+	c.SetContentType("application/json")
+	b.bytes = c.Response.SwapBody(b.bytes)
+	b.release()
 }
 
 // fail answers an error in the documented shape and logs what an operator should
 // see: the causes that the caller is not shown.
-func (h *Host) fail(w http.ResponseWriter, r *http.Request, err error) {
-	e := faas.AsError(err)
-	id := r.Header.Get(requestIDHeader)
-	if level := logLevel(r.Context(), e); h.Logger.Enabled(r.Context(), level) {
-		h.Logger.Log(r.Context(), level, "request failed",
-			slog.String("request_id", id), slog.String("path", r.URL.Path), slog.Any("error", err))
+func (h *Host) fail(c *fasthttp.RequestCtx, err error) {
+	e, connection := faas.AsError(err), c.Conn().(*conn)
+	ctx, id := connection.ctx, requestID(c)
+	if level := logLevel(ctx, e); h.Logger.Enabled(ctx, level) {
+		h.Logger.Log(ctx, level, "request failed",
+			slog.String("request_id", id), slog.String("path", string(c.Path())), slog.Any("error", err))
 	}
 	if seconds, ok := e.Details["retry_after_seconds"].(int); ok {
-		w.Header().Set("Retry-After", strconv.Itoa(seconds))
+		c.Response.Header.Set("Retry-After", strconv.Itoa(seconds))
 	}
 	if e.Code == faas.PayloadTooLarge {
 		// The rest of the body is not wanted: end the connection after the reply.
-		w.Header().Set("Connection", "close")
+		connection.unread = true
+		c.SetConnectionClose()
 	}
-	write(w, e.HTTPStatus(), e.Body(faas.InRuntime, id))
+	write(c, e.HTTPStatus(), e.Body(faas.InRuntime, id))
+}
+
+// refuse answers what is no request: the peer is no Envoy, or one at its wits' end.
+func (h *Host) refuse(c *fasthttp.RequestCtx, err error) {
+	e := &faas.Error{Code: faas.InvalidRequest, Message: "this is no HTTP/1.1 request", Err: err}
+	var head *fasthttp.ErrSmallBuffer
+	if errors.As(err, &head) {
+		e.Message, e.Status = fmt.Sprintf("the request's headers are larger than %d bytes", maxHead), http.StatusRequestHeaderFieldsTooLarge
+	}
+	h.fail(c, e)
+}
+
+// recovered answers for a handler that panicked: one request's fault must not end
+// the others.
+func (h *Host) recovered(c *fasthttp.RequestCtx) {
+	fault := recover()
+	if fault == nil {
+		return
+	}
+	h.Logger.Error("panic", "request_id", requestID(c), "error", fault, "stack", string(debug.Stack()))
+	c.SetConnectionClose()
+	h.fail(c, fmt.Errorf("panic: %v", fault))
 }
 
 func logLevel(ctx context.Context, e *faas.Error) slog.Level {

@@ -44,6 +44,7 @@ type rig struct {
 	*Host
 	registry *registry.Registry
 	store    *sqlite.Store
+	pool     *pool.Pool
 	client   *http.Client
 	dial     func(context.Context) (net.Conn, error)
 	// startControl and stopControl may be called as often as one likes.
@@ -107,8 +108,9 @@ func (r *rig) addHost(t testing.TB, dir string, workers pool.Options) {
 	t.Cleanup(func() { _ = conn.Close() })
 	logger, metrics := slog.New(slog.DiscardHandler), prometheus.NewPedanticRegistry()
 	workers.Runtime, workers.Registerer, workers.Idle = javaScript(t, dir), metrics, 1
+	r.pool = pool.New(workers)
 	r.Host = New(Options{
-		Language: faas.NodeJS, Version: "test", Pool: pool.New(workers),
+		Language: faas.NodeJS, Version: "test", Engine: r.pool,
 		Bundles: bundle.New(bundle.Options{
 			Conn: conn, Host: t.Name(), Language: faas.NodeJS, Logger: logger, Registerer: metrics,
 			MaxSessions: 1000, MaxScriptBytes: 1 << 20,
@@ -122,7 +124,7 @@ func (r *rig) addHost(t testing.TB, dir string, workers pool.Options) {
 	}
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return r.dial(ctx) }}
 	r.client = &http.Client{Transport: transport}
-	testrig.Serve(t, r.Pool.Serve)
+	testrig.Serve(t, r.pool.Serve)
 	testrig.Serve(t, r.Bundles.Serve)
 	testrig.Serve(t, func(ctx context.Context) error { return r.Serve(ctx, listener) })
 	t.Cleanup(transport.CloseIdleConnections)

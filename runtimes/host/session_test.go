@@ -153,7 +153,7 @@ func TestHealth(t *testing.T) {
 	}
 	r.startControl()
 	testrig.Eventually(t, "control is reached and a worker ready", func() bool {
-		return r.Bundles.Ready() && r.Pool.Stats().Ready == 1
+		return r.Bundles.Ready() && r.pool.Stats().Ready == 1
 	})
 	body := r.healthIs(t, http.StatusOK)
 	workers := body["workers"].(map[string]any)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -123,6 +124,7 @@ func (w *worker) send(c *call, payload [][]byte) bool {
 		return false
 	}
 	w.register(c)
+	w.out = slices.Grow(w.out, frame.HeaderSize+size)
 	w.out = frame.AppendHeader(w.out, c.kind, c.id, size)
 	for _, part := range payload {
 		w.out = append(w.out, part...)
