@@ -34,48 +34,47 @@ type description struct {
 	CacheTTLSeconds int             `json:"cache_ttl_seconds"`
 }
 
-// define reads a file or a folder as a function. A name that is given wins over all
-// others.
-func define(path, name string) (client.Definition, error) {
+// define reads a file or a folder as a function, and its code. A name that is given
+// wins over all others.
+func define(path, name string) (client.Definition, source, error) {
+	described := description{Name: name}
 	file, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return client.Definition{}, misuse("there is no file or folder %s", path)
-	case err != nil:
-		return client.Definition{}, err
-	case file.IsDir():
-		return defineFolder(path, name)
+		err = misuse("there is no file or folder %s", path)
+	case err == nil && file.IsDir():
+		described, err = describeFolder(path, name)
+		path = filepath.Join(path, described.Handler)
+	}
+	if err != nil {
+		return client.Definition{}, source{}, err
 	}
 	code, err := readSource(path)
 	if err != nil {
-		return client.Definition{}, err
+		return client.Definition{}, code, err
 	}
-	return definition(description{Name: name}, code)
+	wanted, err := newDefinition(described, code)
+	return wanted, code, err
 }
 
-func defineFolder(folder, name string) (client.Definition, error) {
-	described, err := readDescription(folder)
+// describeFolder finds out what a folder's description leaves open.
+func describeFolder(folder, name string) (description, error) {
+	d, err := readDescription(folder)
 	if err != nil {
-		return client.Definition{}, err
-	}
-	if described.Handler == "" {
-		if described.Handler, err = onlySource(folder); err != nil {
-			return client.Definition{}, err
-		}
-	}
-	code, err := readSource(filepath.Join(folder, described.Handler))
-	if err != nil {
-		return client.Definition{}, err
+		return d, err
 	}
 	absolute, err := filepath.Abs(folder) // "." has no name
 	if err != nil {
-		return client.Definition{}, err
+		return d, err
 	}
-	described.Name = first(name, described.Name, titleOf(absolute))
-	return definition(described, code)
+	d.Name = first(name, d.Name, titleOf(absolute))
+	if d.Handler == "" {
+		d.Handler, err = onlySource(folder)
+	}
+	return d, err
 }
 
-func definition(d description, code source) (client.Definition, error) {
+func newDefinition(d description, code source) (client.Definition, error) {
 	language := code.name.Language
 	if d.Language != "" && d.Language != language {
 		return client.Definition{}, misuse("%s: the language is %s, but %s is %s", descriptionFile, d.Language, code.path, language)

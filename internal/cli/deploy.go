@@ -48,7 +48,7 @@ A folder has one file of code, or a function.yaml that names it:
 	f.BoolVar(&dryRun, "dry-run", false, "print what would be sent, and send nothing")
 	a.bindOutput(f)
 	return a.remote(c, func(c *cobra.Command, server *client.Client, args []string) error {
-		wanted, err := define(args[0], name)
+		wanted, code, err := define(args[0], name)
 		if err != nil {
 			return err
 		}
@@ -57,7 +57,7 @@ A folder has one file of code, or a function.yaml that names it:
 		}
 		made, err := deploy(c.Context(), server, wanted)
 		if err != nil {
-			return explain(err, wantedSource(args[0], wanted))
+			return explain(err, &code)
 		}
 		return a.show(c, made, func(w io.Writer) {
 			called := clean(made.LanguageTitle)
@@ -75,12 +75,4 @@ func deploy(ctx context.Context, server *client.Client, d client.Definition) (cl
 		return server.Update(ctx, d)
 	}
 	return made, err
-}
-
-// wantedSource is the code that a server's error tells a line of.
-func wantedSource(path string, d client.Definition) *source {
-	if d.CompileOptions != nil {
-		return nil // a module has no lines
-	}
-	return &source{path: path, name: d.Name(), content: []byte(d.ScriptContent)}
 }

@@ -87,7 +87,7 @@ func meant(prefix string, suggestions []string) string {
 	if len(suggestions) == 0 {
 		return ""
 	}
-	return ": did you mean " + prefix + strings.Join(suggestions, " or "+prefix) + "?"
+	return " (did you mean " + prefix + strings.Join(suggestions, " or "+prefix) + "?)"
 }
 
 // meantFlag lets cobra's search for similar commands find a similar flag.
