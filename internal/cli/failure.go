@@ -45,15 +45,14 @@ func (f *failure) place(line int) string {
 		return fmt.Sprintf("line %d, column %d", line, column)
 	}
 	where := fmt.Sprintf("%s:%d:%d", f.source.path, line, column)
-	text := f.source.line(line)
-	if text == "" {
+	text := []rune(f.source.line(line))
+	if len(text) == 0 {
 		return where
 	}
-	number := fmt.Sprintf("%5d", line)
-	where += fmt.Sprintf("\n%s | %s", number, cleanLines(text))
+	where += fmt.Sprintf("\n%5d | %s", line, cleanLines(string(text)))
 	if column > 0 && column <= len(text) {
-		before := cleanLines(text[:column-1])
-		where += fmt.Sprintf("\n%s | %s^", strings.Repeat(" ", len(number)), strings.Repeat(" ", len([]rune(before))))
+		before := []rune(cleanLines(string(text[:column-1])))
+		where += fmt.Sprintf("\n%5s | %*s", "", len(before)+1, "^")
 	}
 	return where
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -52,7 +53,7 @@ the command line cannot be meant, 3 where no Envoke answers.`,
 		if err != nil {
 			return err
 		}
-		result, err := run(c, server, args[0], call)
+		result, err := runTarget(c.Context(), server, args[0], call)
 		if err != nil {
 			return err
 		}
@@ -65,25 +66,25 @@ the command line cannot be meant, 3 where no Envoke answers.`,
 
 var sessionID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
-// run finds out what the target is. A file wins over a function of the same name.
-func run(c *cobra.Command, server *client.Client, target string, call client.Call) (client.Invocation, error) {
+// runTarget finds out what the target is. A file wins over a function of the same name.
+func runTarget(ctx context.Context, server *client.Client, target string, call client.Call) (client.Invocation, error) {
 	if isFile(target) {
 		code, err := readSource(target)
 		if err != nil {
 			return client.Invocation{}, err
 		}
 		call.ScriptContent, call.CompileOptions = code.script(), code.compileOptions()
-		result, err := server.Invoke(c.Context(), code.name.String(), call)
+		result, err := server.Invoke(ctx, code.name.String(), call)
 		return result, explain(err, &code)
 	}
 	if sessionID.MatchString(target) {
-		result, err := server.Execute(c.Context(), target, call)
+		result, err := server.Execute(ctx, target, call)
 		return result, explain(err, nil)
 	}
 	if !isName(target) {
 		return client.Invocation{}, misuse("%q is no file, no session and no name of a function (those begin with nodejs-, python- or rust-)", target)
 	}
-	result, err := server.Invoke(c.Context(), target, call)
+	result, err := server.Invoke(ctx, target, call)
 	return result, explain(err, nil)
 }
 

@@ -19,9 +19,8 @@ const (
 
 func (a *app) listCommand() *cobra.Command {
 	var (
-		query          faas.FunctionQuery
+		wanted         listing
 		language, kind string
-		all            bool
 	)
 	c := &cobra.Command{
 		Use:     "list",
@@ -35,14 +34,31 @@ func (a *app) listCommand() *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&language, "language", "", "only this language: nodejs, python or rust")
 	f.StringVar(&kind, "type", string(faas.Predefined), "predefined: registered ones; dynamic: live sessions' scripts")
-	f.StringVar(&query.Tag, "tag", "", "only those with this tag")
-	f.IntVar(&query.Page, "page", 1, fmt.Sprintf("which page of %d", perPage))
-	f.BoolVar(&all, "all", false, "all pages")
+	f.StringVar(&wanted.query.Tag, "tag", "", "only those with this tag")
+	return a.listing(c, &wanted, func() {
+		wanted.query.Language, wanted.query.Type = faas.Language(language), faas.FunctionType(kind)
+	})
+}
+
+// listing is what to list: one page, or all.
+type listing struct {
+	query faas.FunctionQuery
+	all   bool
+}
+
+// listing makes a command that lists what is wanted, once prepare has read the
+// command's own flags.
+func (a *app) listing(c *cobra.Command, wanted *listing, prepare func()) *cobra.Command {
+	f := c.Flags()
+	f.IntVar(&wanted.query.Page, "page", 1, fmt.Sprintf("which page of %d", perPage))
+	f.BoolVar(&wanted.all, "all", false, "all pages")
 	a.bindOutput(f)
-	c.MarkFlagsMutuallyExclusive("page", "all")
 	return a.remote(c, func(c *cobra.Command, server *client.Client, _ []string) error {
-		query.Language, query.Type, query.PerPage = faas.Language(language), faas.FunctionType(kind), perPage
-		page, err := pages(c.Context(), server, query, all)
+		if wanted.all && c.Flags().Changed("page") {
+			return misuse("--page and --all exclude each other")
+		}
+		prepare()
+		page, err := wanted.read(c.Context(), server)
 		if err != nil {
 			return err
 		}
@@ -50,9 +66,10 @@ func (a *app) listCommand() *cobra.Command {
 	})
 }
 
-// pages reads one page, or all of them as one.
-func pages(ctx context.Context, server *client.Client, query faas.FunctionQuery, all bool) (client.Page, error) {
-	if !all {
+// read reads one page, or all of them as one.
+func (l *listing) read(ctx context.Context, server *client.Client) (client.Page, error) {
+	query := l.query
+	if query.PerPage = perPage; !l.all {
 		return server.Functions(ctx, query)
 	}
 	whole := client.Page{Page: 1}

@@ -21,8 +21,7 @@ func (a *app) sessionsCommand() *cobra.Command {
 }
 
 func (a *app) sessionsList() *cobra.Command {
-	query := faas.FunctionQuery{Type: faas.Dynamic, PerPage: perPage}
-	var all bool
+	var wanted listing
 	c := &cobra.Command{
 		Use:     "list",
 		Aliases: []string{"ls"},
@@ -31,17 +30,7 @@ func (a *app) sessionsList() *cobra.Command {
 		Example: "  envoke sessions list",
 		Args:    takes(),
 	}
-	c.Flags().IntVar(&query.Page, "page", 1, fmt.Sprintf("which page of %d", perPage))
-	c.Flags().BoolVar(&all, "all", false, "all pages")
-	c.MarkFlagsMutuallyExclusive("page", "all")
-	a.bindOutput(c.Flags())
-	return a.remote(c, func(c *cobra.Command, server *client.Client, _ []string) error {
-		page, err := pages(c.Context(), server, query, all)
-		if err != nil {
-			return err
-		}
-		return a.showPage(c, page)
-	})
+	return a.listing(c, &wanted, func() { wanted.query.Type = faas.Dynamic })
 }
 
 func (a *app) sessionsGet() *cobra.Command {

@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -114,7 +113,7 @@ func parseName(text string, language faas.Language) (faas.Name, error) {
 	}
 	for _, other := range faas.Languages() {
 		if strings.HasPrefix(text, string(other)+"-") {
-			return name, fmt.Errorf("the name %q is %s's, but the code is %s", text, other, language)
+			return name, misuse("the name %q is %s's, but the code is %s", text, other, language)
 		}
 	}
 	return name, nil

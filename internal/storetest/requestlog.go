@@ -72,7 +72,7 @@ func testFindRequestLogs(t *testing.T, open Open) {
 	rows := []faas.RequestLog{
 		{RequestID: "a", Operation: faas.OneShot, LanguageTitle: "nodejs-t", StatusCode: 200, StartedAt: epoch},
 		{RequestID: "b", Operation: faas.Execute, SessionID: session.ID, StatusCode: 500, StartedAt: epoch},
-		{RequestID: "c", Operation: faas.OneShot, LanguageTitle: "nodejs-other", StatusCode: 500, StartedAt: epoch},
+		{RequestID: "c", Operation: faas.OneShot, LanguageTitle: "nodejs-other@2", StatusCode: 500, StartedAt: epoch},
 		{RequestID: "d", Operation: faas.Health, StatusCode: 200, StartedAt: epoch},
 	}
 	wantCode(t, "append", store.AppendRequestLogs(t.Context(), file, 1, rows), "")
