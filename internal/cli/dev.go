@@ -60,7 +60,7 @@ or ENVOKE_URL a running one is used; what the function prints is in its log then
 		defer func() { _ = listener.Close() }() // where nothing came to serve on it
 		out := &screen{w: c.OutOrStdout()}
 		return a.onServer(c.Context(), out, func(ctx context.Context, base string) error {
-			return dev(ctx, out, listener, base, args[0])
+			return dev(ctx, &developed{path: args[0], out: out}, listener, base)
 		})
 	}
 	return c
@@ -93,21 +93,21 @@ func (a *app) onServer(ctx context.Context, out *screen, serve func(context.Cont
 }
 
 // dev serves one file by an Envoke until the context ends.
-func dev(ctx context.Context, out *screen, listener net.Listener, base, path string) error {
+func dev(ctx context.Context, d *developed, listener net.Listener, base string) error {
 	server, err := client.New(base)
 	if err != nil {
 		return usageError{err}
 	}
 	defer server.Close()
-	d := &developed{path: path, server: server, out: out}
+	d.server = server
 	if err := d.load(ctx); err != nil {
 		var reply *client.ReplyError
 		if !errors.As(err, &reply) {
 			return err
 		}
-		out.say("✗ %v", err)
+		d.out.say("✗ %v", err)
 	}
-	out.say("%s answers at http://%s and is loaded anew on every save. Ctrl-C stops.", path, listener.Addr())
+	d.out.say("%s answers at http://%s and is loaded anew on every save. Ctrl-C stops.", d.path, listener.Addr())
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return d.watch(ctx) })
 	work.Go(func() error {

@@ -45,7 +45,7 @@ func TestFaults(t *testing.T) {
 		{"deploy of nothing", "", "deploy none", exitUsage, "there is no file or folder none"},
 		{"deploy of many", "", "deploy " + folder(t, "a.js", "", "b.py", ""), exitUsage, "several files of code (a.js, b.py)"},
 		{"deploy of no code", "", "deploy " + folder(t, "README", ""), exitUsage, "no file of code"},
-		{"deploy of an unknown key", "", "deploy " + folder(t, "function.yaml", "nmae: x"), exitUsage, "nmae"},
+		{"deploy of an unknown key", "", "deploy " + folder(t, "function.yaml", "colour: x"), exitUsage, "colour"},
 		{"deploy of another language", "", "deploy " + folder(t, "function.yaml", "{language: python, handler: a.js}", "a.js", ""), exitUsage, "a.js is nodejs"},
 		{"deploy with a bad name", "", "deploy testdata/hello.js --name a/b", exitUsage, `the name "a/b"`},
 		{"deploy with another language's name", "", "deploy testdata/hello.js --name python-x", exitUsage, "python"},

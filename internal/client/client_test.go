@@ -51,10 +51,14 @@ func TestRequests(t *testing.T) {
 		call func(context.Context, *Client) error
 		want string // method, path, Language-Title and X-Cache-Control, body
 	}{
-		"invoke": {func(ctx context.Context, c *Client) error { _, err := c.Invoke(ctx, "nodejs-a", call); return err },
-			`POST /api/v1/execute nodejs-a no-cache {"params":12345678901234567890}`},
-		"execute": {func(ctx context.Context, c *Client) error { _, err := c.Execute(ctx, "a/b", call); return err },
-			`POST /api/v1/execute/a%2Fb  no-cache {"params":12345678901234567890}`},
+		"invoke": {
+			func(ctx context.Context, c *Client) error { _, err := c.Invoke(ctx, "nodejs-a", call); return err },
+			`POST /api/v1/execute nodejs-a no-cache {"params":12345678901234567890}`,
+		},
+		"execute": {
+			func(ctx context.Context, c *Client) error { _, err := c.Execute(ctx, "a/b", call); return err },
+			`POST /api/v1/execute/a%2Fb  no-cache {"params":12345678901234567890}`,
+		},
 		"initialize": {func(ctx context.Context, c *Client) error {
 			_, err := c.Initialize(ctx, "nodejs-a", Call{ScriptContent: "return 1 < 2"})
 			return err

@@ -60,13 +60,14 @@ func TestQueries(t *testing.T) {
 		"none": {"", faas.RequestLogQuery{Limit: 50}, ""},
 		"all": {
 			"name=nodejs-a&session=s&request_id=r&status=404&after=7&limit=1000",
-			faas.RequestLogQuery{RequestID: "r", SessionID: "s", LanguageTitle: "nodejs-a", StatusCode: 404, After: 7, Limit: 1000}, "",
+			faas.RequestLogQuery{RequestID: "r", SessionID: "s", LanguageTitle: "nodejs-a", StatusCode: 404, After: 7, Limit: 1000},
+			"",
 		},
 		"no limit":             {"limit=0", faas.RequestLogQuery{}, "from 1 to 1000"},
 		"too many":             {"limit=1001", faas.RequestLogQuery{}, "from 1 to 1000"},
 		"a word for a number":  {"status=ok", faas.RequestLogQuery{}, "status"},
 		"a negative id":        {"after=-1", faas.RequestLogQuery{}, "after"},
-		"an unknown parameter": {"nmae=x", faas.RequestLogQuery{}, "nmae"},
+		"an unknown parameter": {"colour=x", faas.RequestLogQuery{}, "colour"},
 		"bad escapes":          {"name=%zz", faas.RequestLogQuery{}, "not well formed"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -93,11 +94,11 @@ func testFindRequestLogs(t *testing.T, open Open) {
 	} {
 		got, err := store.LatestRequestLogs(t.Context(), test.query)
 		wantCode(t, name, err, "")
-		var ids string
+		var ids strings.Builder
 		for _, row := range got {
-			ids += row.RequestID
+			ids.WriteString(row.RequestID)
 		}
-		equal(t, name, ids, test.want)
+		equal(t, name, ids.String(), test.want)
 	}
 }
 
