@@ -52,8 +52,8 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // main prints errors
 	quick := flags.Bool("quick", false, "a rough run of less than a minute: short rounds, and fewer of them")
-	flags.IntVar(&s.Rounds, "rounds", 7, "`number` of rounds")
-	flags.DurationVar(&s.Duration, "duration", 1500*time.Millisecond, "`duration` of one measurement")
+	flags.IntVar(&s.Rounds, "rounds", 25, "`number` of rounds")
+	flags.DurationVar(&s.Duration, "duration", 500*time.Millisecond, "`duration` of one measurement")
 	flags.DurationVar(&s.WarmUp, "warm-up", 1500*time.Millisecond, "`duration` of each case's warm-up")
 	flags.Float64Var(&s.Rate, "rate", 2000, "`arrivals` a second of the open loop")
 	flags.IntVar(&s.ColdStarts, "cold-starts", 100, "`number` of cold starts in a round")

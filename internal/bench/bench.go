@@ -41,11 +41,17 @@ type Case struct {
 // loads are the ways in which every case but the cold one is asked.
 func (c Config) loads() []Load {
 	return []Load{
-		{Name: ThirtyTwo, Connections: 32},
-		{Name: One, Connections: 1},
-		{Name: Open, Connections: 32, Rate: c.Rate},
+		{Name: ThirtyTwo, Connections: 32, Every: 1}, // the targets are of this one
+		{Name: One, Connections: 1, Every: seldom},
+		{Name: Open, Connections: 32, Rate: c.Rate, Every: seldom},
 	}
 }
+
+// seldom is in how many rounds each load without a target is measured once.
+const seldom = 3
+
+// coldRounds is the number of rounds of cold starts.
+func (c Config) coldRounds() int { return (c.Rounds + seldom - 1) / seldom }
 
 // Names of loads.
 const (

@@ -20,6 +20,8 @@ type Load struct {
 	// Rate is the arrivals a second of an open loop. With 0 the loop is closed: a
 	// connection sends its next request when it has the reply to its last.
 	Rate float64
+	// Every says in which rounds it is measured: in each (1), or in every so many.
+	Every int
 }
 
 // outcome is what one measurement counted.

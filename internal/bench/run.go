@@ -36,12 +36,15 @@ func (r *run) measureAll(ctx context.Context) error {
 	for i := range r.config.Rounds {
 		r.config.Progress(fmt.Sprintf("round %d of %d", i+1, r.config.Rounds))
 		for _, load := range r.config.loads() {
-			if err := r.measureCases(ctx, load); err != nil {
+			if i%load.Every != 0 {
+				continue
+			}
+			if err := r.measureCases(ctx, load, i%2 == 1); err != nil {
 				return err
 			}
 		}
 	}
-	for i := range r.config.Rounds {
+	for i := range r.config.coldRounds() {
 		if err := r.measureCold(ctx, i); err != nil {
 			return err
 		}
@@ -62,8 +65,14 @@ func (r *run) warmUp(ctx context.Context) error {
 	return nil
 }
 
-func (r *run) measureCases(ctx context.Context, load Load) error {
-	for _, c := range r.stand.cases {
+// measureCases goes through the cases, in every other round from the last to the
+// first: a machine that slows down meanwhile then favours neither end.
+func (r *run) measureCases(ctx context.Context, load Load, backwards bool) error {
+	cases := slices.Clone(r.stand.cases)
+	if backwards {
+		slices.Reverse(cases)
+	}
+	for _, c := range cases {
 		if c.Cold {
 			continue
 		}
@@ -82,7 +91,7 @@ func (r *run) measureCold(ctx context.Context, round int) error {
 		if !c.Cold {
 			continue
 		}
-		r.config.Progress(fmt.Sprintf("cold starts, round %d of %d", round+1, r.config.Rounds))
+		r.config.Progress(fmt.Sprintf("cold starts, round %d of %d", round+1, r.config.coldRounds()))
 		err := r.account(ctx, resultKey{c.Key, Cold}, func() (outcome, error) {
 			return coldStarts(ctx, c.Endpoint, round, r.config.ColdStarts)
 		})

@@ -33,7 +33,7 @@ func (r Report) writeHead(out *bytes.Buffer) {
 	m, s := r.Machine, r.Settings
 	fmt.Fprintf(out, "%d × %s, Linux %s, Go %s, Node %s, Envoy %s with concurrency %d\n",
 		m.CPUs, m.CPU, m.Kernel, m.Go, m.Node, m.Envoy, s.EnvoyConcurrency)
-	fmt.Fprintf(out, "Medians of %d rounds of %.4g s. µs: CPU time per request, by process;\nserved: all but the client. A ratio is taken within each round; CPU compares served µs: less is better.\n", s.Rounds, s.Seconds)
+	fmt.Fprintf(out, "Medians of %d rounds of %.4g s (1 connection, open loop, cold start: of every third). µs: CPU time per request, by process;\nserved: all but the client. A ratio is taken within each round; CPU compares served µs: less is better.\n", s.Rounds, s.Seconds)
 	fmt.Fprintf(out, "Other programs took %.2f CPUs (%.2f–%.2f)", m.OtherLoad.Median, m.OtherLoad.Min, m.OtherLoad.Max)
 	if m.OtherLoad.Median > roughAbove {
 		out.WriteString(": too many, these figures are rough")
