@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -51,7 +50,8 @@ processes of their own, what functions print is in their host's log instead.`,
 			if follow {
 				return a.follow(c, query)
 			}
-			return a.printLogs(c, &query)
+			_, err := a.printLogs(c, query)
+			return err
 		},
 	}
 	f := c.Flags()
@@ -68,38 +68,58 @@ processes of their own, what functions print is in their host's log instead.`,
 
 // follow prints what is new until somebody stops it, which is no failure.
 func (a *app) follow(c *cobra.Command, query faas.RequestLogQuery) error {
+	err := a.followUntilDone(c, query)
+	if c.Context().Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (a *app) followUntilDone(c *cobra.Command, query faas.RequestLogQuery) error {
 	ctx := c.Context()
+	// What is stored by now need not be searched again and again where nothing of it
+	// is wanted.
+	newest, err := a.readLogs(ctx, faas.RequestLogQuery{Limit: 1})
+	if err != nil {
+		return err
+	}
 	tick := time.NewTicker(followPause)
 	defer tick.Stop()
 	for {
-		if err := a.printLogs(c, &query); err != nil {
-			if errors.Is(err, context.Canceled) {
-				return nil
-			}
+		last, err := a.printLogs(c, query)
+		if err != nil {
 			return err
+		}
+		query.After = max(query.After, last)
+		for _, e := range newest {
+			query.After = max(query.After, e.ID)
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return nil
+			return ctx.Err()
 		}
 	}
 }
 
-// printLogs prints what the query selects and moves it behind that.
-func (a *app) printLogs(c *cobra.Command, query *faas.RequestLogQuery) error {
-	base := first(a.operators, a.Getenv("ENVOKE_OPERATORS_URL"), defaultOperators)
-	entries, err := client.Logs(c.Context(), base, *query)
+// printLogs prints what the query selects and returns the id of the last entry, or 0.
+func (a *app) printLogs(c *cobra.Command, query faas.RequestLogQuery) (last int64, err error) {
+	entries, err := a.readLogs(c.Context(), query)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for i := range entries {
 		if err := a.printEntry(c.OutOrStdout(), &entries[i]); err != nil {
-			return err
+			return last, err
 		}
-		query.After = entries[i].ID
+		last = entries[i].ID
 	}
-	return nil
+	return last, nil
+}
+
+func (a *app) readLogs(ctx context.Context, query faas.RequestLogQuery) ([]logs.Entry, error) {
+	base := first(a.operators, a.Getenv("ENVOKE_OPERATORS_URL"), defaultOperators)
+	return client.Logs(ctx, base, query)
 }
 
 func (a *app) printEntry(w io.Writer, e *logs.Entry) error {
