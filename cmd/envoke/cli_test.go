@@ -13,8 +13,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/spf13/pflag"
-
 	"envoke/internal/testrig"
 )
 
@@ -201,22 +199,4 @@ func get(t *testing.T, url string) reply {
 		t.Fatal(err)
 	}
 	return r
-}
-
-// TestEachSettingBelongsToAPart: a flag that no part has could be given to serve only.
-func TestEachSettingBelongsToAPart(t *testing.T) {
-	all := newSettings(nil)
-	known := map[string]bool{}
-	for _, names := range [][]string{flagsOfEach, flagsOfControl, flagsOfNodejs, flagsOfEnvoy} {
-		for _, name := range names {
-			if known[name] = true; all.all.Lookup(name) == nil {
-				t.Errorf("there is no setting %s", name)
-			}
-		}
-	}
-	all.all.VisitAll(func(f *pflag.Flag) {
-		if !known[f.Name] {
-			t.Errorf("no part has --%s: name it in settings.go", f.Name)
-		}
-	})
 }
