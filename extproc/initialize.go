@@ -12,22 +12,23 @@ import (
 // host that will serve it is the one that creates it: x-envoke-hash hashes like the
 // :path of the executes to come.
 func (s *Server) initialize(ctx context.Context, r *request) (*extprocv3.ProcessingResponse, error) {
-	name, err := r.name()
+	ref, err := r.ref()
 	if err != nil {
 		return nil, err
 	}
-	if s.routes[name.Language] == nil {
-		return nil, noRuntime(name.Language)
+	language := ref.Name.Language
+	if s.routes[language] == nil {
+		return nil, noRuntime(language)
 	}
-	plain, err := s.plain(ctx, name)
+	plain, err := s.plain(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
-	id := string(s.key.NewID(name.Language, plain))
+	id := string(s.key.NewID(language, plain))
 	return setHeaders(
 		header{sessionHeader, id},
 		header{hashHeader, executePath + "/" + id},
-		header{clusterHeader, clusterOf(name.Language)},
+		header{clusterHeader, clusterOf(language)},
 	), nil
 }
 
@@ -40,23 +41,31 @@ func (s *Server) oneShot(ctx context.Context, r *request) (*extprocv3.Processing
 }
 
 // plain tells whether executes of a new session of that name may skip ext_proc:
-// all may but those of a registered function whose results are cached. Whether
-// the request brings its own code is in the body, which is not seen here; a
+// all may but those of a registered function whose results are cached, in any
+// version that the session may get: the host picks it by the id that is made here.
+// Whether the request brings its own code is in the body, which is not seen here; a
 // script under such a name loses the shortcut and nothing else.
-func (s *Server) plain(ctx context.Context, name faas.Name) (bool, error) {
-	function, err := s.registry.FindFunction(ctx, name)
+func (s *Server) plain(ctx context.Context, ref faas.Ref) (bool, error) {
+	function, err := s.registry.FindFunction(ctx, ref)
 	if faas.IsNotFound(err) {
 		return true, nil
 	}
-	return function.CacheTTL == 0, err
+	plain := function.CacheTTL == 0
+	for version := range function.Weights {
+		if !plain || err != nil {
+			break
+		}
+		plain, err = s.plain(ctx, faas.Ref{Name: ref.Name, Version: version})
+	}
+	return plain, err
 }
 
-// name is what the Language-Title header says, sent exactly once.
-func (r *request) name() (faas.Name, error) {
+// ref is what the Language-Title header says, sent exactly once.
+func (r *request) ref() (faas.Ref, error) {
 	if r.title.count > 1 {
-		return faas.Name{}, &faas.Error{Code: faas.InvalidRequest, Message: "send the Language-Title header exactly once"}
+		return faas.Ref{}, &faas.Error{Code: faas.InvalidRequest, Message: "send the Language-Title header exactly once"}
 	}
-	return faas.ParseName(r.title.value)
+	return faas.ParseRef(r.title.value)
 }
 
 func noRuntime(language faas.Language) error {

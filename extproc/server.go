@@ -31,7 +31,7 @@ const lookupTimeout = 800 * time.Millisecond
 type Registry interface {
 	// FindSession answers faas.ErrNoSession to whatever is no live session.
 	FindSession(ctx context.Context, id faas.SessionID) (faas.Session, error)
-	FindFunction(ctx context.Context, name faas.Name) (faas.Function, error)
+	FindFunction(ctx context.Context, ref faas.Ref) (faas.Function, error)
 }
 
 // Options make a Server. All fields are required.

@@ -46,11 +46,11 @@ func (r registry) FindSession(_ context.Context, id faas.SessionID) (faas.Sessio
 	return faas.Session{ID: id}, nil
 }
 
-func (r registry) FindFunction(_ context.Context, name faas.Name) (faas.Function, error) {
+func (r registry) FindFunction(_ context.Context, ref faas.Ref) (faas.Function, error) {
 	if r.failure != nil {
 		return faas.Function{}, r.failure
 	}
-	if f, ok := r.functions[name.String()]; ok {
+	if f, ok := r.functions[ref.String()]; ok {
 		return f, nil
 	}
 	return faas.Function{}, &faas.Error{Code: faas.NotFound}
@@ -239,6 +239,12 @@ func TestInitializeMakesAnID(t *testing.T) {
 	known := registry{functions: map[string]faas.Function{
 		"nodejs-cached":   {CacheTTL: time.Minute},
 		"nodejs-uncached": {},
+		// Only one of the versions that a session may get is cached.
+		"nodejs-mixed:canary": {Version: 1, Weights: map[int]int{2: 10, 3: 10}},
+		"nodejs-mixed@2":      {Version: 2},
+		"nodejs-mixed@3":      {Version: 3, CacheTTL: time.Minute},
+		"nodejs-split:canary": {Version: 1, Weights: map[int]int{2: 10}},
+		"nodejs-split@2":      {Version: 2},
 	}}
 	for _, tt := range []struct {
 		name, request string
@@ -248,6 +254,9 @@ func TestInitializeMakesAnID(t *testing.T) {
 		{"with a query", "POST /api/v1/initialize?a=b\nlanguage-title: nodejs-hello", true},
 		{"registered", "POST /api/v1/initialize\nlanguage-title: nodejs-uncached", true},
 		{"registered, cached", "POST /api/v1/initialize\nlanguage-title: nodejs-cached", false},
+		{"by version", "POST /api/v1/initialize\nlanguage-title: nodejs-mixed@3", false},
+		{"by alias", "POST /api/v1/initialize\nlanguage-title: nodejs-split:canary", true},
+		{"by alias, one of which is cached", "POST /api/v1/initialize\nlanguage-title: nodejs-mixed:canary", false},
 		{"one-shot", "POST /api/v1/execute\nlanguage-title: nodejs-hello\nx-cache-control: max-age=5", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

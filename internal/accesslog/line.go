@@ -91,7 +91,7 @@ func operation(route string) faas.Operation {
 		return faas.Execute
 	}
 	switch o := faas.Operation(route); o {
-	case faas.Initialize, faas.OneShot, faas.Execute, faas.SessionRead, faas.FunctionRead, faas.Health:
+	case faas.Initialize, faas.OneShot, faas.Execute, faas.SessionRead, faas.FunctionRead, faas.FunctionWrite, faas.Health:
 		return o
 	}
 	return faas.OtherOperation

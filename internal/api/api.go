@@ -13,39 +13,85 @@ import (
 	"envoke/internal/faas"
 )
 
-// Store is what the API reads.
+// Store is what the API stands on.
 type Store interface {
+	Reader
+	FunctionWriter
+	VersionStore
+	AliasStore
+}
+
+// Reader is what the API only reads.
+type Reader interface {
 	FindSession(context.Context, faas.SessionID) (faas.Session, error)
-	FindFunction(context.Context, faas.Name) (faas.Function, error)
+	FindFunction(context.Context, faas.Ref) (faas.Function, error)
 	ListFunctions(context.Context, faas.FunctionQuery) (functions []faas.Function, total int, err error)
 	Ping(context.Context) error
 }
 
-// Options are what the API stands on. All are required.
+// FunctionWriter registers functions. What it returns is as stored.
+type FunctionWriter interface {
+	CreateFunction(context.Context, faas.Function) (faas.Function, error)
+	AddVersion(context.Context, faas.Function) (faas.Function, error)
+	DeleteFunction(context.Context, faas.Name) error
+}
+
+// VersionStore lists versions and chooses the current one.
+type VersionStore interface {
+	ListVersions(context.Context, faas.Name) ([]faas.Version, error)
+	SetCurrentVersion(ctx context.Context, name faas.Name, version int) error
+}
+
+// AliasStore keeps aliases.
+type AliasStore interface {
+	PutAlias(context.Context, faas.Name, faas.Alias) (faas.Alias, error)
+	ListAliases(context.Context, faas.Name) ([]faas.Alias, error)
+	DeleteAlias(ctx context.Context, name faas.Name, alias string) error
+}
+
+// Options are what the API needs. All are required.
 type Options struct {
 	Store  Store
 	Key    faas.SessionKey
 	Revoke func(context.Context, faas.SessionID) error // deletes a session everywhere
+	// Changed returns when everybody asks again what the function's name stands for.
+	Changed func(context.Context, faas.Name)
+	// Check has code checked by who will run it, before it is stored; Hosts does.
+	Check func(ctx context.Context, requestID string, name faas.Name, script faas.Script) error
 	// Runtimes are the states of the runtimes in use: "ok", "degraded" or "down".
 	// It must return when its context ends.
-	Runtimes func(context.Context) map[faas.Language]string
-	Version  string
-	Logger   *slog.Logger
+	Runtimes  func(context.Context) map[faas.Language]string
+	MaxScript int // bytes of script_content
+	MaxModule int // bytes of a WebAssembly module, which comes in base64
+	Version   string
+	Logger    *slog.Logger
 }
 
 type api struct{ Options }
+
+// routes is every path of the API with the methods that it takes.
+func (a *api) routes() map[string]methods {
+	return map[string]methods{
+		"/api/v1/sessions/{id}": {http.MethodGet: a.showSession, http.MethodDelete: a.deleteSession},
+
+		"/api/v1/functions":        {http.MethodGet: a.listFunctions, http.MethodPost: a.createFunction},
+		"/api/v1/functions/{name}": {http.MethodGet: a.showFunction, http.MethodPut: a.updateFunction, http.MethodDelete: a.deleteFunction},
+
+		"/api/v1/functions/{name}/versions":        {http.MethodGet: a.listVersions},
+		"/api/v1/functions/{name}/rollback":        {http.MethodPost: a.rollback},
+		"/api/v1/functions/{name}/aliases":         {http.MethodGet: a.listAliases},
+		"/api/v1/functions/{name}/aliases/{alias}": {http.MethodPut: a.putAlias, http.MethodDelete: a.deleteAlias},
+
+		"/health": {http.MethodGet: a.health},
+		"/":       nil,
+	}
+}
 
 // New makes the handler.
 func New(o Options) http.Handler {
 	a := &api{o}
 	mux := http.NewServeMux()
-	for pattern, methods := range map[string]methods{
-		"/api/v1/sessions/{id}":    {http.MethodGet: a.showSession, http.MethodDelete: a.deleteSession},
-		"/api/v1/functions":        {http.MethodGet: a.listFunctions},
-		"/api/v1/functions/{name}": {http.MethodGet: a.showFunction},
-		"/health":                  {http.MethodGet: a.health},
-		"/":                        nil,
-	} {
+	for pattern, methods := range a.routes() {
 		mux.Handle(pattern, a.handler(methods))
 	}
 	return mux
@@ -76,7 +122,7 @@ func (m methods) find(method string) (endpoint, error) {
 
 func (m methods) String() string {
 	var allowed []string
-	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodDelete} {
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
 		if _, err := m.find(method); err == nil {
 			allowed = append(allowed, method)
 		}

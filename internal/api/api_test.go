@@ -30,6 +30,7 @@ type rig struct {
 	options  api.Options
 	log      strings.Builder
 	runtimes map[faas.Language]string
+	changed  []string // names of which hosts were told
 }
 
 func newRig(t *testing.T) *rig {
@@ -46,8 +47,11 @@ func newRig(t *testing.T) *rig {
 	r := &rig{T: t, store: store, runtimes: map[faas.Language]string{faas.NodeJS: "ok"}}
 	r.options = api.Options{
 		Store: store, Key: faas.NewSessionKey(), Revoke: store.DeleteSession, Version: "1.2.3",
-		Runtimes: func(context.Context) map[faas.Language]string { return r.runtimes },
-		Logger:   slog.New(slog.NewTextHandler(&r.log, nil)),
+		Runtimes:  func(context.Context) map[faas.Language]string { return r.runtimes },
+		Changed:   func(_ context.Context, name faas.Name) { r.changed = append(r.changed, name.String()) },
+		Check:     func(context.Context, string, faas.Name, faas.Script) error { return nil },
+		MaxScript: 1 << 10, MaxModule: 64 << 10,
+		Logger: slog.New(slog.NewTextHandler(&r.log, nil)),
 	}
 	return r
 }
@@ -55,7 +59,13 @@ func newRig(t *testing.T) *rig {
 // request sends a request with the id "rid" and decodes the reply's JSON.
 func (r *rig) request(method, path string) (status int, body any, header http.Header) {
 	r.Helper()
-	request := httptest.NewRequestWithContext(r.Context(), method, path, nil)
+	return r.send(method, path, "")
+}
+
+// send is a request with a body.
+func (r *rig) send(method, path, content string) (status int, body any, header http.Header) {
+	r.Helper()
+	request := httptest.NewRequestWithContext(r.Context(), method, path, strings.NewReader(content))
 	request.Header.Set("X-Request-ID", "rid")
 	recorder := httptest.NewRecorder()
 	api.New(r.options).ServeHTTP(recorder, request)
@@ -73,7 +83,12 @@ func (r *rig) request(method, path string) (status int, body any, header http.He
 // wantReply checks a reply against the JSON wanted; "" wants no body.
 func (r *rig) wantReply(method, path string, status int, want string) {
 	r.Helper()
-	gotStatus, got, _ := r.request(method, path)
+	r.wantReplyTo(method, path, "", status, want)
+}
+
+func (r *rig) wantReplyTo(method, path, content string, status int, want string) {
+	r.Helper()
+	gotStatus, got, _ := r.send(method, path, content)
 	var wanted any
 	if want != "" {
 		if err := json.Unmarshal([]byte(want), &wanted); err != nil {
@@ -88,8 +103,13 @@ func (r *rig) wantReply(method, path string, status int, want string) {
 // wantError checks a failure's code, and that its message names something.
 func (r *rig) wantError(method, path string, code faas.Code, names string) {
 	r.Helper()
+	r.wantErrorTo(method, path, "", code, names)
+}
+
+func (r *rig) wantErrorTo(method, path, content string, code faas.Code, names string) {
+	r.Helper()
 	status := (&faas.Error{Code: code}).HTTPStatus()
-	gotStatus, body, _ := r.request(method, path)
+	gotStatus, body, _ := r.send(method, path, content)
 	text, _ := json.Marshal(body)
 	var reply struct {
 		Error struct {
@@ -104,7 +124,7 @@ func (r *rig) wantError(method, path string, code faas.Code, names string) {
 	}
 	e := reply.Error
 	if gotStatus != status || e.Code != code || !strings.Contains(e.Message, names) || e.Details.Component != "control" || reply.RequestID != "rid" {
-		r.Errorf("%s %s: %d %s, want %d %s naming %q", method, path, gotStatus, text, status, code, names)
+		r.Errorf("%s %s %.100s: %d %s, want %d %s naming %q", method, path, content, gotStatus, text, status, code, names)
 	}
 }
 
@@ -194,10 +214,11 @@ func TestFunctions(t *testing.T) {
 		Name: faas.Name{Language: faas.NodeJS, Title: "full"}, Description: "<described>", UserID: "ada", Tags: []string{"math"},
 		Script: faas.NewScript(faas.NodeJS, "return '<secret>'", json.RawMessage(`{"target": "x"}`)),
 		Schema: json.RawMessage(`{"type": "object"}`), Examples: json.RawMessage(`[1]`),
+		Timeout: 1500 * time.Millisecond, CacheTTL: time.Minute, MemoryMB: 64,
 	}
 	bare := faas.Function{Name: faas.Name{Language: faas.Python, Title: "bare"}, Script: faas.NewScript(faas.Python, "x", nil)}
 	for _, f := range []faas.Function{bare, full} {
-		if err := r.store.PutFunction(t.Context(), f); err != nil {
+		if _, err := r.store.CreateFunction(t.Context(), f); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -214,9 +235,11 @@ func TestFunctions(t *testing.T) {
 	r.wantReply("GET", "/api/v1/functions?language=nodejs&tag=math&user_id=ada", 200,
 		`{"functions": [{`+fullItem+`}], "total": 1, "page": 1, "per_page": 20}`)
 	r.wantReply("GET", "/api/v1/functions/nodejs-full", 200,
-		`{`+fullItem+`, "schema": {"type": "object"}, "examples": [1], "compile_options": {"target": "x"}, "script_content": "return '<secret>'"}`)
+		`{`+fullItem+`, "schema": {"type": "object"}, "examples": [1], "compile_options": {"target": "x"}, "script_content": "return '<secret>'",
+			"timeout_ms": 1500, "memory_limit_mb": 64, "cache_ttl_seconds": 60}`)
 	r.wantReply("GET", "/api/v1/functions/python-bare", 200,
-		`{`+bareItem+`, "schema": null, "examples": null, "compile_options": null, "script_content": "x"}`)
+		`{`+bareItem+`, "schema": null, "examples": null, "compile_options": null, "script_content": "x",
+			"timeout_ms": null, "memory_limit_mb": null, "cache_ttl_seconds": null}`)
 
 	_, body, _ := r.request("GET", "/api/v1/functions?type=dynamic")
 	items := body.(map[string]any)["functions"].([]any)
@@ -229,7 +252,7 @@ func TestFunctions(t *testing.T) {
 // times are the members of a function's JSON that the store gave.
 func (r *rig) times(name string) string {
 	r.Helper()
-	parsed, err := faas.ParseName(name)
+	parsed, err := faas.ParseRef(name)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -248,7 +271,7 @@ func TestBadRequests(t *testing.T) {
 		"page=99999999999999999999": "page", "page=1&page=2": "page", "per_page=0": "per_page", "per_page=101": "per_page",
 		"language=cobol": "language", "language=": "language", "language=NODEJS": "language", "type=static": "type",
 		"tag=a&tag=b": "tag", "user_id=%ff": "user_id", "tag=" + strings.Repeat("x", 257): "tag", "tag=a%00": "tag",
-		"page=%zz": "query", "a;b": "query",
+		"page=%zz": "query", "a;b": "query", "lang=nodejs": "lang", "page=1&x=": "x", "=1": "",
 	} {
 		r.wantError("GET", "/api/v1/functions?"+query, faas.InvalidRequest, names)
 	}
@@ -256,6 +279,11 @@ func TestBadRequests(t *testing.T) {
 		"/api/v1/functions/cobol-x":       faas.InvalidRequest,
 		"/api/v1/functions/nodejs-..%2Fx": faas.InvalidRequest,
 		"/api/v1/functions/nodejs-x":      faas.NotFound,
+		"/api/v1/functions/nodejs-x@0":    faas.InvalidRequest,
+		"/api/v1/functions/nodejs-x@1":    faas.NotFound,
+		"/api/v1/functions/nodejs-x:1":    faas.InvalidRequest,
+		"/api/v1/functions/nodejs-x:a":    faas.NotFound,
+		"/api/v1/functions/nodejs-x/y":    faas.NotFound,
 		"/api/v1/functions/":              faas.NotFound,
 		"/api/v1/sessions/":               faas.NotFound,
 		"/api/v1/sessions/a/b":            faas.NotFound,
@@ -268,10 +296,12 @@ func TestBadRequests(t *testing.T) {
 func TestMethods(t *testing.T) {
 	r := newRig(t)
 	for path, allow := range map[string]string{
-		"/health": "GET, HEAD", "/api/v1/functions": "GET, HEAD", "/api/v1/functions/nodejs-x": "GET, HEAD",
-		"/api/v1/sessions/x": "GET, HEAD, DELETE",
+		"/health": "GET, HEAD", "/api/v1/sessions/x": "GET, HEAD, DELETE",
+		"/api/v1/functions": "GET, HEAD, POST", "/api/v1/functions/nodejs-x": "GET, HEAD, PUT, DELETE",
+		"/api/v1/functions/nodejs-x/versions": "GET, HEAD", "/api/v1/functions/nodejs-x/rollback": "POST",
+		"/api/v1/functions/nodejs-x/aliases": "GET, HEAD", "/api/v1/functions/nodejs-x/aliases/a": "PUT, DELETE",
 	} {
-		status, body, header := r.request("POST", path)
+		status, body, header := r.request("PATCH", path)
 		if status != 405 || header.Get("Allow") != allow || !strings.Contains(fmt.Sprint(body), string(faas.InvalidRequest)) {
 			t.Errorf("%s: %d %v, Allow %q, want %q", path, status, body, header.Get("Allow"), allow)
 		}

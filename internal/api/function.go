@@ -29,6 +29,9 @@ type fullFunction struct {
 	Examples       json.RawMessage `json:"examples"`
 	CompileOptions json.RawMessage `json:"compile_options"`
 	ScriptContent  string          `json:"script_content"`
+	TimeoutMS      *int64          `json:"timeout_ms"`
+	MemoryLimitMB  *int            `json:"memory_limit_mb"`
+	CacheTTL       *int64          `json:"cache_ttl_seconds"`
 }
 
 type listing struct {
@@ -69,12 +72,13 @@ func (a *api) listFunctions(r *http.Request) (int, any, error) {
 	return http.StatusOK, page, nil
 }
 
+// showFunction shows the version that the name, name@version or name:alias means.
 func (a *api) showFunction(r *http.Request) (int, any, error) {
-	name, err := faas.ParseName(r.PathValue("name"))
+	ref, err := faas.ParseRef(r.PathValue("name"))
 	if err != nil {
 		return 0, nil, err
 	}
-	f, err := a.Store.FindFunction(r.Context(), name)
+	f, err := a.Store.FindFunction(r.Context(), ref)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -84,5 +88,8 @@ func (a *api) showFunction(r *http.Request) (int, any, error) {
 		Examples:       f.Examples,
 		CompileOptions: f.Script.CompileOptions,
 		ScriptContent:  f.Script.Source,
+		TimeoutMS:      orNull(f.Timeout.Milliseconds()),
+		MemoryLimitMB:  orNull(f.MemoryMB),
+		CacheTTL:       orNull(int64(f.CacheTTL / time.Second)),
 	}, nil
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -30,6 +31,7 @@ func parseQuery(raw string) (faas.FunctionQuery, error) {
 		return faas.FunctionQuery{}, &faas.Error{Code: faas.InvalidRequest, Message: "the query is not well formed", Err: err}
 	}
 	p := parameters{values: values}
+	p.only("type", "language", "user_id", "tag", "page", "per_page")
 	q := faas.FunctionQuery{
 		Type:     oneOf(&p, "type", faas.Predefined, faas.Dynamic),
 		Language: oneOf(&p, "language", faas.Languages()...),
@@ -39,6 +41,15 @@ func parseQuery(raw string) (faas.FunctionQuery, error) {
 		PerPage:  p.number("per_page", defaultPerPage, maxPerPage),
 	}
 	return q, p.err
+}
+
+// only refuses other parameters: a filter that is misspelt would select all.
+func (p *parameters) only(known ...string) {
+	for _, name := range slices.Sorted(maps.Keys(p.values)) {
+		if !slices.Contains(known, name) {
+			p.fail(name, "is not known here: the parameters are "+strings.Join(known, ", "))
+		}
+	}
 }
 
 // get is the value of a parameter; ok is false where it is not given.
@@ -56,7 +67,7 @@ func (p *parameters) get(name string) (value string, ok bool) {
 func (p *parameters) fail(name, reason string) {
 	if p.err == nil {
 		p.err = &faas.Error{
-			Code: faas.InvalidRequest, Message: fmt.Sprintf("the parameter %s %s", name, reason),
+			Code: faas.InvalidRequest, Message: fmt.Sprintf("the parameter %.100s %s", name, reason),
 			Details: map[string]any{"parameter": name},
 		}
 	}

@@ -33,6 +33,12 @@ func (a *api) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	if e.HTTPStatus() >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
 		a.Logger.Error("request failed", "request_id", id, "method", r.Method, "path", r.URL.Path, "error", err)
 	}
+	if seconds, ok := e.Details["retry_after_seconds"]; ok { // a runtime host's
+		w.Header().Set("Retry-After", fmt.Sprint(seconds))
+	}
+	if e.Code == faas.PayloadTooLarge { // the rest of the body is not wanted
+		w.Header().Set("Connection", "close")
+	}
 	writeJSON(w, e.HTTPStatus(), e.Body(faas.InControl, id))
 }
 

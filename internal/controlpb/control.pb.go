@@ -355,6 +355,8 @@ type Function struct {
 	Digest        string                 `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
 	TimeoutMs     int64                  `protobuf:"varint,5,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"` // 0: the default
 	Schema        []byte                 `protobuf:"bytes,6,opt,name=schema,proto3" json:"schema,omitempty"`                         // JSON Schema of params, or empty
+	// By alias only: the percentage of sessions or calls that go to other versions.
+	Weights       map[int32]int32 `protobuf:"bytes,7,rep,name=weights,proto3" json:"weights,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -427,6 +429,13 @@ func (x *Function) GetTimeoutMs() int64 {
 func (x *Function) GetSchema() []byte {
 	if x != nil {
 		return x.Schema
+	}
+	return nil
+}
+
+func (x *Function) GetWeights() map[int32]int32 {
+	if x != nil {
+		return x.Weights
 	}
 	return nil
 }
@@ -549,7 +558,7 @@ type WatchResponse struct {
 	Revision         uint64                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
 	SessionKey       []byte                 `protobuf:"bytes,3,opt,name=session_key,json=sessionKey,proto3" json:"session_key,omitempty"` // first message only
 	RevokedSessions  []string               `protobuf:"bytes,4,rep,name=revoked_sessions,json=revokedSessions,proto3" json:"revoked_sessions,omitempty"`
-	ChangedFunctions []string               `protobuf:"bytes,5,rep,name=changed_functions,json=changedFunctions,proto3" json:"changed_functions,omitempty"`
+	ChangedFunctions []string               `protobuf:"bytes,5,rep,name=changed_functions,json=changedFunctions,proto3" json:"changed_functions,omitempty"` // names: whatever is held of them is old
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -648,7 +657,7 @@ const file_control_proto_rawDesc = "" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x1a\n" +
 	"\blanguage\x18\x02 \x01(\tR\blanguage\x12\x16\n" +
 	"\x06source\x18\x03 \x01(\tR\x06source\x12'\n" +
-	"\x0fcompile_options\x18\x04 \x01(\fR\x0ecompileOptions\"\xb0\x01\n" +
+	"\x0fcompile_options\x18\x04 \x01(\fR\x0ecompileOptions\"\xb0\x02\n" +
 	"\bFunction\x12%\n" +
 	"\x0elanguage_title\x18\x01 \x01(\tR\rlanguageTitle\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x05R\aversion\x12\x14\n" +
@@ -656,7 +665,11 @@ const file_control_proto_rawDesc = "" +
 	"\x06digest\x18\x04 \x01(\tR\x06digest\x12\x1d\n" +
 	"\n" +
 	"timeout_ms\x18\x05 \x01(\x03R\ttimeoutMs\x12\x16\n" +
-	"\x06schema\x18\x06 \x01(\fR\x06schema\"\x7f\n" +
+	"\x06schema\x18\x06 \x01(\fR\x06schema\x12B\n" +
+	"\aweights\x18\a \x03(\v2(.envoke.control.v1.Function.WeightsEntryR\aweights\x1a:\n" +
+	"\fWeightsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\x05R\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"\x7f\n" +
 	"\x14CreateSessionRequest\x124\n" +
 	"\asession\x18\x01 \x01(\v2\x1a.envoke.control.v1.SessionR\asession\x121\n" +
 	"\x06script\x18\x02 \x01(\v2\x19.envoke.control.v1.ScriptR\x06script\"e\n" +
@@ -691,7 +704,7 @@ func file_control_proto_rawDescGZIP() []byte {
 	return file_control_proto_rawDescData
 }
 
-var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_control_proto_goTypes = []any{
 	(*FindSessionRequest)(nil),   // 0: envoke.control.v1.FindSessionRequest
 	(*FindScriptRequest)(nil),    // 1: envoke.control.v1.FindScriptRequest
@@ -702,25 +715,27 @@ var file_control_proto_goTypes = []any{
 	(*CreateSessionRequest)(nil), // 6: envoke.control.v1.CreateSessionRequest
 	(*WatchRequest)(nil),         // 7: envoke.control.v1.WatchRequest
 	(*WatchResponse)(nil),        // 8: envoke.control.v1.WatchResponse
+	nil,                          // 9: envoke.control.v1.Function.WeightsEntry
 }
 var file_control_proto_depIdxs = []int32{
-	3, // 0: envoke.control.v1.CreateSessionRequest.session:type_name -> envoke.control.v1.Session
-	4, // 1: envoke.control.v1.CreateSessionRequest.script:type_name -> envoke.control.v1.Script
-	0, // 2: envoke.control.v1.Control.FindSession:input_type -> envoke.control.v1.FindSessionRequest
-	1, // 3: envoke.control.v1.Control.FindScript:input_type -> envoke.control.v1.FindScriptRequest
-	2, // 4: envoke.control.v1.Control.FindFunction:input_type -> envoke.control.v1.FindFunctionRequest
-	6, // 5: envoke.control.v1.Control.CreateSession:input_type -> envoke.control.v1.CreateSessionRequest
-	7, // 6: envoke.control.v1.Control.Watch:input_type -> envoke.control.v1.WatchRequest
-	3, // 7: envoke.control.v1.Control.FindSession:output_type -> envoke.control.v1.Session
-	4, // 8: envoke.control.v1.Control.FindScript:output_type -> envoke.control.v1.Script
-	5, // 9: envoke.control.v1.Control.FindFunction:output_type -> envoke.control.v1.Function
-	3, // 10: envoke.control.v1.Control.CreateSession:output_type -> envoke.control.v1.Session
-	8, // 11: envoke.control.v1.Control.Watch:output_type -> envoke.control.v1.WatchResponse
-	7, // [7:12] is the sub-list for method output_type
-	2, // [2:7] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	9, // 0: envoke.control.v1.Function.weights:type_name -> envoke.control.v1.Function.WeightsEntry
+	3, // 1: envoke.control.v1.CreateSessionRequest.session:type_name -> envoke.control.v1.Session
+	4, // 2: envoke.control.v1.CreateSessionRequest.script:type_name -> envoke.control.v1.Script
+	0, // 3: envoke.control.v1.Control.FindSession:input_type -> envoke.control.v1.FindSessionRequest
+	1, // 4: envoke.control.v1.Control.FindScript:input_type -> envoke.control.v1.FindScriptRequest
+	2, // 5: envoke.control.v1.Control.FindFunction:input_type -> envoke.control.v1.FindFunctionRequest
+	6, // 6: envoke.control.v1.Control.CreateSession:input_type -> envoke.control.v1.CreateSessionRequest
+	7, // 7: envoke.control.v1.Control.Watch:input_type -> envoke.control.v1.WatchRequest
+	3, // 8: envoke.control.v1.Control.FindSession:output_type -> envoke.control.v1.Session
+	4, // 9: envoke.control.v1.Control.FindScript:output_type -> envoke.control.v1.Script
+	5, // 10: envoke.control.v1.Control.FindFunction:output_type -> envoke.control.v1.Function
+	3, // 11: envoke.control.v1.Control.CreateSession:output_type -> envoke.control.v1.Session
+	8, // 12: envoke.control.v1.Control.Watch:output_type -> envoke.control.v1.WatchResponse
+	8, // [8:13] is the sub-list for method output_type
+	3, // [3:8] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_control_proto_init() }
@@ -734,7 +749,7 @@ func file_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_proto_rawDesc), len(file_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -36,7 +36,7 @@ type ControlClient interface {
 	FindSession(ctx context.Context, in *FindSessionRequest, opts ...grpc.CallOption) (*Session, error)
 	// NOT_FOUND: no such digest.
 	FindScript(ctx context.Context, in *FindScriptRequest, opts ...grpc.CallOption) (*Script, error)
-	// NOT_FOUND: no such function.
+	// NOT_FOUND: no such function, version or alias.
 	FindFunction(ctx context.Context, in *FindFunctionRequest, opts ...grpc.CallOption) (*Function, error)
 	// Stores a session and its script in one transaction. ALREADY_EXISTS: the id is taken.
 	CreateSession(ctx context.Context, in *CreateSessionRequest, opts ...grpc.CallOption) (*Session, error)
@@ -116,7 +116,7 @@ type ControlServer interface {
 	FindSession(context.Context, *FindSessionRequest) (*Session, error)
 	// NOT_FOUND: no such digest.
 	FindScript(context.Context, *FindScriptRequest) (*Script, error)
-	// NOT_FOUND: no such function.
+	// NOT_FOUND: no such function, version or alias.
 	FindFunction(context.Context, *FindFunctionRequest) (*Function, error)
 	// Stores a session and its script in one transaction. ALREADY_EXISTS: the id is taken.
 	CreateSession(context.Context, *CreateSessionRequest) (*Session, error)

@@ -100,6 +100,7 @@ func TestFunctionRoundTrip(t *testing.T) {
 		want := faas.Function{
 			Name: faas.Name{Language: faas.Rust, Title: "f"}, Version: 2, UserID: user, Timeout: time.Second,
 			Script: faas.Script{Digest: "d", Language: faas.Rust}, Schema: []byte(`{}`),
+			Weights: map[int]int{3: 10, 1: 5},
 		}
 		got, err := overWire(t, controlpb.NewFunction(&want), &controlpb.Function{}).Function()
 		if diff := cmp.Diff(want, got); err != nil || diff != "" || got.Owner() != want.Owner() {

@@ -74,7 +74,19 @@ func NewFunction(f *faas.Function) *Function {
 		Digest:        string(f.Script.Digest),
 		TimeoutMs:     f.Timeout.Milliseconds(),
 		Schema:        f.Schema,
+		Weights:       convertWeights[int32](f.Weights),
 	}
+}
+
+func convertWeights[To, From int | int32](weights map[From]From) map[To]To {
+	if len(weights) == 0 {
+		return nil
+	}
+	converted := make(map[To]To, len(weights))
+	for version, percent := range weights {
+		converted[To(version)] = To(percent)
+	}
+	return converted
 }
 
 // Function is the function that the message describes. Of its script only the
@@ -91,5 +103,6 @@ func (x *Function) Function() (faas.Function, error) {
 		Script:  faas.Script{Digest: faas.Digest(x.GetDigest()), Language: name.Language},
 		Timeout: time.Duration(x.GetTimeoutMs()) * time.Millisecond,
 		Schema:  x.GetSchema(),
+		Weights: convertWeights[int](x.GetWeights()),
 	}, nil
 }

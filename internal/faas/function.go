@@ -5,6 +5,9 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"hash/fnv"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -42,20 +45,62 @@ func NewScript(language Language, source string, options json.RawMessage) Script
 	}
 }
 
-// Function is code registered under a name, as its current version.
+// Function is one version of what is registered under a name. A version is
+// immutable: its number stands for the same content for ever.
 type Function struct {
 	Name        Name
 	Description string
 	Script      Script
-	Version     int // 1, 2, … ; each is an immutable Script. 0: a session's own script
+	Version     int // 1, 2, … ; 0: a session's own script
 	Schema      json.RawMessage
 	Examples    json.RawMessage
 	Tags        []string
-	UserID      string        // who registered it; empty for the seeds
+	UserID      string        // who registered the function; empty for the seeds
 	Timeout     time.Duration // 0: the default of 30 s
 	CacheTTL    time.Duration // 0: results are not cached
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
+	MemoryMB    int           // limit of its worker, in MiB; 0: the default
+	CreatedAt   time.Time     // of the function, as UpdatedAt is
+	UpdatedAt   time.Time     // when its current version was made so
+	// Weights is set where the function was found by an alias that splits: the
+	// percentage of sessions or calls that go to other versions (see Pick).
+	Weights map[int]int
+}
+
+// Pick is the version that a session or call of the given key runs, where the
+// function was found by an alias that splits. Equal keys pick equally.
+func (f Function) Pick(key string) int {
+	if len(f.Weights) == 0 {
+		return f.Version
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(key)) // never fails
+	percentile := int(h.Sum32() % 100)
+	for _, version := range slices.Sorted(maps.Keys(f.Weights)) {
+		if percentile -= f.Weights[version]; percentile < 0 {
+			return version
+		}
+	}
+	return f.Version
+}
+
+// Version is what a list of a function's versions tells of one.
+type Version struct {
+	Number    int
+	Digest    Digest
+	UserID    string // who added it
+	CreatedAt time.Time
+	Current   bool
+	Aliases   []string // that stand for it, by name; weights do not count
+}
+
+// Alias is a name for a version of a function, or for a weighted few.
+type Alias struct {
+	Name      string
+	Version   int
+	Weights   map[int]int // percentage of sessions or calls that go to other versions
+	UserID    string      // who set it last
+	CreatedAt time.Time
+	UpdatedAt time.Time
 }
 
 // Owner is whose worker runs the function.

@@ -2,6 +2,7 @@ package faas
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -47,5 +48,48 @@ func TestFunctionType(t *testing.T) {
 	}
 	if got := (Function{}).Type(); got != Dynamic {
 		t.Errorf("a session's script is %s", got)
+	}
+}
+
+func TestPick(t *testing.T) {
+	key := NewSessionKey()
+	for name, test := range map[string]struct {
+		weights map[int]int
+		least   map[int]int // of 1000 picks
+	}{
+		"no weights":    {nil, map[int]int{2: 1000}},
+		"a canary":      {map[int]int{3: 10}, map[int]int{2: 850, 3: 60}},
+		"halves":        {map[int]int{1: 50}, map[int]int{1: 430, 2: 430}},
+		"all elsewhere": {map[int]int{1: 30, 3: 70}, map[int]int{1: 230, 3: 630}},
+	} {
+		f, picked := Function{Version: 2, Weights: test.weights}, map[int]int{}
+		for range 1000 {
+			id := string(key.NewID(NodeJS, true))
+			version := f.Pick(id)
+			if again := f.Pick(id); again != version {
+				t.Fatalf("%s: %s picks %d, then %d", name, id, version, again)
+			}
+			picked[version]++
+		}
+		for version, least := range test.least {
+			if picked[version] < least {
+				t.Errorf("%s: version %d was picked %d times of 1000, want %d at least", name, version, picked[version], least)
+			}
+		}
+		if len(picked) != len(test.least) {
+			t.Errorf("%s: picked %v", name, picked)
+		}
+	}
+}
+
+// Hosts must agree on what a key picks, those of another release too.
+func TestPickIsStable(t *testing.T) {
+	f := Function{Version: 1, Weights: map[int]int{2: 40, 3: 30}}
+	var got []int
+	for i := range 12 {
+		got = append(got, f.Pick(fmt.Sprint("request-", i)))
+	}
+	if diff := cmp.Diff([]int{1, 3, 2, 1, 1, 1, 2, 2, 2, 2, 2, 3}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -2,6 +2,7 @@ package faas
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -17,6 +18,9 @@ const (
 
 // Languages lists every known language in the order of its digit in session ids.
 func Languages() []Language { return []Language{NodeJS, Python, Rust} }
+
+// Known tells whether it is one of Languages.
+func (l Language) Known() bool { return slices.Contains(Languages(), l) }
 
 // MaxTitle bounds the title of a function, in bytes.
 const MaxTitle = 128
@@ -47,6 +51,14 @@ func ParseName(s string) (Name, error) {
 		return Name{Language: language, Title: title}, nil
 	}
 	return Name{}, badName("Language-Title must begin with nodejs-, python- or rust-")
+}
+
+// CheckTitle tells what is wrong with the title of a function, as ParseName does.
+func CheckTitle(title string) error {
+	if reason := checkTitle(title); reason != "" {
+		return badName("the title " + reason)
+	}
+	return nil
 }
 
 func badName(message string) *Error {

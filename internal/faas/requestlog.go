@@ -12,6 +12,7 @@ const (
 	OneShot        Operation = "oneshot"
 	SessionRead    Operation = "session"
 	FunctionRead   Operation = "function"
+	FunctionWrite  Operation = "functionwrite"
 	Health         Operation = "health"
 	OtherOperation Operation = "other"
 )

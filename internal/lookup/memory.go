@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -127,6 +128,19 @@ func (m *Memory[K, V]) Drop(key K) {
 	defer m.mu.Unlock()
 	delete(m.flights, key)
 	m.held.Remove(key)
+}
+
+// DropAll forgets the values of all keys that match, as Drop does of one. It looks
+// at every key: it is for what changes rarely.
+func (m *Memory[K, V]) DropAll(match func(K) bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, key := range m.held.Keys() {
+		if match(key) {
+			m.held.Remove(key)
+		}
+	}
+	maps.DeleteFunc(m.flights, func(key K, _ *flight[V]) bool { return match(key) })
 }
 
 // Len is the number of values held.

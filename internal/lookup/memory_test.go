@@ -129,6 +129,37 @@ func TestDropOutrunsFind(t *testing.T) {
 	})
 }
 
+// DropAll drops what matches, also what is on its way, and nothing else.
+func TestDropAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, answer := memory(4), make(chan struct{})
+		for _, key := range []string{"a1", "a2", "b1"} {
+			m.Hold(key, key)
+		}
+		var all sync.WaitGroup
+		for _, key := range []string{"a3", "b2"} {
+			all.Go(func() {
+				_, _ = m.Find(t.Context(), key, time.Second, func(context.Context) (string, error) {
+					<-answer
+					return key, nil
+				})
+			})
+		}
+		synctest.Wait()
+		m.DropAll(func(key string) bool { return key[0] == 'a' })
+		close(answer)
+		all.Wait()
+		for key, want := range map[string]bool{"a1": false, "a2": false, "a3": false, "b1": true, "b2": true} {
+			if _, held := m.Held(key); held != want {
+				t.Errorf("%s is held: %v", key, held)
+			}
+		}
+		if m.Size() != 4 {
+			t.Errorf("size %d, want 4", m.Size())
+		}
+	})
+}
+
 func TestFindEndsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := memory(2)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"envoke/internal/controlpb"
 	"envoke/internal/faas"
 )
 
@@ -11,15 +12,16 @@ func functionSize(a answer[faas.Function]) int64 {
 	return entrySize + int64(len(a.value.Schema)+len(a.value.Examples)+len(a.value.Description))
 }
 
-// FindFunction returns the current version of a registered function without its
-// source, which FindScript has. The answer may be a second old.
-func (r *Registry) FindFunction(ctx context.Context, name faas.Name) (faas.Function, error) {
-	if known, ok := r.functions.Held(name); ok && r.now().Before(known.until) {
+// FindFunction returns the version of a registered function that the reference
+// names, without its source, which FindScript has. The answer may be a second old
+// where something else than this process changed the function.
+func (r *Registry) FindFunction(ctx context.Context, ref faas.Ref) (faas.Function, error) {
+	if known, ok := r.functions.Held(ref); ok && r.now().Before(known.until) {
 		r.metrics.functions.memory.Inc()
 		return known.value, known.err
 	}
-	found, err := r.functions.Find(ctx, name, storeTimeout, func(ctx context.Context) (answer[faas.Function], error) {
-		return r.askFunction(ctx, name)
+	found, err := r.functions.Find(ctx, ref, storeTimeout, func(ctx context.Context) (answer[faas.Function], error) {
+		return r.askFunction(ctx, ref)
 	})
 	r.metrics.functions.asked(found.err, err)
 	if err != nil {
@@ -28,13 +30,22 @@ func (r *Registry) FindFunction(ctx context.Context, name faas.Name) (faas.Funct
 	return found.value, found.err
 }
 
-func (r *Registry) askFunction(ctx context.Context, name faas.Name) (answer[faas.Function], error) {
-	f, err := r.store.FindFunction(ctx, name)
+func (r *Registry) askFunction(ctx context.Context, ref faas.Ref) (answer[faas.Function], error) {
+	f, err := r.store.FindFunction(ctx, ref)
 	if err != nil && !faas.IsNotFound(err) {
 		return answer[faas.Function]{}, fmt.Errorf("find function: %w", err)
 	}
 	f.Script.Source = ""
 	return answer[faas.Function]{value: f, err: err, until: r.now().Add(briefly)}, nil
+}
+
+// FunctionChanged makes everybody ask again what a name stands for: call it after
+// each change of a function, its versions or aliases, and after one that failed
+// too, since the store may have made it without being able to say so. It returns
+// when all hosts have acknowledged or after 500 ms, as Revoke does.
+func (r *Registry) FunctionChanged(ctx context.Context, name faas.Name) {
+	r.functions.DropAll(func(ref faas.Ref) bool { return ref.Name == name })
+	r.await(ctx, r.hosts.publish(&controlpb.WatchResponse{ChangedFunctions: []string{name.String()}}))
 }
 
 // FindScript returns a script by digest. Hosts remember scripts, control does not.

@@ -62,11 +62,11 @@ func (s *service) FindScript(ctx context.Context, in *controlpb.FindScriptReques
 }
 
 func (s *service) FindFunction(ctx context.Context, in *controlpb.FindFunctionRequest) (*controlpb.Function, error) {
-	name, err := faas.ParseName(in.GetLanguageTitle())
+	ref, err := faas.ParseRef(in.GetLanguageTitle())
 	if err != nil {
 		return nil, s.fail(ctx, "FindFunction", err)
 	}
-	function, err := s.registry.FindFunction(ctx, name)
+	function, err := s.registry.FindFunction(ctx, ref)
 	if err != nil {
 		return nil, s.fail(ctx, "FindFunction", err)
 	}

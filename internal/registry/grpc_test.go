@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -95,6 +96,9 @@ func TestSessionOverTheWire(t *testing.T) {
 	}
 	if _, err := client.FindFunction(t.Context(), &controlpb.FindFunctionRequest{LanguageTitle: "nodejs-a"}); status.Code(err) != codes.NotFound {
 		t.Errorf("FindFunction = %v", err)
+	}
+	if _, err := client.FindFunction(t.Context(), &controlpb.FindFunctionRequest{LanguageTitle: "nodejs-a@0"}); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("FindFunction of no version = %v", err)
 	}
 	if _, err := client.FindFunction(t.Context(), &controlpb.FindFunctionRequest{LanguageTitle: "../a"}); status.Code(err) != codes.InvalidArgument {
 		t.Errorf("FindFunction of no name = %v", err)
@@ -208,6 +212,35 @@ func TestRevokeWaitsForHosts(t *testing.T) {
 	if err := <-revoked; err != nil {
 		t.Error(err)
 	}
+	if missed := r.counter(t, "envoke_registry_missed_acks_total"); missed != 0 {
+		t.Errorf("%v acknowledgements missed", missed)
+	}
+}
+
+func TestFunctionChangedTellsHosts(t *testing.T) {
+	r := newRig(t, registry.Options{})
+	h := watch(t, r.connect(t))
+	changed := make(chan struct{})
+	go func() {
+		defer close(changed)
+		r.FunctionChanged(context.WithoutCancel(t.Context()), hello.Name)
+	}()
+	event := h.next(t)
+	for len(event.GetChangedFunctions()) == 0 {
+		event = h.next(t)
+	}
+	if diff := cmp.Diff([]string{"nodejs-hello"}, event.GetChangedFunctions()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	select {
+	case <-changed:
+		t.Error("it returned before the host acknowledged")
+	default:
+	}
+	if err := h.Send(&controlpb.WatchRequest{AckedRevision: event.GetRevision()}); err != nil {
+		t.Fatal(err)
+	}
+	<-changed
 	if missed := r.counter(t, "envoke_registry_missed_acks_total"); missed != 0 {
 		t.Errorf("%v acknowledgements missed", missed)
 	}

@@ -34,7 +34,7 @@ func newMetrics(registerer prometheus.Registerer, r *Registry) *metrics {
 		sessions:    newLookups(answered, "session"),
 		functions:   newLookups(answered, "function"),
 		revocations: counter("revocations_total", "Sessions deleted on request."),
-		missedAcks:  counter("missed_acks_total", "Hosts that did not acknowledge a revocation in time."),
+		missedAcks:  counter("missed_acks_total", "Hosts that did not acknowledge a revocation or a change in time."),
 		fellBehind:  counter("hosts_fell_behind_total", "Watches ended because the host did not keep up."),
 		swept:       counter("sessions_swept_total", "Expired sessions deleted from the store."),
 	}

@@ -32,7 +32,7 @@ type SessionStore interface {
 
 // CodeStore keeps functions and scripts. Its errors are as SessionStore's.
 type CodeStore interface {
-	FindFunction(ctx context.Context, name faas.Name) (faas.Function, error)
+	FindFunction(ctx context.Context, ref faas.Ref) (faas.Function, error)
 	FindScript(ctx context.Context, digest faas.Digest) (faas.Script, error)
 }
 
@@ -78,7 +78,7 @@ type Registry struct {
 	keep      time.Duration
 	sweep     time.Duration
 	sessions  *lookup.Memory[faas.SessionID, answer[faas.Session]]
-	functions *lookup.Memory[faas.Name, answer[faas.Function]]
+	functions *lookup.Memory[faas.Ref, answer[faas.Function]]
 	hosts     *hosts
 	metrics   *metrics
 }
@@ -104,7 +104,7 @@ func New(o Options) *Registry {
 		keep:      or(o.KeepExpired, time.Hour),
 		sweep:     or(o.SweepInterval, time.Minute),
 		sessions:  lookup.New[faas.SessionID](or(o.MaxSessions, 100_000), or(o.MaxSessionBytes, 64<<20), sessionSize),
-		functions: lookup.New[faas.Name](maxFunctions, maxFunctionBytes, functionSize),
+		functions: lookup.New[faas.Ref](maxFunctions, maxFunctionBytes, functionSize),
 	}
 	r.metrics = newMetrics(o.Registerer, r)
 	r.hosts = newHosts(newEpoch(), r.metrics.fellBehind)

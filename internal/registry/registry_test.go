@@ -51,8 +51,8 @@ func (s *store) FindSession(ctx context.Context, id faas.SessionID) (faas.Sessio
 	return found, err
 }
 
-func (s *store) FindFunction(ctx context.Context, name faas.Name) (faas.Function, error) {
-	found, err := s.Store.FindFunction(ctx, name)
+func (s *store) FindFunction(ctx context.Context, ref faas.Ref) (faas.Function, error) {
+	found, err := s.Store.FindFunction(ctx, ref)
 	if fault := s.stumble(ctx); fault != nil {
 		err = fault
 	}
@@ -91,7 +91,10 @@ func newRig(t *testing.T, options registry.Options) rig {
 	return r
 }
 
-var script = faas.NewScript(faas.NodeJS, "return 1", nil)
+var (
+	script = faas.NewScript(faas.NodeJS, "return 1", nil)
+	hello  = faas.Ref{Name: faas.Name{Language: faas.NodeJS, Title: "hello"}}
+)
 
 func newSession(expiry time.Duration) faas.Session {
 	now := time.Now().UTC().Truncate(time.Millisecond)
@@ -206,7 +209,7 @@ func TestStoreAway(t *testing.T) {
 			if _, err := r.FindSession(t.Context(), unknown); !errors.As(err, &away) || away.Code != faas.Unavailable {
 				t.Errorf("FindSession = %v, want UNAVAILABLE", err)
 			}
-			if _, err := r.FindFunction(t.Context(), faas.Name{Language: faas.NodeJS, Title: "a"}); !errors.As(err, &away) || away.Code != faas.Unavailable {
+			if _, err := r.FindFunction(t.Context(), hello); !errors.As(err, &away) || away.Code != faas.Unavailable {
 				t.Errorf("FindFunction = %v, want UNAVAILABLE", err)
 			}
 		})
@@ -251,16 +254,15 @@ func TestRevoke(t *testing.T) {
 
 func TestFindFunction(t *testing.T) {
 	r := newRig(t, registry.Options{})
-	name := faas.Name{Language: faas.NodeJS, Title: "hello"}
-	if _, err := r.FindFunction(t.Context(), name); !faas.IsNotFound(err) {
+	if _, err := r.FindFunction(t.Context(), hello); !faas.IsNotFound(err) {
 		t.Fatalf("FindFunction = %v, want NOT_FOUND", err)
 	}
-	if err := r.store.PutFunction(t.Context(), faas.Function{Name: name, Script: script}); err != nil {
+	if _, err := r.store.CreateFunction(t.Context(), faas.Function{Name: hello.Name, Script: script}); err != nil {
 		t.Fatal(err)
 	}
 	r.clock.advance(time.Second)
 	for range 3 {
-		f, err := r.FindFunction(t.Context(), name)
+		f, err := r.FindFunction(t.Context(), hello)
 		if err != nil || f.Version != 1 || f.Script.Digest != script.Digest || f.Script.Source != "" {
 			t.Fatalf("FindFunction = %+v, %v", f, err)
 		}
@@ -273,6 +275,41 @@ func TestFindFunction(t *testing.T) {
 	if _, err := r.FindScript(t.Context(), "0"); !faas.IsNotFound(err) {
 		t.Errorf("FindScript = %v, want NOT_FOUND", err)
 	}
+}
+
+// What changed is known at once, under each of its names, and nothing else is
+// forgotten.
+func TestFunctionChanged(t *testing.T) {
+	r := newRig(t, registry.Options{})
+	other := faas.Ref{Name: faas.Name{Language: faas.NodeJS, Title: "other"}}
+	byAlias, byNumber := faas.Ref{Name: hello.Name, Alias: "prod"}, faas.Ref{Name: hello.Name, Version: 2}
+	create := func(f faas.Function) {
+		t.Helper()
+		if _, err := r.store.CreateFunction(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	create(faas.Function{Name: hello.Name, Script: script})
+	create(faas.Function{Name: other.Name, Script: script})
+	for ref, missing := range map[faas.Ref]bool{hello: false, other: false, byAlias: true, byNumber: true} {
+		if _, err := r.FindFunction(t.Context(), ref); faas.IsNotFound(err) != missing {
+			t.Fatalf("%s: %v", ref, err)
+		}
+	}
+	if _, err := r.store.AddVersion(t.Context(), faas.Function{Name: hello.Name, Script: script}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.store.PutAlias(t.Context(), hello.Name, faas.Alias{Name: "prod", Version: 1, Weights: map[int]int{2: 50}}); err != nil {
+		t.Fatal(err)
+	}
+	r.FunctionChanged(t.Context(), hello.Name)
+	r.wantAsked(t, 4)
+	for ref, want := range map[faas.Ref]int{hello: 2, other: 1, byAlias: 1, byNumber: 2} {
+		if f, err := r.FindFunction(t.Context(), ref); err != nil || f.Version != want || len(f.Weights) != len(ref.Alias)/4 {
+			t.Errorf("%s is %+v, %v; want version %d", ref, f, err, want)
+		}
+	}
+	r.wantAsked(t, 3) // not for the other
 }
 
 func TestServeSweeps(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// ackTimeout bounds how long Revoke waits for the hosts.
+	// ackTimeout bounds how long a change waits for the hosts.
 	ackTimeout = 500 * time.Millisecond
 	// entrySize is what a remembered session takes beside its context, about.
 	entrySize = 512
@@ -85,11 +85,16 @@ func (r *Registry) Revoke(ctx context.Context, id faas.SessionID) error {
 		return fmt.Errorf("delete session: %w", unavailable(err))
 	}
 	r.metrics.revocations.Inc()
-	if missed := told.wait(ctx, ackTimeout); missed > 0 {
-		r.metrics.missedAcks.Add(float64(missed))
-		r.logger.WarnContext(ctx, "hosts did not acknowledge a revocation in time", "session", id, "hosts", missed)
-	}
+	r.await(ctx, told)
 	return nil
+}
+
+// await waits until all hosts have acknowledged, at most 500 ms.
+func (r *Registry) await(ctx context.Context, t told) {
+	if missed := t.wait(ctx, ackTimeout); missed > 0 {
+		r.metrics.missedAcks.Add(float64(missed))
+		r.logger.WarnContext(ctx, "hosts did not acknowledge a change in time", "hosts", missed)
+	}
 }
 
 // unavailable makes of a question that took too long what its caller may read.

@@ -3,10 +3,12 @@ package sqlite_test
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"envoke/internal/faas"
+	"envoke/internal/sqlite"
 )
 
 // BenchmarkAppendRequestLogs appends batches as the tail of Envoy's log does: all
@@ -83,6 +85,45 @@ func BenchmarkListFunctions(b *testing.B) {
 	for b.Loop() {
 		if _, _, err := store.ListFunctions(b.Context(), faas.FunctionQuery{Page: 1, PerPage: 20}); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkListManyFunctions lists among 10,000 functions.
+func BenchmarkListManyFunctions(b *testing.B) {
+	store := open(b, filepath.Join(b.TempDir(), "envoke.db"))
+	defer store.Close()
+	putFunctions(b, store, 10_000)
+	for name, query := range map[string]faas.FunctionQuery{
+		"all":       {},
+		"language":  {Language: faas.Python},
+		"user":      {UserID: "user-7"},
+		"tag":       {Tag: "tag-7"},
+		"last page": {Page: 500},
+	} {
+		query.Page, query.PerPage = max(query.Page, 1), 20
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, _, err := store.ListFunctions(b.Context(), query); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// putFunctions registers functions of ten users with ten tags, half of them of
+// each of two languages.
+func putFunctions(t testing.TB, store *sqlite.Store, count int) {
+	t.Helper()
+	for i := range count {
+		language := faas.Languages()[i%2]
+		f := faas.Function{
+			Name: faas.Name{Language: language, Title: fmt.Sprint("f", i)}, Description: strings.Repeat("described ", 20),
+			Script: faas.NewScript(language, "return 1", nil), UserID: fmt.Sprint("user-", i%10), Tags: []string{fmt.Sprint("tag-", i%10)},
+		}
+		if _, err := store.CreateFunction(t.Context(), f); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

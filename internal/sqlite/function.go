@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,131 +12,142 @@ import (
 )
 
 const (
-	putFunction = `INSERT INTO meta_functions (language, title, description, tags, version, created_by, created_at, updated_at)
-		VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6, ?6)
-		ON CONFLICT (language, title) DO UPDATE SET description = excluded.description, tags = excluded.tags,
-			is_active = 1, version = version + 1, updated_at = excluded.updated_at
-		RETURNING id, version`
+	// A name that was deleted is free again; its numbers of versions go on.
+	createFunction = `INSERT INTO meta_functions (language, title, description, tags, version, last_version, created_by, created_at, updated_at)
+		VALUES (?1, ?2, ?3, ?4, 1, 1, ?5, ?6, ?6)
+		ON CONFLICT (language, title) DO UPDATE SET description = excluded.description, tags = excluded.tags, is_active = 1,
+			version = last_version + 1, last_version = last_version + 1, created_by = excluded.created_by,
+			created_at = excluded.created_at, updated_at = excluded.updated_at
+			WHERE NOT is_active
+		RETURNING id, version, created_by, created_at, updated_at`
 
-	putVersion = `INSERT INTO meta_function_versions (function_id, version, script_digest, schema_definition, examples,
-		timeout_ms, cache_ttl_ms, created_by, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	bumpFunction = `UPDATE meta_functions SET description = ?3, tags = ?4, version = last_version + 1,
+		last_version = last_version + 1, updated_at = ?5 WHERE language = ?1 AND title = ?2 AND is_active
+		RETURNING id, version, created_by, created_at, updated_at`
 
-	findFunction = `SELECT f.description, f.tags, f.version, f.created_by, f.created_at, f.updated_at,
-		v.schema_definition, v.examples, v.timeout_ms, v.cache_ttl_ms, s.digest, s.source, s.compile_options
+	insertVersion = `INSERT INTO meta_function_versions (function_id, version, script_digest, schema_definition, examples,
+		description, tags, timeout_ms, cache_ttl_ms, memory_limit_mb, created_by, created_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+	// Arguments: language, title, version or 0, alias or ''.
+	findFunction = `SELECT v.version, v.description, v.tags, f.created_by, f.created_at, f.updated_at, v.schema_definition,
+		v.examples, v.timeout_ms, v.cache_ttl_ms, v.memory_limit_mb, a.weights,
+		s.digest, s.source, s.compile_options
 		FROM meta_functions f
-		JOIN meta_function_versions v ON v.function_id = f.id AND v.version = f.version
+		LEFT JOIN meta_function_aliases a ON a.function_id = f.id AND a.alias = ?4
+		JOIN meta_function_versions v ON v.function_id = f.id
+			AND v.version = CASE WHEN ?4 <> '' THEN a.version WHEN ?3 > 0 THEN ?3 ELSE f.version END
 		JOIN meta_scripts s ON s.digest = v.script_digest
-		WHERE f.language = ? AND f.title = ? AND f.is_active`
+		WHERE f.language = ?1 AND f.title = ?2 AND f.is_active`
 
-	// Arguments: type, language, user, tag, now. The empty string selects all.
-	wherePredefined = ` FROM meta_functions WHERE is_active AND ?1 IN ('', 'predefined')
-		AND (?2 = '' OR language = ?2) AND (?3 = '' OR created_by = ?3)
-		AND (?4 = '' OR ?4 IN (SELECT value FROM json_each(tags)))`
-
-	whereDynamic = ` FROM meta_sessions WHERE function_version = 0 AND expires_at > ?5 AND status = 'active'
-		AND ?1 IN ('', 'dynamic') AND (?2 = '' OR language = ?2) AND (?3 = '' OR user_id = ?3) AND ?4 = ''`
-
-	countFunctions = `SELECT (SELECT count(*)` + wherePredefined + `) + (SELECT count(*)` + whereDynamic + `)`
-
-	// Each half ends at the last row that the page could need, so that neither is
-	// sorted as a whole: their indexes are in this order.
-	listFunctions = `SELECT language, title, description, user_id, version, tags, created_at, updated_at FROM (
-		SELECT * FROM (SELECT 0 AS half, id AS key, language, title, description, created_by AS user_id, version, tags, created_at, updated_at` +
-		wherePredefined + ` ORDER BY created_at DESC, id DESC LIMIT ?6 + ?7)
-		UNION ALL
-		SELECT * FROM (SELECT 1, rowid, language, title, '', user_id, 0, '[]', created_at, created_at` +
-		whereDynamic + ` ORDER BY created_at DESC, rowid DESC LIMIT ?6 + ?7)
-	) ORDER BY created_at DESC, half, key DESC LIMIT ?6 OFFSET ?7`
+	retireFunction = `UPDATE meta_functions SET is_active = 0 WHERE language = ? AND title = ? AND is_active RETURNING id`
+	deleteVersions = `DELETE FROM meta_function_versions WHERE function_id = ? RETURNING script_digest`
 )
 
-// PutFunction registers a function, or a new version of one that exists: its
-// number is one more than the last. Version and times are the store's to give.
-func (s *Store) PutFunction(ctx context.Context, f faas.Function) error {
+// CreateFunction registers a function under a name that is free and returns it as
+// stored: version and times are the store's to give. CONFLICT: the name is taken.
+func (s *Store) CreateFunction(ctx context.Context, f faas.Function) (faas.Function, error) {
+	now := time.Now()
+	f, err := s.putFunction(ctx, f, func(ctx context.Context, tx *sql.Tx, tags string) *sql.Row {
+		return tx.QueryRowContext(ctx, createFunction, string(f.Name.Language), f.Name.Title, f.Description, tags, f.UserID, micros(now))
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		err = &faas.Error{Code: faas.Conflict, Message: fmt.Sprintf("a function is registered as %s already: PUT makes a new version of it", f.Name)}
+	}
+	return f, wrap(fmt.Sprintf("create function %q", f.Name), err)
+}
+
+// AddVersion adds a version to a function, makes it the current one and returns it
+// as stored. Its UserID is who adds it; who registered the function stays.
+// NOT_FOUND: there is no function of that name.
+func (s *Store) AddVersion(ctx context.Context, f faas.Function) (faas.Function, error) {
+	now := time.Now()
+	f, err := s.putFunction(ctx, f, func(ctx context.Context, tx *sql.Tx, tags string) *sql.Row {
+		return tx.QueryRowContext(ctx, bumpFunction, string(f.Name.Language), f.Name.Title, f.Description, tags, micros(now))
+	})
+	return f, wrap(fmt.Sprintf("add a version to function %q", f.Name), notFound(err, noFunction(faas.Ref{Name: f.Name})))
+}
+
+func noFunction(ref faas.Ref) *faas.Error {
+	return &faas.Error{Code: faas.NotFound, Message: fmt.Sprintf("no function is registered as %s", ref)}
+}
+
+// putFunction stores the version whose row of meta_functions put has made.
+func (s *Store) putFunction(ctx context.Context, f faas.Function, put func(context.Context, *sql.Tx, string) *sql.Row) (faas.Function, error) {
+	by := f.UserID
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		tags, err := json.Marshal(append([]string{}, f.Tags...)) // [] for nil
 		if err != nil {
 			return err
 		}
+		var id, created, updated int64
+		if err := put(ctx, tx, string(tags)).Scan(&id, &f.Version, &f.UserID, &created, &updated); err != nil {
+			return err
+		}
+		f.CreatedAt, f.UpdatedAt = fromMicros(created), fromMicros(updated)
 		if err := s.putScript(ctx, tx, f.Script); err != nil {
 			return err
 		}
-		now := micros(time.Now())
-		var id, version int64
-		err = tx.QueryRowContext(ctx, putFunction, string(f.Name.Language), f.Name.Title, f.Description, string(tags),
-			f.UserID, now).Scan(&id, &version)
-		if err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, putVersion, id, version, string(f.Script.Digest), document(f.Schema),
-			document(f.Examples), f.Timeout.Milliseconds(), f.CacheTTL.Milliseconds(), f.UserID, now)
+		_, err = tx.ExecContext(ctx, insertVersion, id, f.Version, string(f.Script.Digest), document(f.Schema), document(f.Examples),
+			f.Description, string(tags), f.Timeout.Milliseconds(), f.CacheTTL.Milliseconds(), f.MemoryMB, by, updated)
 		return err
 	})
-	return wrap(fmt.Sprintf("put function %q", f.Name), err)
+	return f, err
 }
 
-// FindFunction finds the current version of a registered function, code included.
-func (s *Store) FindFunction(ctx context.Context, name faas.Name) (faas.Function, error) {
-	f := faas.Function{Name: name, Script: faas.Script{Language: name.Language}}
+// FindFunction finds a version of a registered function, code included: the one
+// that the reference names, else the current one. By an alias it is the version
+// that the alias stands for, with the alias' weights.
+func (s *Store) FindFunction(ctx context.Context, ref faas.Ref) (faas.Function, error) {
+	f := faas.Function{Name: ref.Name, Script: faas.Script{Language: ref.Name.Language}}
 	var (
-		tags                             []byte
+		tags, weights                    []byte
 		timeout, cache, created, updated int64
 	)
-	err := s.findFunction.QueryRowContext(ctx, string(name.Language), name.Title).Scan(&f.Description, &tags, &f.Version,
-		&f.UserID, &created, &updated, (*[]byte)(&f.Schema), (*[]byte)(&f.Examples), &timeout, &cache,
+	row := s.findFunction.QueryRowContext(ctx, string(ref.Name.Language), ref.Name.Title, ref.Version, ref.Alias)
+	err := row.Scan(&f.Version, &f.Description, &tags, &f.UserID, &created, &updated, (*[]byte)(&f.Schema),
+		(*[]byte)(&f.Examples), &timeout, &cache, &f.MemoryMB, &weights,
 		&f.Script.Digest, &f.Script.Source, (*[]byte)(&f.Script.CompileOptions))
 	if err == nil {
 		err = json.Unmarshal(tags, &f.Tags)
 	}
+	if err == nil && weights != nil {
+		err = json.Unmarshal(weights, &f.Weights)
+	}
 	if err != nil {
-		err = notFound(err, &faas.Error{Code: faas.NotFound, Message: fmt.Sprintf("no function is registered as %s", name)})
-		return faas.Function{}, wrap(fmt.Sprintf("find function %q", name), err)
+		return faas.Function{}, wrap(fmt.Sprintf("find function %q", ref), notFound(err, noFunction(ref)))
 	}
 	f.Timeout, f.CacheTTL = fromMillis(timeout), fromMillis(cache)
 	f.CreatedAt, f.UpdatedAt = fromMicros(created), fromMicros(updated)
 	return f, nil
 }
 
-// ListFunctions is one page of functions, newest first and without their code, and
-// how many there are on all pages. Live sessions' own scripts are functions of type
-// dynamic.
-func (s *Store) ListFunctions(ctx context.Context, q faas.FunctionQuery) (functions []faas.Function, total int, err error) {
-	args := []any{string(q.Type), string(q.Language), q.UserID, q.Tag, micros(time.Now())}
-	// One transaction, so that the total is that of the page.
-	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return nil, 0, wrap("list functions", err)
-	}
-	defer func() { _ = tx.Rollback() }() // nothing was written
-	if err := tx.StmtContext(ctx, s.countFunctions).QueryRowContext(ctx, args...).Scan(&total); err != nil {
-		return nil, 0, wrap("count functions", err)
-	}
-	rows, err := tx.StmtContext(ctx, s.listFunctions).QueryContext(ctx, append(args, q.PerPage, (q.Page-1)*q.PerPage)...)
-	if err != nil {
-		return nil, 0, wrap("list functions", err)
-	}
-	functions, err = scanFunctions(rows)
-	return functions, total, wrap("list functions", err)
+// EverRegistered tells whether a function of that name is registered, or was.
+func (s *Store) EverRegistered(ctx context.Context, name faas.Name) (bool, error) {
+	var known bool
+	err := s.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM meta_functions WHERE language = ? AND title = ?)",
+		string(name.Language), name.Title).Scan(&known)
+	return known, wrap(fmt.Sprintf("look for function %q", name), err)
 }
 
-func scanFunctions(rows *sql.Rows) ([]faas.Function, error) {
-	defer rows.Close()
-	var functions []faas.Function
-	for rows.Next() {
-		var (
-			f                faas.Function
-			tags             []byte
-			created, updated int64
-		)
-		err := rows.Scan(&f.Name.Language, &f.Name.Title, &f.Description, &f.UserID, &f.Version, &tags, &created, &updated)
+// DeleteFunction deletes a function with its versions and aliases. Its scripts stay
+// as long as sessions run them. NOT_FOUND: there is no function of that name.
+func (s *Store) DeleteFunction(ctx context.Context, name faas.Name) error {
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		var id int64
+		err := tx.QueryRowContext(ctx, retireFunction, string(name.Language), name.Title).Scan(&id)
 		if err != nil {
-			return nil, err
+			return notFound(err, noFunction(faas.Ref{Name: name}))
 		}
-		if err := json.Unmarshal(tags, &f.Tags); err != nil {
-			return nil, err
+		rows, err := tx.QueryContext(ctx, deleteVersions, id) // and with them the aliases
+		if err != nil {
+			return err
 		}
-		f.Script.Language = f.Name.Language
-		f.CreatedAt, f.UpdatedAt = fromMicros(created), fromMicros(updated)
-		functions = append(functions, f)
-	}
-	return functions, rows.Err()
+		digests, err := collect(rows)
+		if err != nil {
+			return err
+		}
+		return deleteOrphans(ctx, tx, digests)
+	})
+	return wrap(fmt.Sprintf("delete function %q", name), err)
 }

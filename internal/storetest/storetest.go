@@ -27,9 +27,17 @@ type Store interface {
 	SweepSessions(ctx context.Context, expiredBefore time.Time, limit int) (int, error)
 	FindScript(context.Context, faas.Digest) (faas.Script, error)
 
-	PutFunction(context.Context, faas.Function) error
-	FindFunction(context.Context, faas.Name) (faas.Function, error)
+	CreateFunction(context.Context, faas.Function) (faas.Function, error)
+	AddVersion(context.Context, faas.Function) (faas.Function, error)
+	FindFunction(context.Context, faas.Ref) (faas.Function, error)
+	EverRegistered(context.Context, faas.Name) (bool, error)
+	DeleteFunction(context.Context, faas.Name) error
 	ListFunctions(context.Context, faas.FunctionQuery) ([]faas.Function, int, error)
+	ListVersions(context.Context, faas.Name) ([]faas.Version, error)
+	SetCurrentVersion(ctx context.Context, name faas.Name, version int) error
+	PutAlias(context.Context, faas.Name, faas.Alias) (faas.Alias, error)
+	ListAliases(context.Context, faas.Name) ([]faas.Alias, error)
+	DeleteAlias(ctx context.Context, name faas.Name, alias string) error
 
 	LogOffset(ctx context.Context, file string) (int64, error)
 	AppendRequestLogs(ctx context.Context, file string, offset int64, rows []faas.RequestLog) error
@@ -54,6 +62,11 @@ func Run(t *testing.T, open Open) {
 		"SweepSessions":        testSweepSessions,
 		"Functions":            testFunctions,
 		"FunctionVersions":     testFunctionVersions,
+		"FunctionConflicts":    testFunctionConflicts,
+		"DeleteFunction":       testDeleteFunction,
+		"SetCurrentVersion":    testSetCurrentVersion,
+		"Aliases":              testAliases,
+		"NoSuchFunction":       testNoSuchFunction,
 		"ListFunctions":        testListFunctions,
 		"ListPages":            testListPages,
 		"RequestLogs":          testRequestLogs,
@@ -118,11 +131,18 @@ func mustFind(t *testing.T, store Store, id faas.SessionID) faas.Session {
 	return session
 }
 
-func mustPut(t *testing.T, store Store, f faas.Function) {
+// mustPut registers a function, or adds a version to it.
+func mustPut(t *testing.T, store Store, f faas.Function) faas.Function {
 	t.Helper()
-	if err := store.PutFunction(t.Context(), f); err != nil {
+	put := store.CreateFunction
+	if _, err := store.FindFunction(t.Context(), faas.Ref{Name: f.Name}); err == nil {
+		put = store.AddVersion
+	}
+	stored, err := put(t.Context(), f)
+	if err != nil {
 		t.Fatal(err)
 	}
+	return stored
 }
 
 // wantCode checks that an error is a *faas.Error of the code; "" wants none.

@@ -1,6 +1,6 @@
-// Package bundle is what a runtime host holds of sessions and their code. Control
-// has the truth: a host asks it for what it does not hold, and watches it for
-// revocations. A host that hears nothing from control asks before it serves what
+// Package bundle is what a runtime host holds of sessions, functions and their code.
+// Control has the truth: a host asks it for what it does not hold, and watches it
+// for revocations and changes. A host that hears nothing from control asks before it serves what
 // it holds, and serves it all the same when nobody answers.
 package bundle
 
@@ -57,10 +57,11 @@ type Bundles struct {
 	logger   *slog.Logger
 	metrics  *metrics
 
-	sessions *lookup.Memory[faas.SessionID, held]
-	scripts  *lookup.Memory[faas.Digest, faas.Script]
-	key      atomic.Pointer[faas.SessionKey] // nil until control has said it
-	trust    trust
+	sessions  *lookup.Memory[faas.SessionID, held]
+	functions *lookup.Memory[faas.Ref, heldFunction]
+	scripts   *lookup.Memory[faas.Digest, faas.Script]
+	key       atomic.Pointer[faas.SessionKey] // nil until control has said it
+	trust     trust
 }
 
 // held is a session with the generation of trust in which control vouched for it.
@@ -82,13 +83,14 @@ func scriptSize(s faas.Script) int64 { return int64(len(s.Source) + len(s.Compil
 // New makes Bundles that hold nothing yet.
 func New(o Options) *Bundles {
 	b := &Bundles{
-		conn:     o.Conn,
-		control:  controlpb.NewControlClient(o.Conn),
-		host:     o.Host,
-		language: o.Language,
-		logger:   o.Logger,
-		sessions: lookup.New[faas.SessionID](o.MaxSessions, o.MaxScriptBytes, heldSize),
-		scripts:  lookup.New[faas.Digest](o.MaxSessions, o.MaxScriptBytes, scriptSize),
+		conn:      o.Conn,
+		control:   controlpb.NewControlClient(o.Conn),
+		host:      o.Host,
+		language:  o.Language,
+		logger:    o.Logger,
+		sessions:  lookup.New[faas.SessionID](o.MaxSessions, o.MaxScriptBytes, heldSize),
+		functions: lookup.New[faas.Ref](maxFunctions, maxFunctionBytes, functionSize),
+		scripts:   lookup.New[faas.Digest](o.MaxSessions, o.MaxScriptBytes, scriptSize),
 	}
 	b.trust.start()
 	b.metrics = newMetrics(o.Registerer, b)
@@ -115,23 +117,6 @@ func (b *Bundles) Create(ctx context.Context, s *Session, ownScript bool) error 
 	// Nobody has been told the id yet, so nobody can have revoked it meanwhile.
 	b.sessions.Hold(s.ID, held{session: s, generation: generation})
 	return nil
-}
-
-// Function returns the current version of a registered function, its code
-// included.
-func (b *Bundles) Function(ctx context.Context, name faas.Name) (faas.Function, error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
-	message, err := b.control.FindFunction(ctx, &controlpb.FindFunctionRequest{LanguageTitle: name.String()}, largeMessages...)
-	if err != nil {
-		return faas.Function{}, fmt.Errorf("find function: %w", controlpb.FromStatus(err))
-	}
-	f, err := message.Function()
-	if err != nil {
-		return faas.Function{}, notMeant("function", err)
-	}
-	f.Script, err = b.sharedScript(ctx, f.Script.Digest)
-	return f, err
 }
 
 // sharedScript is the script of a registered function, one copy for all sessions.

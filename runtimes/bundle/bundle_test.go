@@ -217,34 +217,12 @@ func TestExpiredIsDropped(t *testing.T) {
 	mustMiss(t, b, s.ID)
 }
 
-func TestFunction(t *testing.T) {
-	c := newControl(t)
-	b, name := newHost(t, c), faas.Name{Language: faas.NodeJS, Title: "hello"}
-	if _, err := b.Function(t.Context(), name); !faas.IsNotFound(err) {
-		t.Fatalf("Function = %v, want NOT_FOUND", err)
-	}
-	want := faas.Function{Name: name, Script: newSession(0).Script, Schema: []byte(`{"type":"object"}`), UserID: "u", Timeout: time.Second}
-	if err := c.store.PutFunction(t.Context(), want); err != nil {
-		t.Fatal(err)
-	}
-	var got faas.Function
-	testrig.Eventually(t, "control forgets that there was none", func() (ok bool) {
-		var err error
-		got, err = b.Function(t.Context(), name)
-		return err == nil
-	})
-	want.Version = 1
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
-	}
-}
-
 // Sessions of one registered function share its code.
 func TestSharedScriptIsFetchedOnce(t *testing.T) {
 	c := newControl(t)
 	b := newHost(t, c)
 	function := faas.Function{Name: faas.Name{Language: faas.NodeJS, Title: "hello"}, Script: newSession(0).Script}
-	if err := c.store.PutFunction(t.Context(), function); err != nil {
+	if _, err := c.store.CreateFunction(t.Context(), function); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {

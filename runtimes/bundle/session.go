@@ -30,7 +30,7 @@ func (b *Bundles) Session(ctx context.Context, id faas.SessionID) (*Session, err
 		b.sessions.Drop(id)
 		return b.noSession()
 	case b.trust.covers(known.generation, now):
-		b.metrics.held.Inc()
+		b.metrics.sessions.held.Inc()
 		return known.session, nil
 	default:
 		return b.verify(ctx, id, known.session)
@@ -38,7 +38,7 @@ func (b *Bundles) Session(ctx context.Context, id faas.SessionID) (*Session, err
 }
 
 func (b *Bundles) noSession() (*Session, error) {
-	b.metrics.missing.Inc()
+	b.metrics.sessions.missing.Inc()
 	return nil, faas.ErrNoSession
 }
 
@@ -47,11 +47,11 @@ func (b *Bundles) noSession() (*Session, error) {
 func (b *Bundles) fetch(ctx context.Context, id faas.SessionID) (*Session, error) {
 	key := b.key.Load()
 	if key == nil {
-		b.metrics.failed.Inc()
+		b.metrics.sessions.failed.Inc()
 		return nil, &faas.Error{Code: faas.Unavailable, Message: "this runtime host has not reached control yet; try again"}
 	}
 	if language, _ := id.Language(); language != b.language || !key.Check(id) {
-		b.metrics.forged.Inc()
+		b.metrics.sessions.forged.Inc()
 		return nil, faas.ErrNoSession
 	}
 	found, err := b.find(ctx, id, fetchTimeout, nil)
@@ -59,10 +59,10 @@ func (b *Bundles) fetch(ctx context.Context, id faas.SessionID) (*Session, error
 	case errors.Is(err, faas.ErrNoSession):
 		return b.noSession()
 	case err != nil:
-		b.metrics.failed.Inc()
+		b.metrics.sessions.failed.Inc()
 		return nil, err
 	}
-	b.metrics.fetched.Inc()
+	b.metrics.sessions.fetched.Inc()
 	return found, nil
 }
 
@@ -70,13 +70,13 @@ func (b *Bundles) fetch(ctx context.Context, id faas.SessionID) (*Session, error
 // served until it expires.
 func (b *Bundles) verify(ctx context.Context, id faas.SessionID, known *Session) (*Session, error) {
 	if b.trust.resting(time.Now()) {
-		b.metrics.unverified.Inc()
+		b.metrics.sessions.unverified.Inc()
 		return known, nil
 	}
 	found, err := b.find(ctx, id, verifyTimeout, known)
 	switch {
 	case err == nil:
-		b.metrics.verified.Inc()
+		b.metrics.sessions.verified.Inc()
 		return found, nil
 	case errors.Is(err, faas.ErrNoSession):
 		b.sessions.Drop(id)
@@ -84,7 +84,7 @@ func (b *Bundles) verify(ctx context.Context, id faas.SessionID, known *Session)
 	case ctx.Err() == nil: // else the caller gave up, which says nothing of control
 		b.trust.rest(time.Now())
 	}
-	b.metrics.unverified.Inc()
+	b.metrics.sessions.unverified.Inc()
 	return known, nil
 }
 

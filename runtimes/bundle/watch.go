@@ -132,6 +132,9 @@ func (b *Bundles) follow(stream grpc.BidiStreamingClient[controlpb.WatchRequest,
 			b.sessions.Drop(faas.SessionID(id))
 			b.metrics.revoked.Inc()
 		}
+		for _, name := range message.GetChangedFunctions() {
+			b.forget(name)
+		}
 		b.trust.hear(time.Now())
 		if message.GetRevision() > acked {
 			acked = message.GetRevision()

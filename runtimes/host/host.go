@@ -113,6 +113,8 @@ func (h *Host) serve(c *fasthttp.RequestCtx) {
 		h.only(c, http.MethodPost, h.oneShot)
 	case path == initializePath:
 		h.only(c, http.MethodPost, h.initialize)
+	case path == checkPath:
+		h.only(c, http.MethodPost, h.check)
 	case path == "/health":
 		h.only(c, http.MethodGet, h.health)
 	default:

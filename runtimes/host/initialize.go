@@ -64,7 +64,7 @@ func initialized(session *bundle.Session) []byte {
 // post is the checked content of an initialize or a one-shot.
 type post struct {
 	id      faas.SessionID
-	name    faas.Name
+	ref     faas.Ref
 	script  *string // nil: run the registered function of that name
 	context json.RawMessage
 	options json.RawMessage
@@ -75,10 +75,10 @@ type post struct {
 func (h *Host) readInitialize(ctx context.Context, c *fasthttp.RequestCtx) (post, error) {
 	p := post{id: faas.SessionID(c.Request.Header.Peek(sessionHeader))}
 	var err error
-	if p.name, err = faas.ParseName(string(c.Request.Header.Peek("Language-Title"))); err != nil {
+	if p.ref, err = faas.ParseRef(string(c.Request.Header.Peek("Language-Title"))); err != nil {
 		return post{}, err
 	}
-	if language, _ := p.id.Language(); language != h.Language || language != p.name.Language {
+	if language, _ := p.id.Language(); language != h.Language || language != p.ref.Name.Language {
 		return post{}, invalid("sessions are made through Envoy: this host got no session id of its own language, " + string(h.Language))
 	}
 	body, err := h.readBody(ctx, c, h.maxInitialize())
@@ -188,7 +188,7 @@ func invalid(message string) error {
 func (h *Host) open(ctx context.Context, p post) (*bundle.Session, error) {
 	now := time.Now()
 	session := &bundle.Session{Session: faas.Session{
-		ID: p.id, Name: p.name, Context: p.context, Timeout: p.timeout,
+		ID: p.id, Name: p.ref.Name, Context: p.context, Timeout: p.timeout,
 		CompileStatus: faas.CompileSuccess, Status: faas.Active,
 		CreatedAt: now, ExpiresAt: now.Add(h.SessionExpiry),
 	}}
@@ -207,17 +207,20 @@ func (h *Host) open(ctx context.Context, p post) (*bundle.Session, error) {
 // findCode sets what the session runs: its own script, or the registered function
 // of its name.
 func (h *Host) findCode(ctx context.Context, p post, session *bundle.Session) error {
+	if p.script != nil && !p.ref.Bare() {
+		return invalid("a version or alias names a registered function: leave it out of Language-Title, or script_content out of the body")
+	}
 	if p.script != nil {
 		script := faas.NewScript(h.Language, *p.script, p.options)
 		session.Script, session.Digest = script, script.Digest
 		session.Owner = "session:" + string(p.id)
 		return nil
 	}
-	function, err := h.Bundles.Function(ctx, p.name)
+	function, err := h.Bundles.Function(ctx, p.ref, string(p.id))
 	if faas.IsNotFound(err) {
 		return &faas.Error{
 			Code:    faas.NotFound,
-			Message: fmt.Sprintf("no function is called %s, and the body has no script_content: send the code there", p.name),
+			Message: fmt.Sprintf("no function is called %s, and the body has no script_content: send the code there", p.ref),
 		}
 	}
 	if err != nil {

@@ -47,7 +47,7 @@ func TestRegisteredFunction(t *testing.T) {
 		Name: faas.Name{Language: faas.NodeJS, Title: "counter"}, Timeout: 100 * time.Millisecond,
 		Script: faas.NewScript(faas.NodeJS, `let n = 0; module.exports = ({params}) => { while (params === 'hang'); return ++n }`, nil),
 	}
-	if err := r.store.PutFunction(t.Context(), function); err != nil {
+	if _, err := r.store.CreateFunction(t.Context(), function); err != nil {
 		t.Fatal(err)
 	}
 	one := r.initializeBody(t, "nodejs-counter", ``)

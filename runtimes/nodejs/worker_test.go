@@ -15,6 +15,7 @@ import (
 	"envoke/internal/faas"
 	"envoke/runtimes/conformance"
 	"envoke/runtimes/frame"
+	"envoke/runtimes/interpreter"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -25,11 +26,11 @@ func TestWorkerConforms(t *testing.T) {
 }
 
 // findNode finds the Node.js under test once: NODE, else the one on PATH.
-var findNode = sync.OnceValues(func() (Interpreter, error) {
+var findNode = sync.OnceValues(func() (interpreter.Interpreter, error) {
 	return Find(context.Background(), os.Getenv("NODE"))
 })
 
-func prepare(t testing.TB, memoryMB int) Command {
+func prepare(t testing.TB, memoryMB int) interpreter.Command {
 	t.Helper()
 	node, err := findNode()
 	if err != nil {
@@ -42,7 +43,7 @@ func prepare(t testing.TB, memoryMB int) Command {
 	return command
 }
 
-func start(t testing.TB, command Command) *conformance.Process {
+func start(t testing.TB, command interpreter.Command) *conformance.Process {
 	t.Helper()
 	return conformance.Start(t, command.Argv, command.Env)
 }

@@ -43,7 +43,7 @@ type call struct {
 
 var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
 
-// errGone says that a worker took no more calls, so that nothing was sent.
+// errGone says that a worker ended before it took the call, so that none of it was run.
 var errGone = errors.New("the worker takes no more calls")
 
 // errAbandoned says that the caller has gone away; the call keeps its turn.

@@ -57,6 +57,7 @@ type ending struct {
 	late        bool       // this call was past its deadline
 	how         string     // such as "exit code 3"
 	outOfMemory bool
+	drained     bool // all that the worker wrote was read
 }
 
 func (e *ending) Error() string { return "the worker ended: " + e.how + string(e.reason) }
@@ -78,7 +79,7 @@ func describe(state *os.ProcessState) string {
 	return "unknown reason"
 }
 
-// ranOutOfMemory recognises V8's last words.
+// ranOutOfMemory recognises the last words of V8 and of our Python worker.
 func ranOutOfMemory(tail []byte) bool { return bytes.Contains(tail, []byte("heap out of memory")) }
 
 // invokeEnded is the error of a call whose worker ended.
@@ -94,11 +95,7 @@ func (p *Pool) invokeEnded(err error, timeout time.Duration) error {
 	case !end.byItself():
 		return errShared
 	case end.outOfMemory:
-		return &faas.Error{
-			Code:    faas.ResourceExhausted,
-			Message: "the function ran out of memory",
-			Details: map[string]any{"component": faas.InFunction, "limit": "memory"},
-		}
+		return errMemory
 	}
 	return errExited(faas.RuntimeError, end.how)
 }
@@ -126,6 +123,8 @@ func (p *Pool) invokeFailed(w *worker, payload []byte) error {
 			Message: fmt.Sprintf("the result is larger than %d bytes of JSON", p.opt.MaxResult),
 			Details: map[string]any{"component": faas.InFunction, "limit": "output", "limit_bytes": p.opt.MaxResult},
 		}
+	case frame.MemoryFailure:
+		return errMemory
 	case frame.ParamsFailure:
 		return &faas.Error{Code: faas.InvalidParams, Message: cut(f.Message, maxMessage)}
 	}
@@ -232,5 +231,10 @@ func errGoneAway(ctx context.Context) *faas.Error {
 // Shared by calls: who gets one must not change it.
 var (
 	errStopping = errUnavailable("the runtime host is stopping")
-	errShared   = errUnavailable("the call shared a worker that was killed for another call; it is not known how far it came, so it is not run again")
+	errMemory   = &faas.Error{
+		Code:    faas.ResourceExhausted,
+		Message: "the function ran out of memory",
+		Details: map[string]any{"component": faas.InFunction, "limit": "memory"},
+	}
+	errShared = errUnavailable("the call shared a worker that was killed for another call; it is not known how far it came, so it is not run again")
 )

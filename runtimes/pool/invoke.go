@@ -75,7 +75,7 @@ func (p *Pool) Invoke(ctx context.Context, work Work, inv Invocation) (Result, e
 		p.release(w)
 		switch {
 		case errors.Is(err, errGone):
-			continue // it ended before anything was sent
+			continue // it ended, and none of the call was run
 		case err != nil:
 			return Result{}, p.invokeEnded(err, inv.Timeout)
 		case a.Type == frame.Failed:

@@ -14,9 +14,10 @@ import (
 // load makes a claimed worker a slot's own, and answers those who wait there. It runs
 // for all of them, so no single caller's context ends it.
 func (p *Pool) load(s *slot, w *worker) {
+	var form frame.Form
 	var err error
 	if s.key != (key{}) { // the checker loads nothing
-		_, err = p.offer(context.Background(), w, frame.Load, s.script)
+		form, err = p.offer(context.Background(), w, frame.Load, s.script)
 	}
 	if errors.Is(err, errGone) {
 		err = errUnavailable("the worker ended before it had loaded the function")
@@ -32,17 +33,16 @@ func (p *Pool) load(s *slot, w *worker) {
 	if err != nil {
 		p.remove(w)
 		w.kill(killLoad)
-		s.state = slotEmpty
-		s.refuse(err)
-		p.settle(s)
+		p.giveUp(s, err)
 		p.balance()
 		return
 	}
-	s.state, s.worker, w.lastUsed = slotLoaded, w, time.Now()
+	s.coming, s.serial, s.workers = nothing, form.Serial, append(s.workers, w)
+	w.loaded, w.lastUsed = true, time.Now()
+	w.open(form.Serial)
 	p.serveWaiters(s)
-	if w.active == 0 && len(p.claims) > 0 {
-		p.balance()
-	}
+	p.settle(s) // more may wait than it takes
+	p.balance()
 }
 
 // offer sends code to a worker, to check or to load. The error is errGone, errAbandoned

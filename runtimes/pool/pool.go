@@ -5,8 +5,10 @@
 // ready, so that a first call need not wait for an interpreter; workers without calls
 // are reaped, or evicted when others need their place.
 //
-// A slot is the place of one (digest, owner): its worker, and the calls that wait for
-// it. Each worker has one goroutine, which reads its frames (runtimes/PROTOCOL.md) and
+// A slot is the place of one (digest, owner): its workers, and the calls that wait for
+// them. It has one worker, or where the code runs one call at a time (frame.Form.Serial)
+// up to Options.SerialWorkers, each begun when a call finds none of the others free.
+// Each worker has one goroutine, which reads its frames (runtimes/PROTOCOL.md) and
 // in the end reaps it; answers go straight to the waiting callers. The deadline of a
 // call is a timer that kills the worker, since nothing less stops a loop.
 package pool
@@ -16,6 +18,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,15 +39,18 @@ type Runtime struct {
 type Options struct {
 	Runtime
 	Sandbox     sandbox.Config
-	Idle        int           // generic workers kept ready
-	MaxWorkers  int           // processes at once, the checker and those starting included; 64
-	Concurrency int           // calls at once in one worker; 64
-	Queue       int           // calls waiting for one worker; 64
-	LoadTimeout time.Duration // of one Load or Check; 5 s
-	IdleTimeout time.Duration // after which a worker without calls ends; 5 min
-	MaxResult   int           // bytes of a result's JSON; 6 MiB
-	Logger      *slog.Logger
-	Registerer  prometheus.Registerer // nil: no metrics
+	Idle        int // generic workers kept ready
+	MaxWorkers  int // processes at once, the checker and those starting included; 64
+	Concurrency int // calls at once in one worker; 64
+	// SerialWorkers is the most workers of one function whose code runs one call at
+	// a time; max(2, cores).
+	SerialWorkers int
+	Queue         int           // calls waiting for one function; 64
+	LoadTimeout   time.Duration // of one Load or Check; 5 s
+	IdleTimeout   time.Duration // after which a worker without calls ends; 5 min
+	MaxResult     int           // bytes of a result's JSON; 6 MiB
+	Logger        *slog.Logger
+	Registerer    prometheus.Registerer // nil: no metrics
 	// Log takes what functions print. It is called from the goroutine that reads
 	// the worker, so it must not block.
 	Log func(LogLine)
@@ -95,6 +101,7 @@ type Pool struct {
 func New(opt Options) *Pool {
 	setDefault(&opt.MaxWorkers, 64)
 	setDefault(&opt.Concurrency, 64)
+	setDefault(&opt.SerialWorkers, max(2, runtime.NumCPU()))
 	setDefault(&opt.Queue, 64)
 	setDefault(&opt.LoadTimeout, 5*time.Second)
 	setDefault(&opt.IdleTimeout, 5*time.Minute)
@@ -215,7 +222,7 @@ func (p *Pool) lacks() bool {
 func (p *Pool) assign() {
 	s, w := p.claims[0], p.ready[len(p.ready)-1]
 	p.claims, p.ready = p.claims[1:], p.ready[:len(p.ready)-1]
-	s.state, w.home = slotLoading, s
+	s.coming, w.home = loading, s
 	w.belongs.Store(&s.key)
 	p.metrics.claims.Inc()
 	p.tasks.Go(func() { p.load(s, w) })
@@ -239,9 +246,7 @@ func (p *Pool) evict() bool {
 }
 
 // evictable tells whether a worker has code and no calls.
-func (w *worker) evictable() bool {
-	return w.home != nil && w.home.worker == w && w.active == 0
-}
+func (w *worker) evictable() bool { return w.loaded && w.active == 0 }
 
 // discard removes a worker and kills it.
 func (p *Pool) discard(w *worker, reason killReason) {
@@ -260,14 +265,11 @@ func (p *Pool) remove(w *worker) {
 	}
 	w.removed = true
 	p.size--
-	for i, r := range p.ready {
-		if r == w {
-			p.ready = append(p.ready[:i], p.ready[i+1:]...)
-			break
-		}
-	}
-	if s := w.home; s != nil && s.worker == w {
-		s.worker, s.state = nil, slotEmpty
+	p.ready = slices.DeleteFunc(p.ready, func(other *worker) bool { return other == w })
+	if w.loaded {
+		w.loaded = false
+		s := w.home
+		s.workers = slices.DeleteFunc(s.workers, func(other *worker) bool { return other == w })
 		p.settle(s)
 	}
 }

@@ -1,0 +1,113 @@
+package api
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"envoke/internal/faas"
+)
+
+type alias struct {
+	Alias     string      `json:"alias"`
+	Version   int         `json:"version"`
+	Weights   map[int]int `json:"weights"`
+	CreatedAt time.Time   `json:"created_at"`
+	UpdatedAt time.Time   `json:"updated_at"`
+	UpdatedBy *string     `json:"updated_by"`
+}
+
+type aliasList struct {
+	Aliases []alias `json:"aliases"`
+}
+
+func newAlias(a faas.Alias) alias {
+	weights := maps.Clone(a.Weights)
+	if weights == nil {
+		weights = map[int]int{} // {} for none
+	}
+	return alias{
+		Alias: a.Name, Version: a.Version, Weights: weights,
+		CreatedAt: a.CreatedAt.UTC(), UpdatedAt: a.UpdatedAt.UTC(), UpdatedBy: orNull(a.UserID),
+	}
+}
+
+func (a *api) listAliases(r *http.Request) (int, any, error) {
+	name, err := nameOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	aliases, err := a.Store.ListAliases(r.Context(), name)
+	if err != nil {
+		return 0, nil, err
+	}
+	list := aliasList{Aliases: make([]alias, len(aliases))}
+	for i := range aliases {
+		list.Aliases[i] = newAlias(aliases[i])
+	}
+	return http.StatusOK, list, nil
+}
+
+// putAlias sets an alias, a new one or one that exists.
+func (a *api) putAlias(r *http.Request) (int, any, error) {
+	name, err := nameOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	title := r.PathValue("alias")
+	if err := faas.CheckAlias(title); err != nil {
+		return 0, nil, err
+	}
+	var body struct {
+		Version *int        `json:"version"`
+		Weights map[int]int `json:"weights"`
+	}
+	if err := readBody(r, smallBody, &body); err != nil {
+		return 0, nil, err
+	}
+	if err := checkVersion("version", body.Version); err != nil {
+		return 0, nil, err
+	}
+	if err := checkWeights(*body.Version, body.Weights); err != nil {
+		return 0, nil, err
+	}
+	stored, err := a.Store.PutAlias(r.Context(), name, faas.Alias{Name: title, Version: *body.Version, Weights: body.Weights, UserID: userOf(r)})
+	a.changed(r, name, err)
+	return http.StatusOK, newAlias(stored), err
+}
+
+// checkWeights checks the percentages of calls that go to other versions than the
+// alias' own, which gets the rest.
+func checkWeights(own int, weights map[int]int) error {
+	sum := 0
+	for _, other := range slices.Sorted(maps.Keys(weights)) {
+		member := fmt.Sprint("weights.", other)
+		if err := checkVersion(member, &other); err != nil {
+			return err
+		}
+		if other == own {
+			return badMember(member, "is the alias' own version, which gets what the others leave")
+		}
+		percent := weights[other]
+		if err := between(member, &percent, 1, 100); err != nil {
+			return err
+		}
+		sum += percent
+	}
+	if sum > 100 {
+		return badMember("weights", fmt.Sprintf("sum up to %d per cent: 100 is all", sum))
+	}
+	return nil
+}
+
+func (a *api) deleteAlias(r *http.Request) (int, any, error) {
+	name, err := nameOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	err = a.Store.DeleteAlias(r.Context(), name, r.PathValue("alias"))
+	a.changed(r, name, err)
+	return http.StatusNoContent, nil, err
+}

@@ -1,0 +1,116 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"reflect"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"envoke/internal/faas"
+)
+
+// smallBody bounds the bodies that hold no code, in bytes.
+const smallBody = 64 << 10
+
+// readBody reads a body of at most limit bytes: one JSON object, whose members are
+// those of into, a pointer to a struct.
+func readBody(r *http.Request, limit int64, into any) error {
+	if r.ContentLength > limit { // refused unread
+		return tooLarge("the body", limit)
+	}
+	raw, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, limit))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return tooLarge("the body", limit)
+	case err != nil:
+		return &faas.Error{Code: faas.InvalidRequest, Message: "the body could not be read", Err: err}
+	}
+	return decode(raw, "", into)
+}
+
+func tooLarge(what string, limit int64) error {
+	return &faas.Error{
+		Code: faas.PayloadTooLarge, Message: fmt.Sprintf("%s is larger than %d bytes", what, limit),
+		Details: map[string]any{"limit_bytes": limit},
+	}
+}
+
+// decode is strict: a member that is misspelt must not be lost silently. Errors name
+// members below the given one.
+func decode(raw []byte, below string, into any) error {
+	err := json.Unmarshal(raw, into, json.RejectUnknownMembers(true))
+	var (
+		semantic  *json.SemanticError
+		syntactic *jsontext.SyntacticError
+	)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, json.ErrUnknownName) && errors.As(err, &semantic):
+		return badMember(path(below, semantic.JSONPointer), "is not known here: the members are "+strings.Join(members(into), ", "))
+	case errors.As(err, &semantic):
+		return badMember(path(below, semantic.JSONPointer), "must be "+kindOf(semantic.GoType))
+	case errors.Is(err, jsontext.ErrDuplicateName) && errors.As(err, &syntactic):
+		return badMember(path(below, syntactic.JSONPointer), "is given twice")
+	}
+	return &faas.Error{Code: faas.InvalidRequest, Message: "the body is not valid JSON in UTF-8", Err: err}
+}
+
+// badMember is the error of a member of the body; an empty name is the whole body.
+func badMember(name, reason string) error {
+	if name == "" {
+		return &faas.Error{Code: faas.InvalidRequest, Message: "the body " + reason}
+	}
+	return &faas.Error{
+		Code: faas.InvalidRequest, Message: name + " " + reason,
+		Details: map[string]any{"member": name},
+	}
+}
+
+// path writes a pointer as callers write members: compile_options.features.0.
+func path(below string, pointer jsontext.Pointer) string {
+	var tokens []string
+	if below != "" {
+		tokens = []string{below}
+	}
+	for token := range pointer.Tokens() {
+		tokens = append(tokens, token)
+	}
+	return strings.Join(tokens, ".")
+}
+
+// members are the names of a struct's members in JSON.
+func members(pointer any) []string {
+	var names []string
+	for field := range reflect.TypeOf(pointer).Elem().Fields() {
+		names = append(names, field.Tag.Get("json"))
+	}
+	return names
+}
+
+// kindOf says in JSON's words what a Go type takes.
+func kindOf(t reflect.Type) string {
+	if t == nil {
+		return "of another kind"
+	}
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int:
+		return "a whole number"
+	case reflect.Slice:
+		return "a list"
+	}
+	return "an object"
+}

@@ -1,0 +1,194 @@
+package api
+
+import (
+	"cmp"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"envoke/internal/faas"
+	"envoke/internal/schema"
+)
+
+// Bounds of what a function is registered with, in bytes where nothing else is said.
+const (
+	maxDescription = 4096
+	maxTags        = 32
+	maxTag         = 64
+	maxExamples    = 64 << 10
+	maxOption      = 256
+	maxFeatures    = 64
+
+	maxTimeoutMS = 24 * 3600 * 1000 // what RUNTIME_TIMEOUT_SECONDS may be at most
+	maxCacheTTL  = 365 * 24 * 3600  // seconds
+	maxMemoryMB  = 64 << 10         // what WORKER_MEMORY_MB may be at most
+	allButCode   = 256 << 10        // of a body, schema and examples included
+	wasmTarget   = "wasm32-wasip1"  // of a ready module
+	escaped      = len(`\u0000`)    // what one byte of code may take in JSON
+)
+
+// definition is the body that registers a function, or a new version of one.
+type definition struct {
+	Language       *faas.Language `json:"language"`
+	Title          *string        `json:"title"`
+	Description    string         `json:"description"`
+	ScriptContent  *string        `json:"script_content"`
+	Schema         jsontext.Value `json:"schema"`
+	Examples       jsontext.Value `json:"examples"`
+	Tags           []string       `json:"tags"`
+	CompileOptions jsontext.Value `json:"compile_options"`
+	TimeoutMS      *int           `json:"timeout_ms"`
+	MemoryLimitMB  *int           `json:"memory_limit_mb"`
+	CacheTTL       *int           `json:"cache_ttl_seconds"`
+	Network        bool           `json:"network"`
+}
+
+// compileOptions are those of the wire contract.
+type compileOptions struct {
+	OptimizationLevel *string  `json:"optimization_level"`
+	Features          []string `json:"features"`
+	Target            *string  `json:"target"`
+	MemoryLimitMB     *int     `json:"memory_limit_mb"`
+}
+
+// maxDefinition bounds the body of a definition: code that is escaped as wasteful as
+// JSON allows, or a module in base64.
+func (a *api) maxDefinition() int64 {
+	return int64(max(a.MaxScript*escaped, base64.StdEncoding.EncodedLen(a.MaxModule)) + allButCode)
+}
+
+// function is the function of that name that the definition describes.
+func (a *api) function(d *definition, name faas.Name) (faas.Function, error) {
+	options, err := d.compileOptions()
+	if err == nil {
+		err = cmp.Or(d.checkTexts(), d.checkNumbers(), d.checkDocuments(), a.checkScript(d, name.Language, options))
+	}
+	if err != nil {
+		return faas.Function{}, err
+	}
+	return faas.Function{
+		Name:        name,
+		Description: d.Description,
+		Script:      faas.NewScript(name.Language, *d.ScriptContent, orNil(d.CompileOptions)),
+		Schema:      orNil(d.Schema),
+		Examples:    orNil(d.Examples),
+		Tags:        d.Tags,
+		Timeout:     time.Duration(orZero(d.TimeoutMS)) * time.Millisecond,
+		CacheTTL:    time.Duration(orZero(d.CacheTTL)) * time.Second,
+		MemoryMB:    orZero(d.MemoryLimitMB),
+	}, nil
+}
+
+func orZero(n *int) int {
+	if n == nil {
+		return 0
+	}
+	return *n
+}
+
+// orNil is nil for what is absent or null.
+func orNil(v jsontext.Value) json.RawMessage {
+	if v == nil || v.Kind() == 'n' {
+		return nil
+	}
+	return json.RawMessage(v)
+}
+
+func (d *definition) compileOptions() (o compileOptions, err error) {
+	raw := orNil(d.CompileOptions)
+	if raw == nil {
+		return o, nil
+	}
+	if err := decode(raw, "compile_options", &o); err != nil {
+		return o, err
+	}
+	if level := o.OptimizationLevel; level != nil && *level != "debug" && *level != "release" {
+		return o, badMember("compile_options.optimization_level", "must be debug or release")
+	}
+	if o.Target != nil && len(*o.Target) > maxOption {
+		return o, badMember("compile_options.target", fmt.Sprintf("is longer than %d bytes", maxOption))
+	}
+	tooLong := func(feature string) bool { return len(feature) > maxOption }
+	if len(o.Features) > maxFeatures || slices.ContainsFunc(o.Features, tooLong) {
+		return o, badMember("compile_options.features", fmt.Sprintf("may hold %d names of at most %d bytes", maxFeatures, maxOption))
+	}
+	return o, between("compile_options.memory_limit_mb", o.MemoryLimitMB, 1, maxMemoryMB)
+}
+
+func (d *definition) checkTexts() error {
+	if len(d.Description) > maxDescription || strings.ContainsRune(d.Description, 0) {
+		return badMember("description", fmt.Sprintf("must be text of at most %d bytes", maxDescription))
+	}
+	if len(d.Tags) > maxTags {
+		return badMember("tags", fmt.Sprintf("may hold %d tags at most", maxTags))
+	}
+	for i, tag := range d.Tags {
+		if tag == "" || len(tag) > maxTag || strings.ContainsRune(tag, 0) {
+			return badMember(fmt.Sprint("tags.", i), fmt.Sprintf("must be text of 1 to %d bytes", maxTag))
+		}
+		if slices.Contains(d.Tags[:i], tag) {
+			return badMember(fmt.Sprint("tags.", i), "is there twice")
+		}
+	}
+	return nil
+}
+
+func (d *definition) checkNumbers() error {
+	if d.Network {
+		return badMember("network", "is not built yet: functions have no network; leave it out")
+	}
+	return cmp.Or(
+		between("timeout_ms", d.TimeoutMS, 1, maxTimeoutMS),
+		between("memory_limit_mb", d.MemoryLimitMB, 1, maxMemoryMB),
+		between("cache_ttl_seconds", d.CacheTTL, 0, maxCacheTTL),
+	)
+}
+
+func between(member string, n *int, least, most int) error {
+	if n != nil && (*n < least || *n > most) {
+		return badMember(member, fmt.Sprintf("must be a whole number from %d to %d", least, most))
+	}
+	return nil
+}
+
+func (d *definition) checkDocuments() error {
+	if examples := orNil(d.Examples); examples != nil && (examples[0] != '[' || len(examples) > maxExamples) {
+		return badMember("examples", fmt.Sprintf("must be a list of at most %d bytes", maxExamples))
+	}
+	raw := orNil(d.Schema)
+	if raw == nil {
+		return nil
+	}
+	var fault *schema.Fault
+	switch err := schema.Check(raw); {
+	case errors.As(err, &fault):
+		return &faas.Error{
+			Code: faas.InvalidRequest, Message: "schema is no JSON Schema: " + fault.Error(),
+			Details: map[string]any{"member": "schema", "path": fault.Path},
+		}
+	default:
+		return err
+	}
+}
+
+func (a *api) checkScript(d *definition, language faas.Language, options compileOptions) error {
+	if d.ScriptContent == nil || strings.TrimSpace(*d.ScriptContent) == "" {
+		return badMember("script_content", "is missing: send the function's code there")
+	}
+	if language == faas.Rust && options.Target != nil && *options.Target == wasmTarget {
+		if base64.StdEncoding.DecodedLen(len(*d.ScriptContent)) > a.MaxModule+2 { // padding counts in full
+			return tooLarge("the module in script_content", int64(a.MaxModule))
+		}
+		return nil
+	}
+	if len(*d.ScriptContent) > a.MaxScript {
+		return tooLarge("script_content", int64(a.MaxScript))
+	}
+	return nil
+}

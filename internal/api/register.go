@@ -1,0 +1,143 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"unicode/utf8"
+
+	"envoke/internal/faas"
+)
+
+// createFunction registers a function under a name that is free.
+func (a *api) createFunction(r *http.Request) (int, any, error) {
+	var d definition
+	if err := readBody(r, a.maxDefinition(), &d); err != nil {
+		return 0, nil, err
+	}
+	name, err := d.name()
+	if err != nil {
+		return 0, nil, err
+	}
+	f, err := a.function(&d, name)
+	if err != nil {
+		return 0, nil, err
+	}
+	// A name that is taken should not cost a compilation; the store has the last word.
+	if _, err := a.Store.FindFunction(r.Context(), faas.Ref{Name: name}); err == nil {
+		return 0, nil, &faas.Error{Code: faas.Conflict, Message: "a function is registered as " + name.String() + " already: PUT makes a new version of it"}
+	}
+	stored, err := a.put(r, f, a.Store.CreateFunction)
+	return http.StatusCreated, stored, err
+}
+
+// updateFunction adds a version, which replaces all that the function was described
+// by.
+func (a *api) updateFunction(r *http.Request) (int, any, error) {
+	name, err := nameOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	var d definition
+	if err := readBody(r, a.maxDefinition(), &d); err != nil {
+		return 0, nil, err
+	}
+	if err := d.agreesWith(name); err != nil {
+		return 0, nil, err
+	}
+	f, err := a.function(&d, name)
+	if err != nil {
+		return 0, nil, err
+	}
+	if _, err := a.Store.FindFunction(r.Context(), faas.Ref{Name: name}); err != nil {
+		return 0, nil, err
+	}
+	stored, err := a.put(r, f, a.Store.AddVersion)
+	return http.StatusOK, stored, err
+}
+
+// put has the code checked before it stores it.
+func (a *api) put(r *http.Request, f faas.Function, store func(context.Context, faas.Function) (faas.Function, error)) (any, error) {
+	f.UserID = userOf(r)
+	if err := a.Check(r.Context(), r.Header.Get("X-Request-ID"), f.Name, f.Script); err != nil {
+		return nil, err
+	}
+	stored, err := store(r.Context(), f)
+	a.changed(r, f.Name, err)
+	return newFunction(stored), err
+}
+
+// deleteFunction deletes a function with its versions and aliases. Sessions that run
+// it go on until they expire.
+func (a *api) deleteFunction(r *http.Request) (int, any, error) {
+	name, err := nameOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	err = a.Store.DeleteFunction(r.Context(), name)
+	a.changed(r, name, err)
+	return http.StatusNoContent, nil, err
+}
+
+// changed tells everybody, unless the store has said that nothing changed. After
+// another error it may have, without being able to say so.
+func (a *api) changed(r *http.Request, name faas.Name, err error) {
+	if err == nil || faas.AsError(err).HTTPStatus() >= http.StatusInternalServerError {
+		a.Changed(r.Context(), name)
+	}
+}
+
+// name is the name that the body of a POST gives.
+func (d *definition) name() (faas.Name, error) {
+	if d.Language == nil {
+		return faas.Name{}, badMember("language", "is missing: send nodejs, python or rust")
+	}
+	if d.Title == nil {
+		return faas.Name{}, badMember("title", "is missing: the function will be called <language>-<title>")
+	}
+	return faas.Name{Language: *d.Language, Title: *d.Title}, d.checkName()
+}
+
+// agreesWith checks that a body that names its function names the one in the path.
+func (d *definition) agreesWith(name faas.Name) error {
+	if d.Language != nil && *d.Language != name.Language {
+		return badMember("language", "is not that of the path: a function keeps its name")
+	}
+	if d.Title != nil && *d.Title != name.Title {
+		return badMember("title", "is not that of the path: a function keeps its name")
+	}
+	return nil
+}
+
+func (d *definition) checkName() error {
+	if !d.Language.Known() {
+		return badMember("language", "must be nodejs, python or rust")
+	}
+	if err := faas.CheckTitle(*d.Title); err != nil {
+		e := faas.AsError(err)
+		e.Details = map[string]any{"member": "title"}
+		return e
+	}
+	return nil
+}
+
+// nameOf is the function in the path, which is changed as a whole: by its bare name.
+func nameOf(r *http.Request) (faas.Name, error) {
+	ref, err := faas.ParseRef(r.PathValue("name"))
+	if err == nil && !ref.Bare() {
+		err = &faas.Error{Code: faas.InvalidRequest, Message: "only reading takes a version or alias: name the function alone, as " + ref.Name.String()}
+	}
+	return ref.Name, err
+}
+
+// maxUser bounds a user's id, in bytes.
+const maxUser = 256
+
+// userOf is who calls, where somebody checks that. Envoy strips the header from what
+// callers send.
+func userOf(r *http.Request) string {
+	user := r.Header.Get("X-User-ID")
+	if len(user) > maxUser || !utf8.ValidString(user) {
+		return ""
+	}
+	return user
+}

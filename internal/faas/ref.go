@@ -1,0 +1,83 @@
+package faas
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+const (
+	// MaxAlias bounds the name of an alias, in bytes.
+	MaxAlias = 64
+	// MaxVersion is the largest number of a version: all fit into 32 bits.
+	MaxVersion = 999_999_999
+)
+
+// Ref is how a caller names a function: "<name>" is its current version,
+// "<name>@<version>" that version, "<name>:<alias>" what the alias stands for.
+type Ref struct {
+	Name    Name
+	Version int    // 0: not given
+	Alias   string // empty: not given
+}
+
+func (r Ref) String() string {
+	switch {
+	case r.Version != 0:
+		return r.Name.String() + "@" + strconv.Itoa(r.Version)
+	case r.Alias != "":
+		return r.Name.String() + ":" + r.Alias
+	}
+	return r.Name.String()
+}
+
+// Bare tells whether the reference is a name and nothing more.
+func (r Ref) Bare() bool { return r == Ref{Name: r.Name} }
+
+// ParseRef parses a reference. Versions are decimal numbers from 1 to MaxVersion
+// without leading zeros. The error is an *Error of code INVALID_REQUEST, fit for
+// the caller to read.
+func ParseRef(s string) (Ref, error) {
+	end := strings.IndexAny(s, "@:")
+	if end < 0 {
+		end = len(s)
+	}
+	name, err := ParseName(s[:end])
+	if err != nil || end == len(s) {
+		return Ref{Name: name}, err
+	}
+	ref, rest := Ref{Name: name}, s[end+1:]
+	if s[end] == '@' {
+		ref.Version, err = parseVersion(rest)
+	} else {
+		ref.Alias, err = rest, CheckAlias(rest)
+	}
+	if err != nil {
+		return Ref{}, err
+	}
+	return ref, nil
+}
+
+func parseVersion(s string) (int, error) {
+	version, err := strconv.Atoi(s)
+	if err != nil || version < 1 || version > MaxVersion || s != strconv.Itoa(version) {
+		return 0, badName(fmt.Sprintf("after '@' comes a version: a whole number from 1 to %d", MaxVersion))
+	}
+	return version, nil
+}
+
+// CheckAlias tells what is wrong with the name of an alias: 1 to MaxAlias bytes, of
+// the same kind as titles, not of digits only, since those look like a version.
+func CheckAlias(alias string) error {
+	reason := checkTitle(alias)
+	switch {
+	case len(alias) > MaxAlias:
+		reason = fmt.Sprintf("is longer than %d bytes", MaxAlias)
+	case reason == "" && strings.Trim(alias, "0123456789") == "":
+		reason = "must not be a number: write name@version for a version"
+	}
+	if reason != "" {
+		return badName("the alias " + reason)
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package bundle
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"envoke/internal/controlpb"
+	"envoke/internal/faas"
+)
+
+// Bounds of the functions held: by name, by version and by alias each counts.
+const (
+	maxFunctions     = 10_000
+	maxFunctionBytes = 64 << 20
+)
+
+// heldFunction is a function without its code, with the generation of trust in
+// which control vouched for it.
+type heldFunction struct {
+	function   faas.Function
+	generation uint64
+}
+
+func functionSize(h heldFunction) int64 { return entrySize + int64(len(h.function.Schema)) }
+
+// Function returns the version of a registered function that the reference names,
+// its code included. Where it names an alias that splits, the key picks: of a
+// session its id, so that the session keeps its version, else the request's id.
+// What is held is served without a question as long as control is heard, since
+// control tells of every change.
+func (b *Bundles) Function(ctx context.Context, ref faas.Ref, key string) (faas.Function, error) {
+	f, err := b.function(ctx, ref)
+	if picked := f.Pick(key); err == nil && picked != f.Version {
+		f, err = b.function(ctx, faas.Ref{Name: ref.Name, Version: picked})
+	}
+	if err != nil {
+		return faas.Function{}, err
+	}
+	f.Script, err = b.sharedScript(ctx, f.Script.Digest)
+	return f, err
+}
+
+func (b *Bundles) function(ctx context.Context, ref faas.Ref) (faas.Function, error) {
+	now := time.Now()
+	known, ok := b.functions.Held(ref)
+	switch {
+	case ok && b.trust.covers(known.generation, now):
+		b.metrics.functions.held.Inc()
+		return known.function, nil
+	case ok && b.trust.resting(now):
+		b.metrics.functions.unverified.Inc()
+		return known.function, nil
+	}
+	timeout := fetchTimeout
+	if ok {
+		timeout = verifyTimeout
+	}
+	found, err := b.functions.Find(ctx, ref, timeout, func(ctx context.Context) (heldFunction, error) {
+		generation := b.trust.generation.Load() // before asking: what comes after may change it
+		f, err := b.askFunction(ctx, ref)
+		return heldFunction{function: f, generation: generation}, err
+	})
+	switch {
+	case err == nil:
+		b.metrics.functions.fetched.Inc()
+		return found.function, nil
+	case faas.IsNotFound(err):
+		b.functions.Drop(ref)
+		b.metrics.functions.missing.Inc()
+		return faas.Function{}, err
+	case !ok:
+		b.metrics.functions.failed.Inc()
+		return faas.Function{}, err
+	case ctx.Err() == nil: // else the caller gave up, which says nothing of control
+		b.trust.rest(time.Now())
+	}
+	b.metrics.functions.unverified.Inc()
+	return known.function, nil
+}
+
+func (b *Bundles) askFunction(ctx context.Context, ref faas.Ref) (faas.Function, error) {
+	message, err := b.control.FindFunction(ctx, &controlpb.FindFunctionRequest{LanguageTitle: ref.String()}, largeMessages...)
+	if err != nil {
+		return faas.Function{}, fmt.Errorf("find function: %w", controlpb.FromStatus(err))
+	}
+	f, err := message.Function()
+	if err != nil {
+		return faas.Function{}, notMeant("function", err)
+	}
+	return f, nil
+}
+
+// forget drops whatever is held of a function.
+func (b *Bundles) forget(languageTitle string) {
+	name, err := faas.ParseName(languageTitle)
+	if err != nil {
+		return // nothing can be held under it
+	}
+	b.functions.DropAll(func(ref faas.Ref) bool { return ref.Name == name })
+	b.metrics.changed.Inc()
+}
