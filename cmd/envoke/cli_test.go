@@ -79,7 +79,7 @@ func TestCommandLine(t *testing.T) {
 		{"sessions", "", []string{"sessions", "list", "--all"}, 0, `(?m)^nodejs-greets +- `, `^$`},
 		{"a session deleted", "", []string{"sessions", "delete", id}, 0, `is deleted`, `^$`},
 		{"a session gone", "", []string{"invoke", id}, 1, `^$`, `no such session`},
-		{"completion", "", []string{"__complete", "describe", "nodejs-c"}, 0, `^nodejs-calculator\t`, ``},
+		{"completion", "", []string{"__complete", "describe", "nodejs-c"}, 0, `(?m)^nodejs-calculator\t`, ``},
 		{"bash", "", []string{"completion", "bash"}, 0, `bash completion`, `^$`},
 		{"a fault of serve's flags", "", []string{"serve", "--prot", "1"}, 2, `^$`, `did you mean --port\?`},
 		{"a flag of another part", "", []string{"envoy", "--port", "1"}, 2, `^$`, `unknown flag: --port`},
@@ -93,6 +93,47 @@ func TestCommandLine(t *testing.T) {
 				t.Errorf("standard output %q\nstandard error %q", got.stdout, got.stderr)
 			}
 		})
+	}
+}
+
+// TestFromDeployToDelete walks a function through its life by the command line.
+func TestFromDeployToDelete(t *testing.T) {
+	i := shared(t)
+	file := filepath.Join(t.TempDir(), "life.js")
+	for _, step := range []struct {
+		script string // saved first; empty: none
+		args   string
+		code   int
+		want   string // a regular expression over all that is printed
+	}{
+		{"return (", "deploy " + file, 1, `INITIALIZATION_ERROR(?s:.*)life.js:1:`},
+		{"return 'one'", "deploy " + file, 0, `^nodejs-life is version 1 now`},
+		{"", "invoke nodejs-life", 0, `^"one"\n$`},
+		{"return 'two'", "deploy " + file, 0, `^nodejs-life is version 2 now`},
+		{"", "invoke nodejs-life", 0, `^"two"\n$`},
+		{"", "invoke nodejs-life@1", 0, `^"one"\n$`},
+		{"", "rollback nodejs-life 1", 0, `^nodejs-life is version 1 now`},
+		{"", "invoke nodejs-life", 0, `^"one"\n$`},
+		{"", "alias nodejs-life newest 2", 0, `^nodejs-life:newest is version 2 now`},
+		{"", "invoke nodejs-life:newest", 0, `^"two"\n$`},
+		{"", "versions nodejs-life", 0, `(?m)^ 2 +newest (?s:.*)^\*1 +- `},
+		{"", "describe nodejs-life:newest", 0, `Version: +2\n(?s:.*)return 'two'`},
+		{"", "alias nodejs-life canary 1 --weight 2=100", 0, `is version 1 now`},
+		{"", "invoke nodejs-life:canary", 0, `^"two"\n$`},
+		{"", "alias nodejs-life newest --delete", 0, `is deleted`},
+		{"", "invoke nodejs-life:newest", 1, `NOT_FOUND`},
+		{"", "rollback nodejs-life 9", 1, `NOT_FOUND`},
+		{"", "delete nodejs-life", 2, `--yes`},
+		{"", "delete nodejs-life --yes", 0, `is deleted`},
+		{"", "invoke nodejs-life", 1, `NOT_FOUND`},
+	} {
+		if step.script != "" {
+			writeFile(t, file, step.script)
+		}
+		got := i.cli(t, "", strings.Fields(step.args)...)
+		if text := got.stdout + got.stderr; got.code != step.code || !regexp.MustCompile(step.want).MatchString(text) {
+			t.Errorf("envoke %s: exit code %d, want %d and %q:\n%s", step.args, got.code, step.code, step.want, text)
+		}
 	}
 }
 

@@ -88,7 +88,7 @@ func TestCtrlCLosesNothing(t *testing.T) {
 	}
 }
 
-// parts is control, the nodejs host and Envoy as processes of their own.
+// parts is control, the runtime hosts and Envoy as processes of their own.
 type parts struct {
 	*installation
 	control *process
@@ -112,7 +112,9 @@ func startParts(t *testing.T) *parts {
 	}
 	p := &parts{installation: i}
 	p.startControl(t)
-	startProcess(t, append(i.part("runtime", "nodejs"), "--cache-dir", cacheDir())...)
+	for _, l := range languages() {
+		startProcess(t, append(i.part("runtime", string(l.Language)), "--cache-dir", cacheDir())...)
+	}
 	startProcess(t, append(i.part("envoy"), "--cache-dir", cacheDir())...)
 	var address string
 	testrig.Eventually(t, "Envoy to have its listener", func() bool {

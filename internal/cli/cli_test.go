@@ -65,20 +65,21 @@ var contract = map[string]struct {
 	status int
 	file   string
 }{
-	"GET /api/v1/functions":                           {200, "functions.json"},
-	"GET /api/v1/functions/nodejs-hello":              {200, "function.json"},
-	"GET /api/v1/functions/nodejs-hello@2":            {200, "function.json"},
-	"POST /api/v1/functions":                          {201, "function.json"},
-	"PUT /api/v1/functions/nodejs-hello":              {200, "function.json"},
-	"DELETE /api/v1/functions/nodejs-hello":           {204, ""},
-	"GET /api/v1/functions/nodejs-hello/versions":     {200, "versions.json"},
-	"POST /api/v1/functions/nodejs-hello/rollback":    {200, "function.json"},
-	"PUT /api/v1/functions/nodejs-hello/aliases/prod": {200, "alias.json"},
-	"GET /api/v1/sessions/1":                          {200, "session.json"},
-	"DELETE /api/v1/sessions/1":                       {204, ""},
-	"POST /api/v1/execute":                            {200, "result.json"},
-	"POST /api/v1/execute/" + anID:                    {200, "result.json"},
-	"GET /logs":                                       {200, "logs.ndjson"},
+	"GET /api/v1/functions":                              {200, "functions.json"},
+	"GET /api/v1/functions/nodejs-hello":                 {200, "function.json"},
+	"GET /api/v1/functions/nodejs-hello@2":               {200, "function.json"},
+	"POST /api/v1/functions":                             {201, "function.json"},
+	"PUT /api/v1/functions/nodejs-hello":                 {200, "function.json"},
+	"DELETE /api/v1/functions/nodejs-hello":              {204, ""},
+	"GET /api/v1/functions/nodejs-hello/versions":        {200, "versions.json"},
+	"POST /api/v1/functions/nodejs-hello/rollback":       {200, "function.json"},
+	"PUT /api/v1/functions/nodejs-hello/aliases/prod":    {200, "alias.json"},
+	"DELETE /api/v1/functions/nodejs-hello/aliases/prod": {204, ""},
+	"GET /api/v1/sessions/1":                             {200, "session.json"},
+	"DELETE /api/v1/sessions/1":                          {204, ""},
+	"POST /api/v1/execute":                               {200, "result.json"},
+	"POST /api/v1/execute/" + anID:                       {200, "result.json"},
+	"GET /logs":                                          {200, "logs.ndjson"},
 }
 
 const anID = "08a622d2-08c0-811c-bf5b-f659c0a6da9f"
@@ -133,6 +134,7 @@ func TestGolden(t *testing.T) {
 		"versions-json":   "versions nodejs-hello -o json",
 		"rollback":        "rollback nodejs-hello 2",
 		"alias":           "alias nodejs-hello prod 2 --weight 3=10",
+		"alias-delete":    "alias nodejs-hello prod --delete",
 		"delete":          "delete nodejs-hello --yes",
 		"sessions-get":    "sessions get 1",
 		"sessions-delete": "sessions delete 1",

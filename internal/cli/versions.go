@@ -68,7 +68,10 @@ func (a *app) rollbackCommand() *cobra.Command {
 }
 
 func (a *app) aliasCommand() *cobra.Command {
-	var weights map[string]int
+	var (
+		weights map[string]int
+		forget  bool
+	)
 	c := &cobra.Command{
 		Use:   "alias <name> <alias> <version>",
 		Short: "Let a name such as stable stand for a version, or for a weighted few",
@@ -76,12 +79,22 @@ func (a *app) aliasCommand() *cobra.Command {
 cent of the calls go to another version (a canary), always the same one in a session.`,
 		Example: `  envoke alias nodejs-hello stable 2
   envoke alias nodejs-hello stable 2 --weight 3=10
-  envoke invoke nodejs-hello:stable`,
-		Args:              takes("<name>", "<alias>", "<version>"),
+  envoke invoke nodejs-hello:stable
+  envoke alias nodejs-hello stable --delete`,
+		Args: func(c *cobra.Command, args []string) error {
+			if forget {
+				return takes("<name>", "<alias>")(c, args)
+			}
+			return takes("<name>", "<alias>", "<version>")(c, args)
+		},
 		ValidArgsFunction: a.completeNames,
 	}
 	c.Flags().StringToIntVar(&weights, "weight", nil, "version=per cent of the calls; may be repeated")
+	c.Flags().BoolVar(&forget, "delete", false, "forget the alias instead")
 	return a.remote(c, func(c *cobra.Command, server *client.Client, args []string) error {
+		if forget {
+			return forgetAlias(c, server, args[0], args[1])
+		}
 		version, err := parseVersion(args[2])
 		if err != nil {
 			return err
@@ -92,6 +105,14 @@ cent of the calls go to another version (a canary), always the same one in a ses
 		fmt.Fprintf(c.OutOrStdout(), "%s:%s is version %d now\n", args[0], args[1], version)
 		return nil
 	})
+}
+
+func forgetAlias(c *cobra.Command, server *client.Client, name, alias string) error {
+	if err := server.DeleteAlias(c.Context(), name, alias); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.OutOrStdout(), "%s:%s is deleted\n", name, alias)
+	return nil
 }
 
 func parseVersion(text string) (int, error) {

@@ -82,6 +82,7 @@ func TestRequests(t *testing.T) {
 		"alias": {func(ctx context.Context, c *Client) error {
 			return c.PutAlias(ctx, "nodejs-a", "stable", Alias{Version: 2, Weights: map[string]int{"3": 10}})
 		}, `PUT /api/v1/functions/nodejs-a/aliases/stable   {"version":2,"weights":{"3":10}}`},
+		"delete alias": {func(ctx context.Context, c *Client) error { return c.DeleteAlias(ctx, "nodejs-a", "stable") }, "DELETE /api/v1/functions/nodejs-a/aliases/stable   "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got string
