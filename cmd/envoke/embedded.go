@@ -22,7 +22,7 @@ func embedded(s streams) cli.Start {
 		given := newSettings(nil)
 		if err := given.all.Parse([]string{
 			"--host=127.0.0.1", "--port=0", "--admin-port=0", "--data-dir=" + dir, "--run-dir=", "--database-url=",
-			"--nodejs-runtime-url=", "--python-runtime-url=", "--filter=false", "--idle-workers=1",
+			"--nodejs-runtime-url=", "--python-runtime-url=", "--rust-runtime-url=", "--filter=false", "--idle-workers=1",
 			"--drain-timeout-seconds=2", "--log-level=warn",
 		}); err != nil {
 			return err

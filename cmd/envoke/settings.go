@@ -34,20 +34,27 @@ var (
 
 	flagsOfControl = []string{
 		"host", "port", "insecure-public", "data-dir", "database-url", "db-logging-enabled", "log-retention-hours",
-		"nodejs-runtime-url", "python-runtime-url", "runtime-timeout-seconds", "request-timeout-seconds", "max-script-size",
-		"filter",
+		"nodejs-runtime-url", "python-runtime-url", "rust-runtime-url", "runtime-timeout-seconds", "request-timeout-seconds",
+		"max-script-size", "max-module-size", "filter",
 	}
 	flagsOfHosts = []string{
-		"cache-dir", "session-expiry-seconds", "runtime-timeout-seconds", "max-script-size", "script-timeout-ms",
-		"idle-workers", "max-workers", "worker-concurrency", "worker-queue", "worker-idle-seconds", "worker-memory-mb",
+		"cache-dir", "session-expiry-seconds", "runtime-timeout-seconds", "worker-concurrency", "worker-memory-mb",
 	}
+	flagsOfPools = []string{"max-script-size", "script-timeout-ms", "idle-workers", "max-workers", "worker-queue", "worker-idle-seconds"}
 	flagsOfEnvoy = []string{"cache-dir", "python", "envoy", "envoy-concurrency", "drain-timeout-seconds"}
 )
 
-// flagsOfHost are those of one language's host: its interpreter's is not another's.
+// flagsOfHost are those of one language's host: another's interpreter is not its own.
 func flagsOfHost(language faas.Language) []string {
-	interpreter := map[faas.Language]string{faas.NodeJS: "node", faas.Python: "python"}[language]
-	return append(slices.Clone(flagsOfHosts), interpreter)
+	switch language {
+	case faas.NodeJS:
+		return slices.Concat(flagsOfHosts, flagsOfPools, []string{"node"})
+	case faas.Python:
+		return slices.Concat(flagsOfHosts, flagsOfPools, []string{"python"})
+	case faas.Rust:
+		return slices.Concat(flagsOfHosts, []string{"max-module-size", "wasm-compile-timeout-seconds"})
+	}
+	return flagsOfHosts
 }
 
 // show adds the flags to a subcommand's.

@@ -15,7 +15,7 @@ import (
 func TestEachSettingBelongsToAPart(t *testing.T) {
 	all := newSettings(nil)
 	known := map[string]bool{}
-	for _, names := range [][]string{flagsOfEach, flagsOfControl, flagsOfHost(faas.NodeJS), flagsOfHost(faas.Python), flagsOfEnvoy} {
+	for _, names := range [][]string{flagsOfEach, flagsOfControl, flagsOfHost(faas.NodeJS), flagsOfHost(faas.Python), flagsOfHost(faas.Rust), flagsOfEnvoy} {
 		for _, name := range names {
 			if known[name] = true; all.all.Lookup(name) == nil {
 				t.Errorf("there is no setting %s", name)
