@@ -110,7 +110,7 @@ func TestBadExecute(t *testing.T) {
 func TestOtherPathsAndMethods(t *testing.T) {
 	i := shared(t)
 	i.send(t, http.MethodGet, "/api/v1/initialize", "").isError(t, 405, "INVALID_REQUEST", "envoy")
-	i.send(t, http.MethodPost, "/api/v1/functions", "{}").isError(t, 405, "INVALID_REQUEST", "envoy")
+	i.send(t, http.MethodDelete, "/api/v1/functions", "").isError(t, 405, "INVALID_REQUEST", "envoy")
 	i.send(t, http.MethodGet, "/", "").isError(t, 404, "NOT_FOUND", "envoy")
 	i.send(t, http.MethodGet, "/api/v1/functions?per_page=1000", "").isError(t, 400, "INVALID_REQUEST", "control")
 	i.send(t, http.MethodGet, "/api/v1/functions/nodejs-nobody", "").isError(t, 404, "NOT_FOUND", "control")

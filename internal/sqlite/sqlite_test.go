@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pressly/goose/v3"
 	"go.uber.org/goleak"
 
 	"envoke/internal/faas"
@@ -148,6 +149,63 @@ func TestLockedStoreIsUnavailable(t *testing.T) {
 	}
 	if _, err := store.SweepSessions(t.Context(), time.Now(), 1); err != nil {
 		t.Errorf("after the lock was given back: %v", err)
+	}
+}
+
+// A seed that was deleted stays away.
+func TestSeedDeleted(t *testing.T) {
+	store := open(t, filepath.Join(t.TempDir(), "envoke.db"))
+	defer store.Close()
+	seed := migrations.Seeds()[0].Name
+	for _, step := range []func() error{
+		func() error { return migrations.Seed(t.Context(), store) },
+		func() error { return store.DeleteFunction(t.Context(), seed) },
+		func() error { return migrations.Seed(t.Context(), store) },
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := store.FindFunction(t.Context(), faas.Ref{Name: seed}); !faas.IsNotFound(err) {
+		t.Errorf("after a restart the seed that was deleted is %v, want NOT_FOUND", err)
+	}
+}
+
+// TestUpgrade: functions of a database from before versions had descriptions, and
+// aliases were there.
+func TestUpgrade(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "envoke.db")
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := fs.Sub(migrations.FS, "sqlite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := provider.UpTo(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	alter(t, path, "INSERT INTO meta_scripts (digest, language, source, created_at) VALUES ('d', 'nodejs', 'return 1', 1)")
+	alter(t, path, `INSERT INTO meta_functions (id, language, title, description, tags, version, created_at, updated_at)
+		VALUES (1, 'nodejs', 'f', 'described', '["a"]', 2, 1, 2)`)
+	alter(t, path, "INSERT INTO meta_function_versions (function_id, version, script_digest, created_at) VALUES (1, 1, 'd', 1), (1, 2, 'd', 2)")
+
+	store := open(t, path)
+	defer store.Close()
+	name := faas.Name{Language: faas.NodeJS, Title: "f"}
+	got, err := store.FindFunction(t.Context(), faas.Ref{Name: name})
+	if err != nil || got.Version != 2 || got.Description != "described" || len(got.Tags) != 1 {
+		t.Errorf("the function is %+v, %v", got, err)
+	}
+	next, err := store.AddVersion(t.Context(), faas.Function{Name: name, Script: faas.NewScript(faas.NodeJS, "return 3", nil)})
+	if err != nil || next.Version != 3 {
+		t.Errorf("the next version is %d, %v", next.Version, err)
 	}
 }
 
