@@ -63,7 +63,7 @@ type Bundles struct {
 	functions *lookup.Memory[faas.Ref, heldFunction]
 	scripts   *lookup.Memory[faas.Digest, faas.Script]
 	schemas   *lookup.Memory[faas.Ref, *schema.Schema] // by version, which is immutable
-	key       atomic.Pointer[faas.SessionKey] // nil until control has said it
+	key       atomic.Pointer[faas.SessionKey]          // nil until control has said it
 	trust     trust
 }
 
