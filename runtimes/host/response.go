@@ -2,6 +2,7 @@ package host
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -158,6 +159,8 @@ func (r *response) addHeader(quoted, value jsontext.Value, size int) error {
 	return nil
 }
 
+var errNoText = errors.New("null is no string")
+
 // textsOf reads a string or a list of strings.
 func textsOf(value jsontext.Value) ([]string, error) {
 	if value.Kind() == '"' {
@@ -166,13 +169,13 @@ func textsOf(value jsontext.Value) ([]string, error) {
 		return []string{text}, err
 	}
 	var list []*string
-	if err := json.Unmarshal(value, &list); err != nil {
-		return nil, err
+	if err := json.Unmarshal(value, &list); err != nil || list == nil {
+		return nil, cmp.Or(err, errNoText)
 	}
 	texts := make([]string, len(list))
 	for i, text := range list {
 		if text == nil {
-			return nil, errors.New("null is no string")
+			return nil, errNoText
 		}
 		texts[i] = *text
 	}
