@@ -60,9 +60,11 @@ func newResponse(result []byte) (response, error) {
 	var status, headers, body, isBase64 []byte
 	result = bytes.Trim(result, " \t\r\n")
 	if len(result) > 0 && result[0] == '{' {
-		// A worker writes JSON. What is none is passed on as it is, like any result.
-		_ = members(result, member{"statusCode", &status}, member{"headers", &headers},
+		err := members(result, member{"statusCode", &status}, member{"headers", &headers},
 			member{"body", &body}, member{"isBase64Encoded", &isBase64})
+		if err != nil { // no worker writes it: it is passed on as it is, like any result
+			status = nil
+		}
 	}
 	code, err := strconv.Atoi(string(status))
 	switch {
