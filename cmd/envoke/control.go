@@ -40,8 +40,9 @@ type control struct {
 	apiListener  net.Listener
 }
 
-// openControl opens the store and the sockets. Nothing answers before start.
-func openControl(ctx context.Context, e *environment) (_ *control, err error) {
+// openControl opens the store and the sockets. Nothing answers before start. The
+// filter is the Wasm module that Envoy gets, nil for none yet.
+func openControl(ctx context.Context, e *environment, filter []byte) (_ *control, err error) {
 	c := &control{}
 	defer func() {
 		if err != nil {
@@ -78,7 +79,14 @@ func openControl(ctx context.Context, e *environment) (_ *control, err error) {
 	c.serveGRPC(e, key)
 	c.serveAPI(e, key)
 	// Envoy's first snapshot is there before anybody listens.
-	return c, c.xds.Publish(ctx, state(e, c.runtimes))
+	return c, c.publish(ctx, e, filter)
+}
+
+// publish tells Envoy all that it is to serve.
+func (c *control) publish(ctx context.Context, e *environment, filter []byte) error {
+	s := state(e, c.runtimes)
+	s.Filter = filter
+	return c.xds.Publish(ctx, s)
 }
 
 func newTail(store *sqlite.Store, e *environment) *accesslog.Tail {
@@ -101,15 +109,12 @@ func (c *control) serveGRPC(e *environment, key faas.SessionKey) {
 	healthv1.RegisterHealthServer(c.grpc, health.NewServer())
 }
 
-// maxModule bounds a WebAssembly module, in bytes (MAX_MODULE_SIZE's default).
-const maxModule = 32 << 20
-
 func (c *control) serveAPI(e *environment, key faas.SessionKey) {
 	c.api = &http.Server{
 		Handler: api.New(api.Options{
 			Store: c.store, Key: key, Revoke: c.registry.Revoke, Changed: c.registry.FunctionChanged,
 			Select: e.config.selectFunction, Check: hosts(c.runtimes).Check, Runtimes: c.runtimeStates,
-			MaxScript: e.config.MaxScriptSize, MaxModule: maxModule,
+			MaxScript: e.config.MaxScriptSize, MaxModule: e.config.MaxModuleSize,
 			Version: version, Logger: e.logger,
 		}),
 		// Envoy bounds the time that a caller may take to send a request.

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -62,13 +65,24 @@ func runUntilDone(command *cobra.Command, s streams, config *Config, start part)
 	l := newLifecycle(e.logger)
 	greeting, err := start(ctx, s, e, l)
 	if err == nil {
-		fmt.Fprintln(s.stdout, greeting)
+		e.greet(s.stdout, greeting)
 		err = l.wait(ctx)
 	}
 	if ctx.Err() != nil {
 		e.logger.Info("stopping: what is under way is finished first")
 	}
 	return errors.Join(err, l.stop())
+}
+
+// greet tells where things are: people on stdout, and those who collect records as
+// a record, of the first line.
+func (e *environment) greet(stdout io.Writer, greeting string) {
+	if e.config.LogFormat == "json" {
+		line, _, _ := strings.Cut(strings.TrimSpace(greeting), "\n")
+		e.logger.Info("started", slog.String("greeting", line))
+		return
+	}
+	fmt.Fprintln(stdout, greeting)
 }
 
 // defaultRunDir is the same for all parts that one user starts.
@@ -81,7 +95,7 @@ func defaultRunDir(getenv func(string) string) string {
 
 func startControl(ctx context.Context, _ streams, e *environment, l *lifecycle) (string, error) {
 	e.newEnvoy("")
-	c, err := openControl(ctx, e)
+	c, err := openControl(ctx, e, filterModule(e))
 	if err != nil {
 		return "", err
 	}
@@ -90,14 +104,16 @@ func startControl(ctx context.Context, _ streams, e *environment, l *lifecycle) 
 	return fmt.Sprintf("Control listens on %s (operators: %s)", e.sockets.control(), e.operatorsURL), err
 }
 
-func startNodejs(ctx context.Context, _ streams, e *environment, l *lifecycle) (string, error) {
-	h, err := openHost(ctx, e)
-	if err != nil {
-		return "", err
+func startHost(language language) part {
+	return func(ctx context.Context, _ streams, e *environment, l *lifecycle) (string, error) {
+		h, err := openHost(ctx, e, language)
+		if err != nil {
+			return "", err
+		}
+		h.start(l)
+		err = startOperators(ctx, e, l, operators{ready: h.ready})
+		return fmt.Sprintf("The %s host listens on %s (operators: %s)", h.language, h.listener.Addr(), e.operatorsURL), err
 	}
-	h.start(l)
-	err = startOperators(ctx, e, l, operators{ready: h.ready})
-	return fmt.Sprintf("The nodejs host listens on %s (operators: %s)", h.listener.Addr(), e.operatorsURL), err
 }
 
 func startEnvoyAlone(ctx context.Context, s streams, e *environment, l *lifecycle) (string, error) {

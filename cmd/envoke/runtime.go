@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -20,9 +19,7 @@ import (
 	"envoke/internal/faas"
 	"envoke/runtimes/bundle"
 	"envoke/runtimes/host"
-	"envoke/runtimes/nodejs"
 	"envoke/runtimes/pool"
-	"envoke/runtimes/sandbox"
 	"envoke/xds"
 )
 
@@ -41,33 +38,32 @@ func runtimeCommand(s streams) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	command.AddCommand(partCommand(s, startNodejs, &cobra.Command{
-		Use:   "nodejs",
-		Short: "Run the host of JavaScript functions",
-		Long:  "Run the host of JavaScript functions. It finds control by the socket in --run-dir and makes nodejs.sock there.",
-	}))
+	for _, l := range languages() {
+		command.AddCommand(partCommand(s, startHost(l), &cobra.Command{
+			Use:   string(l.Language),
+			Short: "Run the host of " + l.title + " functions",
+			Long:  fmt.Sprintf("Run the host of %s functions. It finds control by the socket in --run-dir and makes %s.sock there.", l.title, l.Language),
+		}))
+	}
 	return command
 }
 
 // runtimeHost is one language's host with what it stands on.
 type runtimeHost struct {
+	language faas.Language
 	conn     *grpc.ClientConn
 	bundles  *bundle.Bundles
-	pool     *pool.Pool
+	engine   engine
 	host     *host.Host
 	listener net.Listener
 }
 
-func openHost(ctx context.Context, e *environment) (*runtimeHost, error) {
-	interpreter, err := nodejs.Find(ctx, e.config.Node)
+func openHost(ctx context.Context, e *environment, l language) (*runtimeHost, error) {
+	code, err := l.open(ctx, e)
 	if err != nil {
 		return nil, err
 	}
-	command, err := nodejs.Prepare(e.config.CacheDir, interpreter, e.config.WorkerMemoryMB)
-	if err != nil {
-		return nil, err
-	}
-	listener, err := listenUnix(ctx, e.sockets.host(string(faas.NodeJS)))
+	listener, err := listenUnix(ctx, e.sockets.host(string(l.Language)))
 	if err != nil {
 		return nil, err
 	}
@@ -75,54 +71,40 @@ func openHost(ctx context.Context, e *environment) (*runtimeHost, error) {
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	h := &runtimeHost{conn: conn, listener: listener}
+	h := &runtimeHost{language: l.Language, conn: conn, engine: code, listener: listener}
 	h.bundles = bundle.New(bundle.Options{
-		Conn: conn, Host: hostName(), Language: faas.NodeJS, Logger: e.logger, Registerer: e.metrics,
+		Conn: conn, Host: hostName(l.Language), Language: l.Language, Logger: e.logger, Registerer: e.metrics,
 		MaxSessions: maxSessions, MaxScriptBytes: maxScriptBytes,
 	})
-	h.pool = pool.New(poolOptions(e, pool.Runtime{Language: faas.NodeJS, Argv: command.Argv, Env: command.Env}))
 	h.host = host.New(host.Options{
-		Language: faas.NodeJS, Bundles: h.bundles, Engine: h.pool, Version: version,
-		MaxTimeout: e.config.runtimeTimeout(), MaxScript: e.config.MaxScriptSize, MaxBody: maxBody,
+		Language: l.Language, Bundles: h.bundles, Engine: code, Version: version,
+		MaxTimeout: e.config.runtimeTimeout(), MaxScript: l.maxScript(e.config), MaxBody: maxBody, MaxMemoryMB: e.config.WorkerMemoryMB,
 		SessionExpiry: e.config.sessionExpiry(), Logger: e.logger, Registerer: e.metrics,
 	})
 	return h, nil
 }
 
-func poolOptions(e *environment, runtime pool.Runtime) pool.Options {
-	c := e.config
-	return pool.Options{
-		Runtime: runtime, Sandbox: sandbox.Config{},
-		Idle: c.IdleWorkers, MaxWorkers: c.MaxWorkers,
-		Concurrency: c.WorkerConcurrency, Queue: c.WorkerQueue,
-		LoadTimeout: time.Duration(c.ScriptTimeoutMS) * time.Millisecond,
-		IdleTimeout: time.Duration(c.WorkerIdleSeconds) * time.Second,
-		MaxResult:   maxResult,
-		Logger:      e.logger, Registerer: e.metrics,
-		Log: func(line pool.LogLine) { logLine(e.logger, line) },
-	}
-}
-
-// hostName is unique to this process among the hosts of a control.
-func hostName() string {
+// hostName is unique among the hosts of a control.
+func hostName(language faas.Language) string {
 	name, err := os.Hostname()
 	if err != nil {
 		name = "localhost"
 	}
-	return fmt.Sprintf("%s/%d", name, os.Getpid())
+	return fmt.Sprintf("%s/%d/%s", name, os.Getpid(), language)
 }
 
 func (h *runtimeHost) start(l *lifecycle) {
-	l.start("bundles", func(ctx context.Context) error {
+	name := string(h.language)
+	l.start(name+" bundles", func(ctx context.Context) error {
 		return errors.Join(h.bundles.Serve(ctx), h.conn.Close())
 	})
-	l.start("nodejs workers", h.pool.Serve)
-	l.start("nodejs host", func(ctx context.Context) error { return h.host.Serve(ctx, h.listener) })
+	l.start(name+" workers", h.engine.Serve)
+	l.start(name+" host", func(ctx context.Context) error { return h.host.Serve(ctx, h.listener) })
 }
 
 func (h *runtimeHost) ready(context.Context) error {
 	if !h.bundles.Ready() {
-		return errors.New("the nodejs host has not reached control yet")
+		return fmt.Errorf("the %s host has not reached control yet", h.language)
 	}
 	return nil
 }
@@ -135,11 +117,11 @@ type runtimeProbe struct {
 
 // probes has one for each language that this installation runs.
 func probes(e *environment) map[faas.Language]*runtimeProbe {
-	at := xds.Endpoint{Path: e.sockets.host(string(faas.NodeJS))}
-	if e.config.NodejsRuntimeURL != "" {
-		at, _ = parseEndpoint(e.config.NodejsRuntimeURL) // checked with the settings
+	out := make(map[faas.Language]*runtimeProbe)
+	for _, l := range languages() {
+		out[l.Language] = newProbe(l.endpoint(e))
 	}
-	return map[faas.Language]*runtimeProbe{faas.NodeJS: newProbe(at)}
+	return out
 }
 
 func newProbe(at xds.Endpoint) *runtimeProbe {
@@ -201,8 +183,14 @@ func (c *control) runtimeStates(ctx context.Context) map[faas.Language]string {
 	return states
 }
 
-// logLine puts a function's output where an operator finds it by the request's id.
+// logLine puts a function's output where an operator finds it: by the request's id
+// where that is known, by its owner (the session) and the code's digest in any case.
 func logLine(logger *slog.Logger, line pool.LogLine) {
-	logger.LogAttrs(context.Background(), line.Level, "function output",
-		slog.String("request_id", line.RequestID), slog.String("text", line.Text))
+	attrs := make([]slog.Attr, 0, 4)
+	if line.RequestID != "" {
+		attrs = append(attrs, slog.String("request_id", line.RequestID))
+	}
+	attrs = append(attrs, slog.String("owner", line.Owner),
+		slog.String("digest", string(line.Digest)), slog.String("text", line.Text))
+	logger.LogAttrs(context.Background(), line.Level, "function output", attrs...)
 }

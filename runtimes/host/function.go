@@ -56,7 +56,7 @@ func (h *Host) parseRef(escaped string) (faas.Ref, error) {
 // wanted. They are parts of the body, but for the context.
 func (p *post) parseCall(body []byte, more ...member) error {
 	var callContext []byte
-	err := members(body, append(more, member{"params", &p.params}, member{"context", &callContext})...)
+	err := bodyMembers(body, append(more, member{"params", &p.params}, member{"context", &callContext})...)
 	if err != nil {
 		return err
 	}

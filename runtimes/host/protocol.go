@@ -33,6 +33,9 @@ func (h *Host) executeProtocol(ctx context.Context, c *fasthttp.RequestCtx) erro
 	if err == nil {
 		err = h.parseScript(&p, script)
 	}
+	if err == nil {
+		err = checkCompileOptions(p.options, h.MaxMemoryMB)
+	}
 	if err != nil {
 		return err
 	}
