@@ -14,7 +14,7 @@ var source []byte
 
 // Document is the OpenAPI 3.1 document in JSON. The caller must not change it.
 var Document = sync.OnceValue(func() []byte {
-	document, err := yaml.YAMLToJSONStrict(source)
+	document, err := yaml.YAMLToJSON(source)
 	if err != nil {
 		panic(fmt.Sprintf("openapi: %v", err)) // it is embedded, and tested
 	}
