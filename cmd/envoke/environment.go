@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"envoke/envoy"
+	"envoke/internal/selection"
 )
 
 // environment is what the subcommands build their components from.
@@ -25,7 +26,9 @@ type environment struct {
 	sockets sockets
 	logger  *slog.Logger
 	metrics *prometheus.Registry
-	envoy   *envoy.Process // the child, or what stands for one that somebody else runs
+	// mappings map functions' names to languages; nil: names begin with theirs.
+	mappings *selection.Mappings
+	envoy    *envoy.Process // the child, or what stands for one that somebody else runs
 	// operatorsURL is where the operators' port listens, once it does.
 	operatorsURL string
 }
@@ -40,6 +43,10 @@ func newEnvironment(s streams, config *Config, flags *pflag.FlagSet) (*environme
 	if err != nil {
 		return nil, nil, err
 	}
+	mappings, err := config.mappings()
+	if err != nil {
+		return nil, nil, err
+	}
 	if err := makeFolders(config); err != nil {
 		return nil, nil, err
 	}
@@ -49,7 +56,7 @@ func newEnvironment(s streams, config *Config, flags *pflag.FlagSet) (*environme
 	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return &environment{config: config, sockets: sockets, logger: logger, metrics: metrics}, remove, nil
+	return &environment{config: config, sockets: sockets, logger: logger, metrics: metrics, mappings: mappings}, remove, nil
 }
 
 // makeFolders makes what the settings name, for this user only.
