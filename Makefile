@@ -81,7 +81,7 @@ format: tools $(GOLANGCI_LINT) ## format all Go files
 
 # WebAssembly modules that are committed with their source; each folder's module and
 # hashes lie beside it, and a test holds them together.
-MODULES := migrations/seeds/rust-data_validator runtimes/conformance/testdata/probe
+MODULES := migrations/seeds/rust-data_validator runtimes/conformance/testdata/probe examples/wasm/primes
 
 .PHONY: seeds
 seeds: ## rebuild the committed WebAssembly modules, with the Rust that they name
