@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"envoke/envoy"
+	"envoke/internal/logs"
 )
 
 // environment is what the subcommands build their components from.
@@ -24,6 +25,8 @@ type environment struct {
 	config  *Config
 	sockets sockets
 	logger  *slog.Logger
+	level   *slog.LevelVar // of the logger
+	output  *logs.Output   // what functions printed in this process
 	metrics *prometheus.Registry
 	envoy   *envoy.Process // the child, or what stands for one that somebody else runs
 	// operatorsURL is where the operators' port listens, once it does.
@@ -36,7 +39,7 @@ func newEnvironment(s streams, config *Config, flags *pflag.FlagSet) (*environme
 	if err := config.load(flags, s.getenv); err != nil {
 		return nil, nil, err
 	}
-	logger, err := newLogger(s.stderr, config.LogLevel, config.LogFormat)
+	logger, level, err := newLogger(s.stderr, config.LogLevel, config.LogFormat)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -49,7 +52,9 @@ func newEnvironment(s streams, config *Config, flags *pflag.FlagSet) (*environme
 	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return &environment{config: config, sockets: sockets, logger: logger, metrics: metrics}, remove, nil
+	return &environment{
+		config: config, sockets: sockets, logger: logger, level: level, output: &logs.Output{}, metrics: metrics,
+	}, remove, nil
 }
 
 // makeFolders makes what the settings name, for this user only.

@@ -18,10 +18,12 @@ import (
 
 	"envoke/internal/api"
 	"envoke/internal/faas"
+	"envoke/internal/logs"
 	"envoke/runtimes/bundle"
 	"envoke/runtimes/host"
 	"envoke/runtimes/nodejs"
 	"envoke/runtimes/pool"
+	"envoke/runtimes/rpc"
 	"envoke/runtimes/sandbox"
 	"envoke/xds"
 )
@@ -56,6 +58,9 @@ type runtimeHost struct {
 	pool     *pool.Pool
 	host     *host.Host
 	listener net.Listener
+
+	rpc         *rpc.Server
+	rpcListener net.Listener
 }
 
 func openHost(ctx context.Context, e *environment) (*runtimeHost, error) {
@@ -71,11 +76,15 @@ func openHost(ctx context.Context, e *environment) (*runtimeHost, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := grpc.NewClient("unix:"+e.sockets.control(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	rpcListener, err := listenUnix(ctx, e.sockets.hostGRPC(string(faas.NodeJS)))
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	h := &runtimeHost{conn: conn, listener: listener}
+	conn, err := grpc.NewClient("unix:"+e.sockets.control(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, errors.Join(err, listener.Close(), rpcListener.Close())
+	}
+	h := &runtimeHost{conn: conn, listener: listener, rpcListener: rpcListener}
 	h.bundles = bundle.New(bundle.Options{
 		Conn: conn, Host: hostName(), Language: faas.NodeJS, Logger: e.logger, Registerer: e.metrics,
 		MaxSessions: maxSessions, MaxScriptBytes: maxScriptBytes,
@@ -85,6 +94,12 @@ func openHost(ctx context.Context, e *environment) (*runtimeHost, error) {
 		Language: faas.NodeJS, Bundles: h.bundles, Engine: h.pool, Version: version,
 		MaxTimeout: e.config.runtimeTimeout(), MaxScript: e.config.MaxScriptSize, MaxBody: maxBody,
 		SessionExpiry: e.config.sessionExpiry(), Logger: e.logger, Registerer: e.metrics,
+	})
+	h.rpc = rpc.New(rpc.Options{
+		Language: faas.NodeJS, Version: version, Host: h.host,
+		MaxTimeout: e.config.runtimeTimeout(), MaxMessage: maxBody,
+		Output: e.output, Metrics: e.metrics, Logger: e.logger,
+		LogLevel: e.level, Idle: h.pool, MaxIdle: e.config.MaxWorkers,
 	})
 	return h, nil
 }
@@ -99,7 +114,7 @@ func poolOptions(e *environment, runtime pool.Runtime) pool.Options {
 		IdleTimeout: time.Duration(c.WorkerIdleSeconds) * time.Second,
 		MaxResult:   maxResult,
 		Logger:      e.logger, Registerer: e.metrics,
-		Log: func(line pool.LogLine) { logLine(e.logger, line) },
+		Log: e.logLine,
 	}
 }
 
@@ -118,6 +133,7 @@ func (h *runtimeHost) start(l *lifecycle) {
 	})
 	l.start("nodejs workers", h.pool.Serve)
 	l.start("nodejs host", func(ctx context.Context) error { return h.host.Serve(ctx, h.listener) })
+	l.start("nodejs gRPC", func(ctx context.Context) error { return h.rpc.Serve(ctx, h.rpcListener) })
 }
 
 func (h *runtimeHost) ready(context.Context) error {
@@ -130,16 +146,21 @@ func (h *runtimeHost) ready(context.Context) error {
 // runtimeProbe asks a runtime host how it is.
 type runtimeProbe struct {
 	endpoint xds.Endpoint
+	grpc     []xds.Endpoint // none: only hosts of this run folder are known to have one
 	client   *http.Client
 }
 
 // probes has one for each language that this installation runs.
 func probes(e *environment) map[faas.Language]*runtimeProbe {
 	at := xds.Endpoint{Path: e.sockets.host(string(faas.NodeJS))}
+	grpc := []xds.Endpoint{{Path: e.sockets.hostGRPC(string(faas.NodeJS))}}
 	if e.config.NodejsRuntimeURL != "" {
 		at, _ = parseEndpoint(e.config.NodejsRuntimeURL) // checked with the settings
+		grpc = nil
 	}
-	return map[faas.Language]*runtimeProbe{faas.NodeJS: newProbe(at)}
+	probe := newProbe(at)
+	probe.grpc = grpc
+	return map[faas.Language]*runtimeProbe{faas.NodeJS: probe}
 }
 
 func newProbe(at xds.Endpoint) *runtimeProbe {
@@ -202,7 +223,10 @@ func (c *control) runtimeStates(ctx context.Context) map[faas.Language]string {
 }
 
 // logLine puts a function's output where an operator finds it by the request's id.
-func logLine(logger *slog.Logger, line pool.LogLine) {
-	logger.LogAttrs(context.Background(), line.Level, "function output",
+func (e *environment) logLine(line pool.LogLine) {
+	e.output.Add(logs.Line{
+		RequestID: line.RequestID, Owner: line.Owner, Time: time.Now().UTC(), Level: line.Level.String(), Text: line.Text,
+	})
+	e.logger.LogAttrs(context.Background(), line.Level, "function output",
 		slog.String("request_id", line.RequestID), slog.String("text", line.Text))
 }

@@ -87,7 +87,7 @@ func (l *line) started() (time.Time, error) {
 
 // operation is that of a route's name.
 func operation(route string) faas.Operation {
-	if strings.HasPrefix(route, "execute-plain-") {
+	if strings.HasPrefix(route, "execute-plain-") || strings.HasPrefix(route, "grpc-execute-") {
 		return faas.Execute
 	}
 	switch o := faas.Operation(route); o {
