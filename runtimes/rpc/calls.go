@@ -13,9 +13,9 @@ import (
 	"envoke/runtimes/runtimepb"
 )
 
-// SessionTrailer names the session whose function ran, for Envoy's access log, which
-// counts a session's executes.
-const SessionTrailer = "x-session-id"
+// executedTrailer names the session whose function ran, for Envoy's access log, from
+// which a session's executes are counted.
+const executedTrailer = "x-envoke-executed"
 
 // Execute runs a session's function, or a script that comes with the call.
 func (s *Server) Execute(ctx context.Context, r *runtimepb.ExecuteRequest) (*runtimepb.ExecuteResponse, error) {
@@ -30,7 +30,7 @@ func (s *Server) Execute(ctx context.Context, r *runtimepb.ExecuteRequest) (*run
 	})
 	if r.ScriptContent == nil && ran(err) {
 		// Only a stream that has ended already takes no trailer.
-		_ = grpc.SetTrailer(ctx, metadata.Pairs(SessionTrailer, r.GetRequestId()))
+		_ = grpc.SetTrailer(ctx, metadata.Pairs(executedTrailer, r.GetRequestId()))
 	}
 	if err != nil {
 		return nil, err

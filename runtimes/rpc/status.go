@@ -2,6 +2,8 @@ package rpc
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -33,11 +35,11 @@ var grpcCodes = map[faas.Code]codes.Code{
 const errorDomain = "envoke"
 
 // A status travels in trailers, of which clients take 8 KiB by default, and its
-// message does so twice: the bounds below leave room for escapes and base64.
+// message does so twice: what is left by these bounds is for escapes and base64.
 const (
-	maxMessage = 1 << 10 // bytes of a message, and of each detail but
-	maxStack   = 2 << 10 // a stack trace
-	maxDetails = 3 << 10 // bytes of all details
+	maxMessage = 1 << 10 // bytes of a message
+	maxDetail  = 256     // bytes of a detail but the stack trace
+	maxDetails = 2 << 10 // bytes of all details
 )
 
 // toStatus makes the status of an error: its message, and an ErrorInfo of its code and
@@ -57,24 +59,27 @@ func toStatus(e *faas.Error, requestID string) error {
 	return detailed.Err()
 }
 
-// details are those of the error as text. What is long is cut, and the stack trace,
-// which is longest, gets what room there is.
+// stackTrace is the detail that gets what room the others leave.
+const stackTrace = "stack_trace"
+
+// details are those of the error as text. What is long is cut, and what finds no room
+// left out.
 func details(e *faas.Error, requestID string) map[string]string {
-	const stack = "stack_trace"
-	all := map[string]string{"component": string(faas.InRuntime)}
-	if requestID != "" {
-		all["request_id"] = cut(requestID, 128)
-	}
-	room := maxDetails
-	for name, value := range e.Details {
-		if name != stack {
-			all[name] = cut(text(value), 256)
+	all, room := map[string]string{}, maxDetails
+	add := func(name, value string, most int) {
+		if most = min(most, room-len(name)); value != "" && most >= maxDetail {
+			all[name] = cut(value, most)
 			room -= len(name) + len(all[name])
 		}
 	}
-	if trace, ok := e.Details[stack].(string); ok && room > 0 {
-		all[stack] = cut(trace, min(room, maxStack))
+	add("component", string(faas.InRuntime), maxDetail)
+	add("request_id", requestID, maxDetail)
+	for _, name := range slices.Sorted(maps.Keys(e.Details)) {
+		if name != stackTrace {
+			add(name, text(e.Details[name]), maxDetail)
+		}
 	}
+	add(stackTrace, text(e.Details[stackTrace]), maxDetails)
 	return all
 }
 
@@ -82,6 +87,8 @@ func details(e *faas.Error, requestID string) map[string]string {
 // quotes.
 func text(value any) string {
 	switch value := value.(type) {
+	case nil:
+		return ""
 	case string:
 		return value
 	case faas.Component:
