@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/protobuf/proto"
 
 	"envoke/internal/logs"
 	"envoke/internal/testrig"
@@ -76,12 +75,12 @@ func TestLogsAreSelected(t *testing.T) {
 		total       int
 	}{
 		{"all", &runtimepb.GetLogsRequest{}, "0", "99", 151},
-		{"another page", &runtimepb.GetLogsRequest{Offset: proto.Int32(100)}, "100", "150", 151},
-		{"more", &runtimepb.GetLogsRequest{Limit: proto.Int32(1000)}, "0", "150", 151},
-		{"one", &runtimepb.GetLogsRequest{RequestId: "a", Limit: proto.Int32(1), Offset: proto.Int32(3)}, "3", "3", 150},
-		{"an hour", &runtimepb.GetLogsRequest{TimeRange: proto.String("1h")}, "91", "150", 60},
-		{"a day", &runtimepb.GetLogsRequest{TimeRange: proto.String("24h")}, "0", "99", 151},
-		{"a level", &runtimepb.GetLogsRequest{LogLevel: proto.String("warn")}, "150", "150", 1},
+		{"another page", &runtimepb.GetLogsRequest{Offset: new(int32(100))}, "100", "150", 151},
+		{"more", &runtimepb.GetLogsRequest{Limit: new(int32(1000))}, "0", "150", 151},
+		{"one", &runtimepb.GetLogsRequest{RequestId: "a", Limit: new(int32(1)), Offset: new(int32(3))}, "3", "3", 150},
+		{"an hour", &runtimepb.GetLogsRequest{TimeRange: new("1h")}, "91", "150", 60},
+		{"a day", &runtimepb.GetLogsRequest{TimeRange: new("24h")}, "0", "99", 151},
+		{"a level", &runtimepb.GetLogsRequest{LogLevel: new("warn")}, "150", "150", 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			lines, total := r.lines(t, tt.request)
@@ -91,12 +90,12 @@ func TestLogsAreSelected(t *testing.T) {
 		})
 	}
 	for want, request := range map[string]*runtimepb.GetLogsRequest{
-		"limit must be 1 to 1000":                       {Limit: proto.Int32(0)},
-		"limit must be 1 to 1000 ":                      {Limit: proto.Int32(1001)},
-		"offset must not be negative":                   {Offset: proto.Int32(-1)},
-		"time_range must be 1h, 24h or 7d":              {TimeRange: proto.String("1y")},
-		"log_level must be debug, info, warn or error":  {LogLevel: proto.String("loud")},
-		"log_level must be debug, info, warn or error ": {LogLevel: proto.String("")},
+		"limit must be 1 to 1000":                       {Limit: new(int32(0))},
+		"limit must be 1 to 1000 ":                      {Limit: new(int32(1001))},
+		"offset must not be negative":                   {Offset: new(int32(-1))},
+		"time_range must be 1h, 24h or 7d":              {TimeRange: new("1y")},
+		"log_level must be debug, info, warn or error":  {LogLevel: new("loud")},
+		"log_level must be debug, info, warn or error ": {LogLevel: new("")},
 	} {
 		_, err := r.GetLogs(t.Context(), request)
 		if got := failureOf(t, err); got.Code != codes.InvalidArgument || got.Message != strings.TrimSpace(want) {
@@ -111,7 +110,7 @@ func TestLogPagesHaveALimit(t *testing.T) {
 	for range 400 {
 		r.output.Add(logs.Line{RequestID: "a", Time: time.Now(), Level: "INFO", Text: strings.Repeat("x", 8<<10)})
 	}
-	lines, total := r.lines(t, &runtimepb.GetLogsRequest{Limit: proto.Int32(1000)})
+	lines, total := r.lines(t, &runtimepb.GetLogsRequest{Limit: new(int32(1000))})
 	if len(lines) != 256 || total != 400 {
 		t.Errorf("%d lines of %d, want 256 of 400", len(lines), total)
 	}

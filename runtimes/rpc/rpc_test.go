@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc/metadata"
 	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	"envoke/internal/faas"
 	"envoke/internal/testrig"
@@ -27,7 +26,7 @@ const echo = "return event"
 func TestSessions(t *testing.T) {
 	r := newRig(t, 10*time.Second)
 	made, err := r.Initialize(t.Context(), &runtimepb.InitializeRequest{
-		LanguageTitle: "nodejs-hello", ScriptContent: proto.String(echo), Context: ` {"user_id":"u"} `,
+		LanguageTitle: "nodejs-hello", ScriptContent: new(echo), Context: ` {"user_id":"u"} `,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +82,7 @@ func TestRegisteredFunction(t *testing.T) {
 // A script that comes with the call is run in a worker of its own, each time.
 func TestScripts(t *testing.T) {
 	r := newRig(t, 10*time.Second)
-	counter := proto.String("let n = 0; module.exports = ({context}) => [++n, context.a]")
+	counter := new("let n = 0; module.exports = ({context}) => [++n, context.a]")
 	for range 2 {
 		got, err := r.Execute(t.Context(), &runtimepb.ExecuteRequest{RequestId: "theirs", ScriptContent: counter, Context: `{"a":1}`})
 		if err != nil || got.GetResult() != "[1,1]" {
@@ -113,14 +112,14 @@ func TestRefusals(t *testing.T) {
 		{"bad params", execute(&runtimepb.ExecuteRequest{RequestId: id, Params: `1,"context":{}`}), failure{codes.InvalidArgument, invalid, "params is not valid JSON"}},
 		{"bad context", execute(&runtimepb.ExecuteRequest{RequestId: id, Context: `{`}), failure{codes.InvalidArgument, invalid, "context is not valid JSON"}},
 		{"a context of another kind", execute(&runtimepb.ExecuteRequest{RequestId: id, Context: `[]`}), failure{codes.InvalidArgument, invalid, "context must be an object"}},
-		{"an empty script", execute(&runtimepb.ExecuteRequest{ScriptContent: proto.String(" ")}), failure{codes.InvalidArgument, invalid, "script_content is empty"}},
-		{"a script that is too large", execute(&runtimepb.ExecuteRequest{ScriptContent: proto.String(strings.Repeat(" ", testMaxScript) + "1")}), failure{codes.ResourceExhausted, "PAYLOAD_TOO_LARGE", "script_content is larger than 1024 bytes"}},
-		{"a script that does not parse", execute(&runtimepb.ExecuteRequest{ScriptContent: proto.String("return (")}), failure{codes.InvalidArgument, "INITIALIZATION_ERROR", "Unexpected end of input"}},
+		{"an empty script", execute(&runtimepb.ExecuteRequest{ScriptContent: new(" ")}), failure{codes.InvalidArgument, invalid, "script_content is empty"}},
+		{"a script that is too large", execute(&runtimepb.ExecuteRequest{ScriptContent: new(strings.Repeat(" ", testMaxScript) + "1")}), failure{codes.ResourceExhausted, "PAYLOAD_TOO_LARGE", "script_content is larger than 1024 bytes"}},
+		{"a script that does not parse", execute(&runtimepb.ExecuteRequest{ScriptContent: new("return (")}), failure{codes.InvalidArgument, "INITIALIZATION_ERROR", "Unexpected end of input"}},
 		{"it throws", execute(&runtimepb.ExecuteRequest{RequestId: id, Params: `{}`}), failure{codes.Unknown, "RUNTIME_ERROR", "Cannot read properties of undefined (reading 'b')"}},
 		{"an id for a new session", initialize(&runtimepb.InitializeRequest{RequestId: "mine", LanguageTitle: title}), failure{codes.InvalidArgument, invalid, "request_id must be empty: the host makes the session's id"}},
 		{"another language", initialize(&runtimepb.InitializeRequest{LanguageTitle: "python-a"}), failure{codes.InvalidArgument, invalid, "this host runs nodejs functions only"}},
 		{"no such function", initialize(&runtimepb.InitializeRequest{LanguageTitle: title}), failure{codes.NotFound, "NOT_FOUND", "no function is called nodejs-a, and the body has no script_content: send the code there"}},
-		{"code that does not load", initialize(&runtimepb.InitializeRequest{LanguageTitle: title, ScriptContent: proto.String("throw new Error('no'); module.exports = 1")}), failure{codes.InvalidArgument, "INITIALIZATION_ERROR", "no"}},
+		{"code that does not load", initialize(&runtimepb.InitializeRequest{LanguageTitle: title, ScriptContent: new("throw new Error('no'); module.exports = 1")}), failure{codes.InvalidArgument, "INITIALIZATION_ERROR", "no"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if diff := cmp.Diff(tt.want, failureOf(t, tt.call())); diff != "" {
