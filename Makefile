@@ -18,6 +18,9 @@ TOOLS := $(CACHE)/tools
 export ENVOKE_CACHE_DIR ?= $(CACHE)
 export GOLANGCI_LINT_CACHE := $(CACHE)/golangci-lint
 
+# What filter/module embeds.
+FILTER := filter/module/built/filter.wasm
+
 # Tools of development, each in a folder that names its version.
 GOLANGCI_LINT := $(TOOLS)/golangci-lint@v2.12.2/golangci-lint
 PROTOC_GEN_GO := $(TOOLS)/protoc-gen-go@v1.36.11/protoc-gen-go
@@ -41,8 +44,13 @@ run: build ## start everything and serve on http://127.0.0.1:9000 until Ctrl-C
 	@exec bin/envoke serve --data-dir .envoke/data --cache-dir .envoke/cache $(ARGS)
 
 .PHONY: build
-build: tools ## build bin/envoke
+build: tools filter ## build bin/envoke
 	@CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/envoke
+
+# The version control system is no part of it: the same source is the same module.
+.PHONY: filter
+filter: tools ## build the Wasm filter, which bin/envoke carries in it
+	@GOOS=wasip1 GOARCH=wasm go build -trimpath -buildvcs=false -ldflags='-s -w' -buildmode=c-shared -o $(FILTER) ./filter
 
 .PHONY: bench
 bench: build ## measure against Envoy alone and a controller hop; writes bench.json
@@ -51,7 +59,7 @@ bench: build ## measure against Envoy alone and a controller hop; writes bench.j
 ##@ Develop
 
 .PHONY: test
-test: tools ## unit and end-to-end tests on a real Envoy, with the race detector
+test: tools filter ## unit and end-to-end tests on a real Envoy, with the race detector
 	@$(if $(RACE),,echo "no C compiler ($$(go env CC)): the tests run without the race detector" >&2)
 	go test $(RACE) -timeout 9m $(TESTFLAGS) ./...
 
@@ -70,6 +78,20 @@ lint: tools $(GOLANGCI_LINT) ## lint: vet, format and layers included (see .gola
 .PHONY: format
 format: tools $(GOLANGCI_LINT) ## format all Go files
 	$(GOLANGCI_LINT) fmt
+
+# WebAssembly modules that are committed with their source; each folder's module and
+# hashes lie beside it, and a test holds them together.
+MODULES := migrations/seeds/rust-data_validator runtimes/conformance/testdata/probe
+
+.PHONY: seeds
+seeds: ## rebuild the committed WebAssembly modules, with the Rust that they name
+	@for module in $(MODULES); do \
+		cd $(CURDIR)/$$module; name=$$(basename $$module); target=$(CACHE)/rust/$$name; \
+		RUSTFLAGS="--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo --remap-path-prefix=$$PWD=." \
+			CARGO_TARGET_DIR=$$target cargo build --quiet --locked --release --target wasm32-wasip1; \
+		cp $$target/wasm32-wasip1/release/*.wasm ../$$name.wasm; chmod 644 ../$$name.wasm; \
+		cd ..; sha256sum $$name.wasm $$(find $$name -type f | LC_ALL=C sort) > $$name.sha256; \
+	done
 
 .PHONY: proto
 proto: tools $(PROTOC_GEN_GO) $(PROTOC_GEN_GO_GRPC) $(GRPCIO_TOOLS) ## regenerate the Go code of each .proto
@@ -105,7 +127,7 @@ tools: ## check that Go, Node.js and Python are here and new enough
 
 .PHONY: clean
 clean: ## remove what was built; .envoke keeps its data and cache
-	rm -rf bin coverage.out bench.json
+	rm -rf bin $(FILTER) coverage.out bench.json
 
 .PHONY: help
 help: ## list the targets

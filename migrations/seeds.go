@@ -3,6 +3,8 @@ package migrations
 import (
 	"context"
 	_ "embed" // the seeds' files
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 
 	"envoke/internal/faas"
@@ -15,6 +17,19 @@ var (
 	calculatorSchema []byte
 	//go:embed seeds/nodejs-calculator.examples.json
 	calculatorExamples []byte
+
+	//go:embed seeds/python-text_processor.py
+	textProcessorSource string
+	//go:embed seeds/python-text_processor.schema.json
+	textProcessorSchema []byte
+	//go:embed seeds/python-text_processor.examples.json
+	textProcessorExamples []byte
+	//go:embed seeds/rust-data_validator.wasm
+	validatorModule []byte // `make seeds` builds it
+	//go:embed seeds/rust-data_validator.schema.json
+	validatorSchema []byte
+	//go:embed seeds/rust-data_validator.examples.json
+	validatorExamples []byte
 )
 
 // Seeds are the functions that every installation has from the start.
@@ -26,6 +41,21 @@ func Seeds() []faas.Function {
 		Schema:      calculatorSchema,
 		Examples:    calculatorExamples,
 		Tags:        []string{"example", "math"},
+	}, {
+		Name:        faas.Name{Language: faas.Python, Title: "text_processor"},
+		Description: "Changes a text, or counts what is in it.",
+		Script:      faas.NewScript(faas.Python, textProcessorSource, nil),
+		Schema:      textProcessorSchema,
+		Examples:    textProcessorExamples,
+		Tags:        []string{"example", "text"},
+	}, {
+		Name:        faas.Name{Language: faas.Rust, Title: "data_validator"},
+		Description: "Checks the fields of an object against rules.",
+		Script: faas.NewScript(faas.Rust, base64.StdEncoding.EncodeToString(validatorModule),
+			json.RawMessage(`{"target":"wasm32-wasip1"}`)),
+		Schema:   validatorSchema,
+		Examples: validatorExamples,
+		Tags:     []string{"example", "validation"},
 	}}
 }
 

@@ -3,6 +3,7 @@ package migrations_test
 import (
 	"encoding/json"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,28 +13,41 @@ import (
 	"envoke/migrations"
 )
 
-// invoke runs a CommonJS function in Node.js and prints its result, or the
-// message of what it threw.
-const invoke = `
+// interpreters run a function of their language: argv[1] is its source, argv[2] the
+// params. They print its result, or the name and message of what it threw.
+var interpreters = map[faas.Language][]string{
+	faas.NodeJS: {"node", "-e", `
 const module_ = { exports: {} };
 new Function('module', 'exports', 'require', process.argv[1])(module_, module_.exports, require);
 module_.exports({ params: JSON.parse(process.argv[2]), context: {} }, {})
-  .then((result) => console.log(JSON.stringify(result)), (error) => console.log(error.name + ': ' + error.message));`
+  .then((result) => console.log(JSON.stringify(result)), (error) => console.log(error.name + ': ' + error.message));`},
+	faas.Python: {"python3", "-c", `
+import json, sys
+names = {}
+exec(sys.argv[1], names)
+try: print(json.dumps(names['handle'](json.loads(sys.argv[2]))))
+except Exception as error: print(f'{type(error).__name__}: {error}')`},
+}
 
-func run(t *testing.T, source, params string) string {
+func run(t *testing.T, script faas.Script, params string) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "node", "-e", invoke, source, params).CombinedOutput()
+	argv := append(slices.Clone(interpreters[script.Language]), script.Source, params)
+	out, err := exec.CommandContext(t.Context(), argv[0], argv[1:]...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("node: %v\n%s", err, out)
+		t.Fatalf("%s: %v\n%s", argv[0], err, out)
 	}
 	return strings.TrimSpace(string(out))
 }
 
-// TestExamples runs each seed's own examples.
+// TestExamples runs the examples of the seeds in JavaScript; the others' are run by
+// the tests of their runtimes.
 func TestExamples(t *testing.T) {
 	for _, seed := range migrations.Seeds() {
 		if _, err := faas.ParseName(seed.Name.String()); err != nil || !json.Valid(seed.Schema) {
 			t.Errorf("%s: name %v, schema valid: %v", seed.Name, err, json.Valid(seed.Schema))
+		}
+		if seed.Name.Language != faas.NodeJS {
+			continue
 		}
 		var examples []struct {
 			Params json.RawMessage `json:"params"`
@@ -44,7 +58,7 @@ func TestExamples(t *testing.T) {
 		}
 		for _, example := range examples {
 			var got any
-			out := run(t, seed.Script.Source, string(example.Params))
+			out := run(t, seed.Script, string(example.Params))
 			if err := json.Unmarshal([]byte(out), &got); err != nil {
 				t.Errorf("%s of %s: %s", seed.Name, example.Params, out)
 			}
@@ -55,18 +69,25 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-func TestCalculatorRefuses(t *testing.T) {
-	source := migrations.Seeds()[0].Script.Source
-	for params, want := range map[string]string{
-		`{"operation": "divide", "a": 1, "b": 0}`:           "RangeError: division by zero",
-		`{"operation": "divide", "a": 1, "b": -0.0}`:        "RangeError: division by zero",
-		`{"operation": "toString", "a": 1, "b": 2}`:         "TypeError: operation must be one of add, subtract, multiply, divide",
-		`{"operation": "add", "a": "1", "b": 2}`:            "TypeError: a and b must be finite numbers",
-		`{"operation": "multiply", "a": 1e308, "b": 1e308}`: "RangeError: the result is too large for a number",
-		`null`: "TypeError: operation must be one of add, subtract, multiply, divide",
-	} {
-		if got := run(t, source, params); got != want {
-			t.Errorf("%s: %s, want %s", params, got, want)
+func TestSeedsRefuse(t *testing.T) {
+	tests := []struct{ title, params, want string }{
+		{"calculator", `{"operation": "divide", "a": 1, "b": 0}`, "RangeError: division by zero"},
+		{"calculator", `{"operation": "divide", "a": 1, "b": -0.0}`, "RangeError: division by zero"},
+		{"calculator", `{"operation": "toString", "a": 1, "b": 2}`, "TypeError: operation must be one of add, subtract, multiply, divide"},
+		{"calculator", `{"operation": "add", "a": "1", "b": 2}`, "TypeError: a and b must be finite numbers"},
+		{"calculator", `{"operation": "multiply", "a": 1e308, "b": 1e308}`, "RangeError: the result is too large for a number"},
+		{"calculator", `null`, "TypeError: operation must be one of add, subtract, multiply, divide"},
+		{"text_processor", `{"action": "upper", "text": "a"}`, "ValueError: action must be one of uppercase, lowercase, title, reverse, count"},
+		{"text_processor", `{"action": "reverse", "text": 1}`, "TypeError: text must be a string"},
+		{"text_processor", `null`, "ValueError: action must be one of uppercase, lowercase, title, reverse, count"},
+	}
+	scripts := map[string]faas.Script{}
+	for _, seed := range migrations.Seeds() {
+		scripts[seed.Name.Title] = seed.Script
+	}
+	for _, test := range tests {
+		if got := run(t, scripts[test.title], test.params); got != test.want {
+			t.Errorf("%s of %s: %s, want %s", test.title, test.params, got, test.want)
 		}
 	}
 }

@@ -17,6 +17,7 @@ const (
 	RoutesName        = "public"
 	ExtProcCluster    = "extproc"
 	ControlAPICluster = "control-api"
+	FilterName        = "envoke"
 )
 
 // RuntimeCluster is the cluster of a language's hosts.
@@ -47,8 +48,10 @@ func Build(state State) (*Snapshot, error) {
 		routes:    []*routev3.RouteConfiguration{publicRoutes(s)},
 		clusters:  clusters,
 		endpoints: assignments,
+		filters:   filters(s),
 	})
 	if err == nil {
+		snapshot.filter = digest(s.Filter)
 		err = snapshot.check()
 	}
 	if err != nil {

@@ -183,14 +183,19 @@ func TestCheck(t *testing.T) {
 		{"cluster of endpoints", resourcev3.ClusterType, "runtime-nodejs", `endpoint "runtime-nodejs" is there but not named`},
 		{"routes of the listener", resourcev3.RouteType, "public", `route "public" is named but not there`},
 		{"listener of the routes", resourcev3.ListenerType, "public", `route "public" is there but not named`},
+		{"listener of the filter", resourcev3.ListenerType, "public", `filter "envoke" is there but not named`},
+		{"the filter, whose default is there", resourcev3.ExtensionConfigType, "envoke", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			snapshot, err := Build(validState())
+			state := validState()
+			state.Filter = []byte("a module")
+			snapshot, err := Build(state)
 			if err != nil {
 				t.Fatal(err)
 			}
 			delete(snapshot.cache.Resources[cache.GetResponseType(tt.typeURL)].Items, tt.remove)
-			if err := snapshot.check(); err == nil || !strings.Contains(err.Error(), tt.want) {
+			err = snapshot.check()
+			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}
 		})

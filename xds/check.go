@@ -3,7 +3,6 @@ package xds
 import (
 	"errors"
 	"fmt"
-	"maps"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -18,7 +17,7 @@ import (
 
 // references are the names that resources use of other resources.
 type references struct {
-	clusters, endpoints, routes map[string]bool
+	clusters, endpoints, routes, filters map[string]bool
 }
 
 // check tells whether Envoy can serve the snapshot: each message keeps the rules of
@@ -26,7 +25,7 @@ type references struct {
 // looks at the names of load assignments and route tables only; a cluster that a
 // route names and nobody defines is a 503 that nobody announced.
 func (s *Snapshot) check() error {
-	used := references{map[string]bool{}, map[string]bool{}, map[string]bool{}}
+	used := references{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}}
 	for _, typeURL := range typeURLs {
 		for name, resource := range s.cache.GetResources(typeURL) {
 			if err := used.visit(resource); err != nil {
@@ -35,15 +34,18 @@ func (s *Snapshot) check() error {
 		}
 	}
 	return errors.Join(
-		s.defines(resourcev3.ClusterType, used.clusters, false),
-		s.defines(resourcev3.EndpointType, used.endpoints, true),
-		s.defines(resourcev3.RouteType, used.routes, true),
+		s.has(resourcev3.ClusterType, used.clusters),
+		s.has(resourcev3.EndpointType, used.endpoints),
+		s.has(resourcev3.RouteType, used.routes),
+		s.hasOnly(resourcev3.EndpointType, used.endpoints),
+		s.hasOnly(resourcev3.RouteType, used.routes),
+		// A filter may be missing: its default stands in its place.
+		s.hasOnly(resourcev3.ExtensionConfigType, used.filters),
 	)
 }
 
-// defines tells whether every name is that of a resource, and if exact, every
-// resource's name is used: Envoy asks for no others.
-func (s *Snapshot) defines(typeURL string, names map[string]bool, exact bool) error {
+// has tells whether every name is that of a resource.
+func (s *Snapshot) has(typeURL string, names map[string]bool) error {
 	have := s.cache.GetResources(typeURL)
 	var faults []error
 	for name := range names {
@@ -51,11 +53,15 @@ func (s *Snapshot) defines(typeURL string, names map[string]bool, exact bool) er
 			faults = append(faults, fmt.Errorf("%s %q is named but not there", short(typeURL), name))
 		}
 	}
-	if exact {
-		for name := range maps.Keys(have) {
-			if !names[name] {
-				faults = append(faults, fmt.Errorf("%s %q is there but not named", short(typeURL), name))
-			}
+	return errors.Join(faults...)
+}
+
+// hasOnly tells whether every resource's name is used: Envoy asks for no others.
+func (s *Snapshot) hasOnly(typeURL string, names map[string]bool) error {
+	var faults []error
+	for name := range s.cache.GetResources(typeURL) {
+		if !names[name] {
+			faults = append(faults, fmt.Errorf("%s %q is there but not named", short(typeURL), name))
 		}
 	}
 	return errors.Join(faults...)
@@ -102,5 +108,9 @@ func (r references) note(m proto.Message) {
 		}
 	case *hcmv3.Rds:
 		r.routes[m.GetRouteConfigName()] = true
+	case *hcmv3.HttpFilter:
+		if m.GetConfigDiscovery() != nil {
+			r.filters[m.GetName()] = true
+		}
 	}
 }

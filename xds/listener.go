@@ -45,6 +45,7 @@ func connectionManager(s State) *hcmv3.HttpConnectionManager {
 		StatPrefix:     "public",
 		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{RouteConfigName: RoutesName, ConfigSource: fromADS()}},
 		HttpFilters: []*hcmv3.HttpFilter{
+			wasmFilter(),
 			extProc(),
 			{Name: routerFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&routerv3.Router{
 				SuppressEnvoyHeaders: true, // x-envoy-* are nobody's business
@@ -88,7 +89,12 @@ func identify(h *hcmv3.HttpConnectionManager) {
 	// Before route matching, and whatever filters there are.
 	h.EarlyHeaderMutationExtensions = []*corev3.TypedExtensionConfig{
 		extension("envoy.http.early_header_mutation.header_mutation", &earlyv3.HeaderMutation{
-			Mutations: []*mutationv3.HeaderMutation{removePrefix("x-envoke-"), remove("x-user-id")},
+			Mutations: []*mutationv3.HeaderMutation{
+				removePrefix("x-envoke-"), remove("x-user-id"),
+				// Envoy has answered 100-continue itself by now. Any other expectation
+				// would be a bare 417 of the HTTP servers behind it.
+				remove("expect"),
+			},
 		}),
 	}
 }

@@ -48,6 +48,10 @@ var localReplyTable = []localReply{
 		"response.code_details == 'no_healthy_upstream'", http.StatusServiceUnavailable, faas.Unavailable, faas.InRuntime,
 		"no runtime host is there; nothing was run",
 	},
+	{
+		"response.code_details == 'wasm_fail_stream'", http.StatusServiceUnavailable, faas.Unavailable, faas.InEnvoy,
+		"the filter failed; nothing was run",
+	},
 	{toRuntime + slowCode, 0, faas.Timeout, faas.InRuntime, "the runtime host did not answer in time"},
 	{
 		toRuntime + awayCode, http.StatusServiceUnavailable, faas.Unavailable, faas.InRuntime,
@@ -62,6 +66,11 @@ var localReplyTable = []localReply{
 		"xds.route_name == '" + grpcElsewhere + "'", 0, faas.NotFound, faas.InEnvoy,
 		"no runtime host of that language answers gRPC here: the metadata language-title must begin with a language that is served",
 	},
+	{
+		"response.code_details == 'upgrade_failed'", 0, faas.InvalidRequest, faas.InEnvoy,
+		"no protocol to upgrade to, such as WebSocket, is served here",
+	},
+	{"response.code == 426", 0, faas.InvalidRequest, faas.InEnvoy, "HTTP/1.1 or HTTP/2 is needed"},
 	{"response.code == 404", 0, faas.NotFound, faas.InEnvoy, "no such path"},
 	{"response.code == 405", 0, faas.InvalidRequest, faas.InEnvoy, "this path does not take this method; the Allow header says which it takes"},
 	{"response.code == 408", 0, faas.Timeout, faas.InEnvoy, "the request took too long to arrive"},

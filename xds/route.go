@@ -52,14 +52,14 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 	readDelete := method(http.MethodGet, http.MethodHead, http.MethodDelete)
 	routes = append(routes,
 		viaExtProc(s, faas.Execute, match(prefix(executePath+"/"), post), ":path"),
-		viaExtProc(s, faas.OneShot, match(exact(executePath), post), HashHeader),
-		viaExtProc(s, faas.Initialize, match(exact(initializePath), post), HashHeader),
+		viaFilter(viaExtProc(s, faas.OneShot, match(exact(executePath), post), HashHeader)),
+		viaFilter(viaExtProc(s, faas.Initialize, match(exact(initializePath), post), HashHeader)),
 		toAPI(faas.SessionRead, match(prefix(sessionsPath), readDelete), apiTimeout),
 		toAPI(faas.FunctionRead, match(exact(functionsPath), read), apiTimeout),
-		toAPI(faas.FunctionRead, match(prefix(functionsPath+"/"), read), apiTimeout),
+		viaFilter(toAPI(faas.FunctionRead, match(prefix(functionsPath+"/"), read), apiTimeout)),
 		toAPI(faas.FunctionWrite, match(exact(functionsPath), post), WriteTimeout),
 		// Control knows which path below takes which method.
-		toAPI(faas.FunctionWrite, prefix(functionsPath+"/"), WriteTimeout),
+		viaFilter(toAPI(faas.FunctionWrite, prefix(functionsPath+"/"), WriteTimeout)),
 		toAPI(faas.Health, match(exact(healthPath), read), apiTimeout),
 	)
 	routes = append(routes, grpcRoutes(s)...)
@@ -102,11 +102,19 @@ func plainID(language faas.Language) *routev3.RouteMatch {
 func viaExtProc(s State, operation faas.Operation, m *routev3.RouteMatch, hashHeader string) *routev3.Route {
 	action := runtimeAction(s, hashHeader)
 	action.ClusterSpecifier = &routev3.RouteAction_ClusterHeader{ClusterHeader: ClusterHeader}
-	r := route(string(operation), m, action)
-	r.TypedPerFilterConfig = map[string]*anypb.Any{
-		// The filter is there but disabled; an empty config enables it.
-		extProcFilter: pack(&routev3.FilterConfig{Config: new(anypb.Any)}),
+	return enable(extProcFilter, route(string(operation), m, action))
+}
+
+// viaFilter has the Wasm filter look at the request first (see wasmFilter).
+func viaFilter(r *routev3.Route) *routev3.Route { return enable(FilterName, r) }
+
+// enable has the route's requests pass an HTTP filter that is in the chain but
+// disabled. An empty config does that.
+func enable(filter string, r *routev3.Route) *routev3.Route {
+	if r.TypedPerFilterConfig == nil {
+		r.TypedPerFilterConfig = map[string]*anypb.Any{}
 	}
+	r.TypedPerFilterConfig[filter] = pack(&routev3.FilterConfig{Config: new(anypb.Any)})
 	return r
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -22,12 +23,14 @@ const versionLen = 16
 // typeURLs are the types of resource that we serve.
 var typeURLs = []string{
 	resourcev3.ClusterType, resourcev3.EndpointType, resourcev3.RouteType, resourcev3.ListenerType,
+	resourcev3.ExtensionConfigType,
 }
 
 // Snapshot is an immutable set of Envoy resources. Its version is a hash of its
 // content: control that was restarted publishes the version that Envoy already has.
 type Snapshot struct {
 	version string
+	filter  string // the filter's version; empty: there is none
 	cache   cache.Snapshot
 }
 
@@ -36,6 +39,7 @@ type contents struct {
 	routes    []*routev3.RouteConfiguration
 	clusters  []*clusterv3.Cluster
 	endpoints []*endpointv3.ClusterLoadAssignment
+	filters   []*corev3.TypedExtensionConfig
 }
 
 func newSnapshot(c contents) (*Snapshot, error) {
@@ -44,6 +48,8 @@ func newSnapshot(c contents) (*Snapshot, error) {
 		resourcev3.RouteType:    resources(c.routes),
 		resourcev3.ClusterType:  resources(c.clusters),
 		resourcev3.EndpointType: resources(c.endpoints),
+
+		resourcev3.ExtensionConfigType: resources(c.filters),
 	})
 }
 
@@ -109,7 +115,11 @@ func (s *Snapshot) keeping(old *Snapshot) (*Snapshot, error) {
 		}
 		merged[typeURL] = slices.Collect(maps.Values(all))
 	}
-	return assemble(merged)
+	both, err := assemble(merged)
+	if err == nil {
+		both.filter = s.filter
+	}
+	return both, err
 }
 
 // short is a type's name without its package, as people and labels say it.
@@ -123,6 +133,8 @@ func short(typeURL string) string {
 		return "route"
 	case resourcev3.ListenerType:
 		return "listener"
+	case resourcev3.ExtensionConfigType:
+		return "filter"
 	}
 	return "other"
 }

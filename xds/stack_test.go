@@ -83,18 +83,29 @@ func (s *stack) ads() string { return filepath.Join(s.dir, "ads.sock") }
 // do sends a request; headers are name, value, name, value…
 func (s *stack) do(method, path, body string, headers ...string) envoytest.Reply {
 	s.t.Helper()
-	request, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.Addr+path, strings.NewReader(body))
+	reply, err := s.send(method, path, body, headers...)
 	if err != nil {
 		s.t.Fatal(err)
+	}
+	return reply
+}
+
+// send is do for any goroutine.
+func (s *stack) send(method, path, body string, headers ...string) (envoytest.Reply, error) {
+	request, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.Addr+path, strings.NewReader(body))
+	if err != nil {
+		return envoytest.Reply{}, err
 	}
 	for i := 0; i < len(headers); i += 2 {
 		request.Header.Add(headers[i], headers[i+1])
 	}
 	response, err := s.client.Do(request)
 	if err != nil {
-		s.t.Fatal(err)
+		return envoytest.Reply{}, err
 	}
-	return envoytest.Read(s.t, response)
+	defer response.Body.Close()
+	raw, err := io.ReadAll(response.Body)
+	return envoytest.Reply{Status: response.StatusCode, Header: response.Header, Body: raw}, err
 }
 
 // seen is what an upstream got, and says in its answer.

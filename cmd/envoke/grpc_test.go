@@ -75,6 +75,28 @@ func TestExecuteByGRPC(t *testing.T) {
 	})
 }
 
+// TestGRPCByLanguage sees a session meet the host of its language, which the caller
+// names.
+func TestGRPCByLanguage(t *testing.T) {
+	i := shared(t)
+	client := runtimepb.NewRuntimeServiceClient(i.public(t))
+	health := healthv1.NewHealthClient(i.public(t))
+	for _, language := range []string{"nodejs", "python", "rust"} {
+		reply, err := health.Check(naming(t, language+"-x"), &healthv1.HealthCheckRequest{Service: "runtime.RuntimeService"})
+		if err != nil || reply.GetStatus() != healthv1.HealthCheckResponse_SERVING {
+			t.Errorf("%s: %v, %v", language, reply, err)
+		}
+	}
+	script := "result = params + 1"
+	reply, err := client.Execute(naming(t, "python-x"), &runtimepb.ExecuteRequest{ScriptContent: &script, Params: "41"})
+	if err != nil || reply.GetResult() != "42" {
+		t.Errorf("python: %v, %v", reply, err)
+	}
+	if _, err := client.Execute(naming(t, "python-x"), &runtimepb.ExecuteRequest{RequestId: i.initialize(t, "return 1")}); status.Code(err) != codes.NotFound {
+		t.Errorf("another language's session: %v", err)
+	}
+}
+
 // reason is that of the ErrorInfo that a status brings.
 func reason(t *testing.T, err error) string {
 	t.Helper()

@@ -33,7 +33,7 @@ func TestBadInitialize(t *testing.T) {
 		{"unknown language", `{}`, []string{"Language-Title", "cobol-x"}, 400, "INVALID_REQUEST", "extproc"},
 		{"a path as a title", `{}`, []string{"Language-Title", "nodejs-../../etc/passwd"}, 400, "INVALID_REQUEST", "extproc"},
 		{"a title of 200 bytes", `{}`, []string{"Language-Title", "nodejs-" + strings.Repeat("x", 200)}, 400, "INVALID_REQUEST", "extproc"},
-		{"a language that is not built", `{}`, []string{"Language-Title", "python-x"}, 503, "UNAVAILABLE", "runtime"},
+		{"Rust that nobody has compiled", `{"script_content":"fn main() {}"}`, []string{"Language-Title", "rust-x"}, 422, "INITIALIZATION_ERROR", "function"},
 		{"no code and no function", `{}`, []string{"Language-Title", "nodejs-nobody"}, 404, "NOT_FOUND", "runtime"},
 		{"bad JSON", `{"script_content":`, title, 400, "INVALID_REQUEST", "runtime"},
 		{"two JSON values", `{} {}`, title, 400, "INVALID_REQUEST", "runtime"},
@@ -110,7 +110,7 @@ func TestBadExecute(t *testing.T) {
 func TestOtherPathsAndMethods(t *testing.T) {
 	i := shared(t)
 	i.send(t, http.MethodGet, "/api/v1/initialize", "").isError(t, 405, "INVALID_REQUEST", "envoy")
-	i.send(t, http.MethodPost, "/api/v1/functions", "{}").isError(t, 405, "INVALID_REQUEST", "envoy")
+	i.send(t, http.MethodDelete, "/api/v1/functions", "").isError(t, 405, "INVALID_REQUEST", "envoy")
 	i.send(t, http.MethodGet, "/", "").isError(t, 404, "NOT_FOUND", "envoy")
 	i.send(t, http.MethodGet, "/api/v1/functions?per_page=1000", "").isError(t, 400, "INVALID_REQUEST", "control")
 	i.send(t, http.MethodGet, "/api/v1/functions/nodejs-nobody", "").isError(t, 404, "NOT_FOUND", "control")

@@ -21,10 +21,8 @@ import (
 	"envoke/internal/logs"
 	"envoke/runtimes/bundle"
 	"envoke/runtimes/host"
-	"envoke/runtimes/nodejs"
 	"envoke/runtimes/pool"
 	"envoke/runtimes/rpc"
-	"envoke/runtimes/sandbox"
 	"envoke/xds"
 )
 
@@ -43,19 +41,22 @@ func runtimeCommand(s streams) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	command.AddCommand(partCommand(s, startNodejs, &cobra.Command{
-		Use:   "nodejs",
-		Short: "Run the host of JavaScript functions",
-		Long:  "Run the host of JavaScript functions. It finds control by the socket in --run-dir and makes nodejs.sock there.",
-	}))
+	for _, l := range languages() {
+		command.AddCommand(partCommand(s, flagsOfHost(l.Language), startHost(l), &cobra.Command{
+			Use:   string(l.Language),
+			Short: "Run the host of " + l.title + " functions",
+			Long:  fmt.Sprintf("Run the host of %s functions. It finds control by the socket in --run-dir and makes %s.sock there.", l.title, l.Language),
+		}))
+	}
 	return command
 }
 
 // runtimeHost is one language's host with what it stands on.
 type runtimeHost struct {
+	language faas.Language
 	conn     *grpc.ClientConn
 	bundles  *bundle.Bundles
-	pool     *pool.Pool
+	engine   engine
 	host     *host.Host
 	listener net.Listener
 
@@ -63,82 +64,68 @@ type runtimeHost struct {
 	rpcListener net.Listener
 }
 
-func openHost(ctx context.Context, e *environment) (*runtimeHost, error) {
-	interpreter, err := nodejs.Find(ctx, e.config.Node)
+func openHost(ctx context.Context, e *environment, l language) (*runtimeHost, error) {
+	code, err := l.open(ctx, e)
 	if err != nil {
 		return nil, err
 	}
-	command, err := nodejs.Prepare(e.config.CacheDir, interpreter, e.config.WorkerMemoryMB)
+	listener, err := listenUnix(ctx, e.sockets.host(string(l.Language)))
 	if err != nil {
 		return nil, err
-	}
-	listener, err := listenUnix(ctx, e.sockets.host(string(faas.NodeJS)))
-	if err != nil {
-		return nil, err
-	}
-	rpcListener, err := listenUnix(ctx, e.sockets.hostGRPC(string(faas.NodeJS)))
-	if err != nil {
-		return nil, errors.Join(err, listener.Close())
 	}
 	conn, err := grpc.NewClient("unix:"+e.sockets.control(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
-		return nil, errors.Join(err, listener.Close(), rpcListener.Close())
+		return nil, errors.Join(err, listener.Close())
 	}
-	h := &runtimeHost{conn: conn, listener: listener, rpcListener: rpcListener}
+	h := &runtimeHost{language: l.Language, conn: conn, engine: code, listener: listener}
+	if h.rpcListener, err = listenUnix(ctx, e.sockets.hostGRPC(string(l.Language))); err != nil {
+		return nil, errors.Join(err, listener.Close(), conn.Close())
+	}
 	h.bundles = bundle.New(bundle.Options{
-		Conn: conn, Host: hostName(), Language: faas.NodeJS, Logger: e.logger, Registerer: e.metrics,
+		Conn: conn, Host: hostName(l.Language), Language: l.Language, Logger: e.logger, Registerer: e.metrics,
 		MaxSessions: maxSessions, MaxScriptBytes: maxScriptBytes,
 	})
-	h.pool = pool.New(poolOptions(e, pool.Runtime{Language: faas.NodeJS, Argv: command.Argv, Env: command.Env}))
 	h.host = host.New(host.Options{
-		Language: faas.NodeJS, Bundles: h.bundles, Engine: h.pool, Version: version,
-		MaxTimeout: e.config.runtimeTimeout(), MaxScript: e.config.MaxScriptSize, MaxBody: maxBody,
+		Language: l.Language, Bundles: h.bundles, Engine: code, Version: version,
+		MaxTimeout: e.config.runtimeTimeout(), MaxScript: l.maxScript(e.config), MaxBody: maxBody, MaxMemoryMB: e.config.WorkerMemoryMB,
 		SessionExpiry: e.config.sessionExpiry(), Logger: e.logger, Registerer: e.metrics,
 	})
-	h.rpc = rpc.New(rpc.Options{
-		Language: faas.NodeJS, Version: version, Host: h.host,
-		MaxTimeout: e.config.runtimeTimeout(), MaxMessage: maxBody,
-		Output: e.output, Metrics: e.metrics, Logger: e.logger,
-		LogLevel: e.level, Idle: h.pool, MaxIdle: e.config.MaxWorkers,
-	})
+	h.rpc = newRPC(e, h)
 	return h, nil
 }
 
-func poolOptions(e *environment, runtime pool.Runtime) pool.Options {
-	c := e.config
-	return pool.Options{
-		Runtime: runtime, Sandbox: sandbox.Config{},
-		Idle: c.IdleWorkers, MaxWorkers: c.MaxWorkers,
-		Concurrency: c.WorkerConcurrency, Queue: c.WorkerQueue,
-		LoadTimeout: time.Duration(c.ScriptTimeoutMS) * time.Millisecond,
-		IdleTimeout: time.Duration(c.WorkerIdleSeconds) * time.Second,
-		MaxResult:   maxResult,
-		Logger:      e.logger, Registerer: e.metrics,
-		Log: e.logLine,
-	}
+func newRPC(e *environment, h *runtimeHost) *rpc.Server {
+	idle, _ := h.engine.(rpc.IdleWorkers) // WebAssembly has no workers
+	return rpc.New(rpc.Options{
+		Language: h.language, Version: version, Host: h.host,
+		MaxTimeout: e.config.runtimeTimeout(), MaxMessage: maxBody,
+		Output: &e.output, Metrics: e.metrics, Logger: e.logger,
+		LogLevel: e.level, Idle: idle, MaxIdle: e.config.MaxWorkers,
+	})
 }
 
-// hostName is unique to this process among the hosts of a control.
-func hostName() string {
+// hostName is unique among the hosts of a control.
+func hostName(language faas.Language) string {
 	name, err := os.Hostname()
 	if err != nil {
 		name = "localhost"
 	}
-	return fmt.Sprintf("%s/%d", name, os.Getpid())
+	return fmt.Sprintf("%s/%d/%s", name, os.Getpid(), language)
 }
 
 func (h *runtimeHost) start(l *lifecycle) {
-	l.start("bundles", func(ctx context.Context) error {
+	name := string(h.language)
+	l.start(name+" bundles", func(ctx context.Context) error {
 		return errors.Join(h.bundles.Serve(ctx), h.conn.Close())
 	})
-	l.start("nodejs workers", h.pool.Serve)
-	l.start("nodejs host", func(ctx context.Context) error { return h.host.Serve(ctx, h.listener) })
-	l.start("nodejs gRPC", func(ctx context.Context) error { return h.rpc.Serve(ctx, h.rpcListener) })
+	l.start(name+" workers", h.engine.Serve)
+	l.start(name+" host", func(ctx context.Context) error { return h.host.Serve(ctx, h.listener) })
+	l.start(name+" gRPC", func(ctx context.Context) error { return h.rpc.Serve(ctx, h.rpcListener) })
 }
 
 func (h *runtimeHost) ready(context.Context) error {
 	if !h.bundles.Ready() {
-		return errors.New("the nodejs host has not reached control yet")
+		return fmt.Errorf("the %s host has not reached control yet", h.language)
 	}
 	return nil
 }
@@ -152,15 +139,15 @@ type runtimeProbe struct {
 
 // probes has one for each language that this installation runs.
 func probes(e *environment) map[faas.Language]*runtimeProbe {
-	at := xds.Endpoint{Path: e.sockets.host(string(faas.NodeJS))}
-	grpc := []xds.Endpoint{{Path: e.sockets.hostGRPC(string(faas.NodeJS))}}
-	if e.config.NodejsRuntimeURL != "" {
-		at, _ = parseEndpoint(e.config.NodejsRuntimeURL) // checked with the settings
-		grpc = nil
+	out := make(map[faas.Language]*runtimeProbe)
+	for _, l := range languages() {
+		probe := newProbe(l.endpoint(e))
+		if l.elsewhere(e.config) == "" {
+			probe.grpc = []xds.Endpoint{{Path: e.sockets.hostGRPC(string(l.Language))}}
+		}
+		out[l.Language] = probe
 	}
-	probe := newProbe(at)
-	probe.grpc = grpc
-	return map[faas.Language]*runtimeProbe{faas.NodeJS: probe}
+	return out
 }
 
 func newProbe(at xds.Endpoint) *runtimeProbe {
@@ -222,11 +209,21 @@ func (c *control) runtimeStates(ctx context.Context) map[faas.Language]string {
 	return states
 }
 
-// logLine puts a function's output where an operator finds it by the request's id.
+// logLine puts a function's output where an operator finds it: by the request's id
+// where that is known, by its owner (the session) and the code's digest in any case.
 func (e *environment) logLine(line pool.LogLine) {
 	e.output.Add(logs.Line{
 		RequestID: line.RequestID, Owner: line.Owner, Time: time.Now().UTC(), Level: line.Level.String(), Text: line.Text,
 	})
-	e.logger.LogAttrs(context.Background(), line.Level, "function output",
-		slog.String("request_id", line.RequestID), slog.String("text", line.Text))
+	if e.print != nil {
+		e.print(line)
+		return
+	}
+	attrs := make([]slog.Attr, 0, 4)
+	if line.RequestID != "" {
+		attrs = append(attrs, slog.String("request_id", line.RequestID))
+	}
+	attrs = append(attrs, slog.String("owner", line.Owner),
+		slog.String("digest", string(line.Digest)), slog.String("text", line.Text))
+	e.logger.LogAttrs(context.Background(), line.Level, "function output", attrs...)
 }

@@ -87,11 +87,9 @@ func path(below string, pointer jsontext.Pointer) string {
 
 // members are the names of a struct's members in JSON.
 func members(pointer any) []string {
-	t := reflect.TypeOf(pointer).Elem()
 	var names []string
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		names = append(names, name)
+	for field := range reflect.TypeOf(pointer).Elem().Fields() {
+		names = append(names, field.Tag.Get("json"))
 	}
 	return names
 }

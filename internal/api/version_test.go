@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"envoke/internal/faas"
@@ -29,15 +30,15 @@ func newVersionedRig(t *testing.T) *rig {
 func (r *rig) versions() string {
 	r.Helper()
 	_, body, _ := r.request("GET", functions+"/nodejs-f/versions")
-	shown := ""
+	var shown []string
 	for _, v := range body.(map[string]any)["versions"].([]any) {
 		version := v.(map[string]any)
 		if len(version["digest"].(string)) != 64 || version["created_at"] == "" || version["created_by"] != nil || len(version) != 6 {
 			r.Errorf("a version is %v", version)
 		}
-		shown += fmt.Sprint(version["version"], version["is_current"], version["aliases"], " ")
+		shown = append(shown, fmt.Sprint(version["version"], version["is_current"], version["aliases"]))
 	}
-	return shown
+	return strings.Join(shown, ", ")
 }
 
 func (r *rig) wantVersions(want string) {
@@ -49,10 +50,10 @@ func (r *rig) wantVersions(want string) {
 
 func TestRollback(t *testing.T) {
 	r := newVersionedRig(t)
-	r.wantVersions("3 true [] 2 false [] 1 false [] ")
+	r.wantVersions("3 true [], 2 false [], 1 false []")
 	r.wantFunction("POST", functions+"/nodejs-f/rollback", `{"version": 1}`, 200, "nodejs-f", "number 1", "[]")
 	r.wantChanged("nodejs-f")
-	r.wantVersions("3 false [] 2 false [] 1 true [] ")
+	r.wantVersions("3 false [], 2 false [], 1 true []")
 	r.wantFunction("PUT", functions+"/nodejs-f", `{"script_content": "return 4"}`, 200, "nodejs-f@4", "", "[]")
 	r.changed = nil
 	for content, test := range map[string]struct {
@@ -83,7 +84,7 @@ func TestAliases(t *testing.T) {
 	if fmt.Sprint([]any{status, prod["alias"], prod["version"], prod["weights"], prod["updated_by"]}) != "[200 prod 2 map[3:10] <nil>]" || prod["created_at"] != prod["updated_at"] {
 		t.Errorf("%d %v", status, prod)
 	}
-	r.wantVersions("3 true [] 2 false [prod] 1 false [] ")
+	r.wantVersions("3 true [], 2 false [prod], 1 false []")
 	_, body, _ = r.request("GET", functions+"/nodejs-f:prod")
 	if f := body.(map[string]any); f["script_content"] != "return 2" || f["version"] != 2.0 {
 		t.Errorf("by alias: %v", f)

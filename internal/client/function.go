@@ -147,6 +147,14 @@ func (c *Client) Rollback(ctx context.Context, name string, version int) (Functi
 
 // PutAlias makes or moves an alias of a function.
 func (c *Client) PutAlias(ctx context.Context, name, alias string, to Alias) error {
-	path := functionPath(name) + "/aliases/" + url.PathEscape(alias)
-	return c.do(ctx, request{method: http.MethodPut, path: path, body: to}, nil)
+	return c.do(ctx, request{method: http.MethodPut, path: aliasPath(name, alias), body: to}, nil)
+}
+
+// DeleteAlias forgets an alias; the versions stay.
+func (c *Client) DeleteAlias(ctx context.Context, name, alias string) error {
+	return c.do(ctx, request{method: http.MethodDelete, path: aliasPath(name, alias)}, nil)
+}
+
+func aliasPath(name, alias string) string {
+	return functionPath(name) + "/aliases/" + url.PathEscape(alias)
 }

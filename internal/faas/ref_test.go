@@ -41,7 +41,7 @@ func TestParseRefRefuses(t *testing.T) {
 		"nodejs-x@01":                "a version",
 		"nodejs-x@+1":                "a version",
 		"nodejs-x@-1":                "a version",
-		"nodejs-x@1 ":                "a version",
+		"nodejs-x@1\t":               "a version",
 		"nodejs-x@1000000000":        "a version",
 		"nodejs-x@99999999999999999": "a version",
 		"nodejs-x@v1":                "a version",

@@ -3,6 +3,7 @@ package logs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -135,7 +136,7 @@ func parse(raw string) (faas.RequestLogQuery, error) {
 				err = fmt.Errorf("%q is no id of an entry", value)
 			}
 		default:
-			err = fmt.Errorf("there is no such parameter; there are request_id, session, name, status, after and limit")
+			err = errors.New("there is no such parameter; there are request_id, session, name, status, after and limit")
 		}
 		if err != nil {
 			return q, fmt.Errorf("%s: %w", name, err)

@@ -17,9 +17,11 @@ import (
 )
 
 const (
-	// MaxBytes bounds a schema. Compiling takes time by the square of the number of
-	// its parts.
+	// MaxBytes bounds a schema.
 	MaxBytes = 64 << 10
+	// MaxParts bounds what may be schemas in it: objects, true and false. Compiling
+	// takes time by the square of their number.
+	MaxParts = 2000
 	// MaxDepth bounds how deep its objects and arrays are nested.
 	MaxDepth = 64
 	// maxNumber bounds a number as it is written, in bytes and in its exponent's
@@ -75,7 +77,7 @@ func Check(raw []byte) error {
 
 // checkTokens bounds what the library does not.
 func checkTokens(raw []byte) error {
-	d := jsontext.NewDecoder(bytes.NewReader(raw))
+	d, parts := jsontext.NewDecoder(bytes.NewReader(raw)), 0
 	for {
 		token, err := d.ReadToken()
 		switch {
@@ -87,6 +89,12 @@ func checkTokens(raw []byte) error {
 			return &Fault{Reason: fmt.Sprintf("is nested deeper than %d", MaxDepth)}
 		case token.Kind() == '0' && !moderate(token):
 			return &Fault{Path: string(d.StackPointer()), Reason: "the number is too long, too large or too small"}
+		}
+		if kind := token.Kind(); kind == '{' || kind == 't' || kind == 'f' {
+			parts++
+		}
+		if parts > MaxParts {
+			return &Fault{Reason: fmt.Sprintf("has more than %d objects, true and false", MaxParts)}
 		}
 	}
 }

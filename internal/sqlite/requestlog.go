@@ -124,19 +124,20 @@ func (s *Store) ForgetLogFile(ctx context.Context, file string) error {
 }
 
 // rowsSearched bounds what a search looks at: the newest rows, since there is no
-// index. It takes some 50 ms at most.
+// index. It takes a tenth of a second, or half of one by name (2 shared cores).
 const rowsSearched = 100_000
 
 // findLogs takes the parameters of RequestLogQuery in their order, "" or 0 for any.
-// A row that the caller gave no name has its session's, as long as that is known.
+// A row that the caller gave no name has its session's, as long as that is known. A
+// name selects all its versions and aliases.
 const findLogs = `SELECT * FROM (
 	SELECT id, request_id, operation, session_id,
 		coalesce(language_title, (SELECT language || '-' || title FROM meta_sessions s WHERE s.id = session_id)) AS name,
 		method, path, status_code, duration_us, started_at, client_ip, user_id, bytes_in, bytes_out, cached, error_details
-	FROM request_logs WHERE id > (SELECT coalesce(max(id), 0) FROM request_logs) - ?6
+	FROM request_logs WHERE id > max(?5, (SELECT coalesce(max(id), 0) FROM request_logs) - ?6)
 		AND (?1 = '' OR request_id = ?1) AND (?2 = '' OR session_id = ?2)
-		AND (?4 = 0 OR status_code = ?4) AND id > ?5)
-	WHERE ?3 = '' OR name = ?3 `
+		AND (?4 = 0 OR status_code = ?4))
+	WHERE ?3 = '' OR name = ?3 OR name GLOB ?3 || '[@:]*' `
 
 // LatestRequestLogs are the last rows stored that the query selects, newest first.
 // With After they are the first ones stored after it, so that who reads on misses

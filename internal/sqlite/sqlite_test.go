@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"bufio"
+	"bytes"
 	"database/sql"
 	"io/fs"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pressly/goose/v3"
 	"go.uber.org/goleak"
 
 	"envoke/internal/faas"
@@ -78,7 +80,7 @@ func TestOpenErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct{ path, want string }{
-		"no database":    {path: junk, want: "no SQLite database"},
+		"no database":    {path: junk, want: "is damaged (file is not a database (26)): restore a copy"},
 		"newer tables":   {path: newer, want: "upgrade Envoke"},
 		"read-only":      {path: filepath.Join(readOnly, "envoke.db"), want: "not writable"},
 		"file as folder": {path: filepath.Join(junk, "envoke.db"), want: "not a directory"},
@@ -106,6 +108,41 @@ func asNobody(t *testing.T) {
 		if err := syscall.Setfsuid(65534); err != nil {
 			t.Skip("cannot give up root's rights: ", err)
 		}
+	}
+}
+
+// A page that the disk has lost is named at once, not when somebody meets it.
+func TestDamagedFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "envoke.db")
+	open(t, path).Close()
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const page = 4096
+	for name, at := range map[string]int{"the header": 0, "the schema": 100, "a table": 2 * page, "the last page": len(whole) - page, "the end": -1} {
+		t.Run(name, func(t *testing.T) {
+			broken := bytes.Clone(whole)
+			if at < 0 {
+				broken = broken[:len(broken)/2]
+			} else {
+				copy(broken[at:], strings.Repeat("garbage!", 8))
+			}
+			path := filepath.Join(t.TempDir(), "envoke.db")
+			if err := os.WriteFile(path, broken, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			store, err := sqlite.Open(t.Context(), path)
+			if err == nil {
+				store.Close()
+				t.Fatal("opened")
+			}
+			got := err.Error()
+			if !strings.HasPrefix(got, "the database "+path+" is damaged (") || !strings.HasSuffix(got, "): restore a copy, or move it away to start anew") ||
+				strings.Contains(got, "\n") {
+				t.Errorf("error is %q", got)
+			}
+		})
 	}
 }
 
@@ -148,6 +185,63 @@ func TestLockedStoreIsUnavailable(t *testing.T) {
 	}
 	if _, err := store.SweepSessions(t.Context(), time.Now(), 1); err != nil {
 		t.Errorf("after the lock was given back: %v", err)
+	}
+}
+
+// A seed that was deleted stays away.
+func TestSeedDeleted(t *testing.T) {
+	store := open(t, filepath.Join(t.TempDir(), "envoke.db"))
+	defer store.Close()
+	seed := migrations.Seeds()[0].Name
+	for _, step := range []func() error{
+		func() error { return migrations.Seed(t.Context(), store) },
+		func() error { return store.DeleteFunction(t.Context(), seed) },
+		func() error { return migrations.Seed(t.Context(), store) },
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := store.FindFunction(t.Context(), faas.Ref{Name: seed}); !faas.IsNotFound(err) {
+		t.Errorf("after a restart the seed that was deleted is %v, want NOT_FOUND", err)
+	}
+}
+
+// TestUpgrade: functions of a database from before versions had descriptions, and
+// aliases were there.
+func TestUpgrade(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "envoke.db")
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := fs.Sub(migrations.FS, "sqlite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := provider.UpTo(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	alter(t, path, "INSERT INTO meta_scripts (digest, language, source, created_at) VALUES ('d', 'nodejs', 'return 1', 1)")
+	alter(t, path, `INSERT INTO meta_functions (id, language, title, description, tags, version, created_at, updated_at)
+		VALUES (1, 'nodejs', 'f', 'described', '["a"]', 2, 1, 2)`)
+	alter(t, path, "INSERT INTO meta_function_versions (function_id, version, script_digest, created_at) VALUES (1, 1, 'd', 1), (1, 2, 'd', 2)")
+
+	store := open(t, path)
+	defer store.Close()
+	name := faas.Name{Language: faas.NodeJS, Title: "f"}
+	got, err := store.FindFunction(t.Context(), faas.Ref{Name: name})
+	if err != nil || got.Version != 2 || got.Description != "described" || len(got.Tags) != 1 {
+		t.Errorf("the function is %+v, %v", got, err)
+	}
+	next, err := store.AddVersion(t.Context(), faas.Function{Name: name, Script: faas.NewScript(faas.NodeJS, "return 3", nil)})
+	if err != nil || next.Version != 3 {
+		t.Errorf("the next version is %d, %v", next.Version, err)
 	}
 }
 

@@ -176,7 +176,7 @@ func (s *Store) DeleteAlias(ctx context.Context, name faas.Name, alias string) e
 		if n, err := result.RowsAffected(); err != nil || n > 0 {
 			return err
 		}
-		return &faas.Error{Code: faas.NotFound, Message: fmt.Sprintf("the function has no alias %s", alias)}
+		return &faas.Error{Code: faas.NotFound, Message: "the function has no alias " + alias}
 	})
 }
 

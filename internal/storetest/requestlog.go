@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -72,7 +73,7 @@ func testFindRequestLogs(t *testing.T, open Open) {
 	rows := []faas.RequestLog{
 		{RequestID: "a", Operation: faas.OneShot, LanguageTitle: "nodejs-t", StatusCode: 200, StartedAt: epoch},
 		{RequestID: "b", Operation: faas.Execute, SessionID: session.ID, StatusCode: 500, StartedAt: epoch},
-		{RequestID: "c", Operation: faas.OneShot, LanguageTitle: "nodejs-other", StatusCode: 500, StartedAt: epoch},
+		{RequestID: "c", Operation: faas.OneShot, LanguageTitle: "nodejs-other@2", StatusCode: 500, StartedAt: epoch},
 		{RequestID: "d", Operation: faas.Health, StatusCode: 200, StartedAt: epoch},
 	}
 	wantCode(t, "append", store.AppendRequestLogs(t.Context(), file, 1, rows), "")
@@ -93,11 +94,11 @@ func testFindRequestLogs(t *testing.T, open Open) {
 	} {
 		got, err := store.LatestRequestLogs(t.Context(), test.query)
 		wantCode(t, name, err, "")
-		var ids string
+		var ids strings.Builder
 		for _, row := range got {
-			ids += row.RequestID
+			ids.WriteString(row.RequestID)
 		}
-		equal(t, name, ids, test.want)
+		equal(t, name, ids.String(), test.want)
 	}
 }
 

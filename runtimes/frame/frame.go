@@ -63,6 +63,7 @@ const (
 	ThrownFailure FailureKind = "thrown" // the function threw, or its result is no JSON
 	OutputFailure FailureKind = "output" // the result is larger than allowed
 	ParamsFailure FailureKind = "params" // the event is not JSON to this language
+	MemoryFailure FailureKind = "memory" // the function ran out of memory, and the worker lives on
 )
 
 // Code is the payload of Check and Load.
@@ -80,6 +81,9 @@ type Form struct {
 	// Executes tells whether loading runs code of the user's: if not, a Check
 	// has shown all that a Load could.
 	Executes bool `json:"executes"`
+	// Serial tells that a call keeps the worker to itself: sent another one
+	// meanwhile, it would only begin that later.
+	Serial bool `json:"serial,omitempty"`
 }
 
 // ErrTooLarge is returned for a frame over the reader's limit. The stream cannot

@@ -91,13 +91,19 @@ func (h *Host) readInitialize(ctx context.Context, c *fasthttp.RequestCtx) (post
 }
 
 // maxInitialize bounds the body of an initialize, in bytes. JSON may write each byte
-// of a script as six (\u00xx); one-shots bring params.
-func (h *Host) maxInitialize() int { return h.MaxScript*6 + MaxContext + h.MaxBody }
+// of a script as six (\u00xx), which those of modules in base64 do not need; one-shots
+// bring params.
+func (h *Host) maxInitialize() int {
+	return h.MaxScript + min(5*h.MaxScript, maxEscapes) + MaxContext + h.MaxBody
+}
+
+// maxEscapes bounds what a script may grow by being written as JSON, in bytes.
+const maxEscapes = 16 << 20
 
 // parse copies what it takes from the body, whose buffer is reused.
 func (h *Host) parse(p *post, body []byte) error {
 	var script, sessionContext, options, params []byte
-	err := members(body, member{"script_content", &script}, member{"context", &sessionContext},
+	err := bodyMembers(body, member{"script_content", &script}, member{"context", &sessionContext},
 		member{"compile_options", &options}, member{"params", &params})
 	if err != nil {
 		return err
@@ -113,9 +119,11 @@ func (h *Host) parse(p *post, body []byte) error {
 		return err
 	}
 	if len(options) > 0 && !isNull(options) {
-		p.options, err = object("compile_options", options)
+		if p.options, err = object("compile_options", options); err != nil {
+			return err
+		}
 	}
-	return err
+	return checkCompileOptions(p.options, h.MaxMemoryMB)
 }
 
 func (h *Host) parseScript(p *post, raw []byte) error {

@@ -63,7 +63,7 @@ func (h *Host) Execute(ctx context.Context, e Execution) (pool.Result, error) {
 // replaced is a copy.
 func (h *Host) subject(ctx context.Context, e Execution) (*bundle.Session, error) {
 	var p post
-	if err := p.setContext(e.Context); err != nil {
+	if err := h.setContext(&p, e.Context); err != nil {
 		return nil, err
 	}
 	if e.Script != nil {
@@ -103,7 +103,7 @@ func (h *Host) Initialize(ctx context.Context, i Initialization) (*faas.Session,
 			return nil, err
 		}
 	}
-	if err := p.setContext(i.Context); err != nil {
+	if err := h.setContext(&p, i.Context); err != nil {
 		return nil, err
 	}
 	// Whether a registered function's results are cached is not known here: without
@@ -120,7 +120,7 @@ func (h *Host) Initialize(ctx context.Context, i Initialization) (*faas.Session,
 }
 
 // setContext checks a context that is not part of a body.
-func (p *post) setContext(raw []byte) error {
+func (h *Host) setContext(p *post, raw []byte) error {
 	raw, err := value("context", raw)
 	if err != nil {
 		return err
@@ -128,7 +128,10 @@ func (p *post) setContext(raw []byte) error {
 	if p.context, err = object("context", raw); err != nil {
 		return err
 	}
-	return p.parseContext()
+	if err := p.parseContext(); err != nil {
+		return err
+	}
+	return checkCompileOptions(p.options, h.MaxMemoryMB)
 }
 
 // value checks that raw is one JSON value, or empty, as members does.

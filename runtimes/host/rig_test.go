@@ -25,6 +25,7 @@ import (
 	"envoke/internal/testrig"
 	"envoke/migrations"
 	"envoke/runtimes/bundle"
+	"envoke/runtimes/interpreter"
 	"envoke/runtimes/nodejs"
 	"envoke/runtimes/pool"
 )
@@ -132,11 +133,11 @@ func (r *rig) addHost(t testing.TB, dir string, workers pool.Options) {
 
 func javaScript(t testing.TB, dir string) pool.Runtime {
 	t.Helper()
-	interpreter, err := findNode()
+	node, err := findNode()
 	if err != nil {
 		t.Fatal(err)
 	}
-	command, err := nodejs.Prepare(dir, interpreter, 0)
+	command, err := nodejs.Prepare(dir, node, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +145,7 @@ func javaScript(t testing.TB, dir string) pool.Runtime {
 }
 
 // findNode finds the Node.js under test once: NODE, else the one on PATH.
-var findNode = sync.OnceValues(func() (nodejs.Interpreter, error) {
+var findNode = sync.OnceValues(func() (interpreter.Interpreter, error) {
 	return nodejs.Find(context.Background(), os.Getenv("NODE"))
 })
 

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"envoke/runtimes/interpreter"
 )
 
 //go:embed worker/*.js
@@ -23,31 +25,21 @@ const (
 	workerMain = "worker.js"
 )
 
-// A Command is how a worker is started. It expects its end of the socketpair as
-// descriptor 3.
-type Command struct {
-	Argv []string
-	Env  []string // all of it: nothing is inherited
-}
-
 // Prepare writes the worker below dir, unless it is there already, and returns
 // how to start it. memoryMB bounds the heap of JavaScript, in MiB; a worker that
 // needs more dies of it. 0 leaves V8's own bound, and makes a start 5 ms cheaper
 // of 30 on Node.js 20 and 22: any flag of V8's makes those compile their built-in
 // modules instead of taking them from their code cache.
-func Prepare(dir string, node Interpreter, memoryMB int) (Command, error) {
+func Prepare(dir string, found interpreter.Interpreter, memoryMB int) (interpreter.Command, error) {
 	main, err := write(dir, bundle())
 	if err != nil {
-		return Command{}, fmt.Errorf("write the worker: %w", err)
+		return interpreter.Command{}, fmt.Errorf("write the worker: %w", err)
 	}
-	argv := []string{node.Path, "--experimental-vm-modules", "--no-warnings"}
+	argv := []string{found.Path, "--experimental-vm-modules", "--no-warnings"}
 	if memoryMB > 0 {
 		argv = append(argv, "--max-old-space-size="+strconv.Itoa(memoryMB))
 	}
-	return Command{
-		Argv: append(argv, main),
-		Env:  []string{"LANG=C.UTF-8", "PATH=/usr/local/bin:/usr/bin:/bin", "TZ=UTC"},
-	}, nil
+	return interpreter.Command{Argv: append(argv, main), Env: interpreter.Env()}, nil
 }
 
 // bundle makes one file of the worker's, as one file starts faster than nine.
@@ -85,23 +77,5 @@ func write(dir, source string) (string, error) {
 	if present, err := os.ReadFile(path); err == nil && string(present) == source {
 		return path, nil
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	temporary, err := os.CreateTemp(dir, "nodejs-worker-*.tmp")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = os.Remove(temporary.Name()) }() // fails once it has been renamed
-	_, err = temporary.WriteString(source)
-	if err == nil {
-		err = temporary.Chmod(0o644)
-	}
-	if closed := temporary.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
-		return "", err
-	}
-	return path, os.Rename(temporary.Name(), path)
+	return path, interpreter.Write(path, []byte(source))
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"envoke/runtimes/interpreter"
 )
 
 func TestFindResolvesAShim(t *testing.T) {
@@ -78,7 +80,7 @@ func script(t *testing.T, body string) string {
 
 func TestPrepareWritesTheWorkerOnce(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
-	node := Interpreter{Path: "/opt/node"}
+	node := interpreter.Interpreter{Path: "/opt/node"}
 	first, err := Prepare(dir, node, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +115,7 @@ func TestPrepareWritesTheWorkerOnce(t *testing.T) {
 }
 
 func TestPrepareBoundsTheHeap(t *testing.T) {
-	got, err := Prepare(t.TempDir(), Interpreter{Path: "/opt/node"}, 256)
+	got, err := Prepare(t.TempDir(), interpreter.Interpreter{Path: "/opt/node"}, 256)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +126,7 @@ func TestPrepareBoundsTheHeap(t *testing.T) {
 }
 
 func TestPrepareSaysWhatFailed(t *testing.T) {
-	_, err := Prepare(filepath.Join(script(t, ""), "below a file"), Interpreter{}, 0)
+	_, err := Prepare(filepath.Join(script(t, ""), "below a file"), interpreter.Interpreter{}, 0)
 	if err == nil || !strings.HasPrefix(err.Error(), "write the worker: ") {
 		t.Errorf("got %v", err)
 	}

@@ -10,11 +10,13 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"envoke/internal/faas"
 	"envoke/runtimes/conformance"
 	"envoke/runtimes/frame"
+	"envoke/runtimes/interpreter"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -25,11 +27,11 @@ func TestWorkerConforms(t *testing.T) {
 }
 
 // findNode finds the Node.js under test once: NODE, else the one on PATH.
-var findNode = sync.OnceValues(func() (Interpreter, error) {
+var findNode = sync.OnceValues(func() (interpreter.Interpreter, error) {
 	return Find(context.Background(), os.Getenv("NODE"))
 })
 
-func prepare(t testing.TB, memoryMB int) Command {
+func prepare(t testing.TB, memoryMB int) interpreter.Command {
 	t.Helper()
 	node, err := findNode()
 	if err != nil {
@@ -42,7 +44,7 @@ func prepare(t testing.TB, memoryMB int) Command {
 	return command
 }
 
-func start(t testing.TB, command Command) *conformance.Process {
+func start(t testing.TB, command interpreter.Command) *conformance.Process {
 	t.Helper()
 	return conformance.Start(t, command.Argv, command.Env)
 }
@@ -165,6 +167,29 @@ func TestHugeErrorIsCut(t *testing.T) {
 	got := w.Invoke(t, json.RawMessage(`{}`))
 	if got.Failure == nil || len(got.Failure.Message) != 8<<10 || len(got.Failure.Stack) > 16<<10 {
 		t.Fatalf("got %.100s", got)
+	}
+}
+
+// A parser that overflows says no place, and Node's own where the caller's should be.
+func TestCodeNestedTooDeeply(t *testing.T) {
+	w := start(t, prepare(t, 0))
+	for _, source := range []string{"[", "module.exports = (", "export default {a: ["} {
+		source = "let a\n" + source + strings.Repeat("[", 1e5)
+		want := frame.Failure{
+			Kind: frame.LoadFailure, Type: "SyntaxError", Message: "the code is nested too deeply",
+			Line: 2, Column: len(source) - len("let a\n"),
+		}
+		got := w.Check(t, frame.Code{Filename: "function.js", Source: source})
+		if got.Failure == nil {
+			t.Fatal(got)
+		}
+		if stack := got.Failure.Stack; !strings.HasPrefix(stack, "function.js:2\n") || strings.Contains(stack, "node:") {
+			t.Errorf("stack trace %.100q", stack)
+		}
+		got.Failure.Stack = ""
+		if diff := cmp.Diff(want, *got.Failure); diff != "" {
+			t.Errorf("%.30s: failure (-want +got):\n%s", source, diff)
+		}
 	}
 }
 

@@ -14,35 +14,74 @@ import (
 	"envoke/runtimes/conformance"
 	"envoke/runtimes/frame"
 	"envoke/runtimes/nodejs"
+	"envoke/runtimes/python"
 )
 
 // What a worker promises holds through the pool and in the sandbox too.
 func TestPoolConforms(t *testing.T) {
+	for _, runtime := range []Runtime{javaScript(t), pythonRuntime(t)} {
+		t.Run(string(runtime.Language), func(t *testing.T) { conform(t, runtime) })
+	}
+}
+
+func conform(t *testing.T, runtime Runtime) {
 	pools := &conforming{pools: map[int]*Pool{}, logs: map[string][]conformance.Entry{}}
-	for _, maxResult := range []int{1 << 20, 10} {
+	for _, maxResult := range []int{1 << 20, 10, 26} {
 		pools.pools[maxResult] = serve(t, Options{
-			Runtime: javaScript(t), Idle: 2, MaxWorkers: 8, MaxResult: maxResult, Log: pools.log,
+			Runtime: runtime, Idle: 2, MaxWorkers: 8, MaxResult: maxResult, Log: pools.log,
 		})
 	}
-	conformance.Run(t, faas.NodeJS, func(t *testing.T) conformance.Worker {
-		if strings.HasSuffix(t.Name(), "/larger_than_any_string") {
-			t.Skip("it takes seconds, and shows nothing here that the worker alone does not")
-		}
-		return &pooled{conforming: pools, owner: t.Name()}
+	conformance.Run(t, runtime.Language, func(t *testing.T) conformance.Worker {
+		return &pooled{conforming: pools, language: runtime.Language, owner: t.Name()}
 	})
 }
 
-func javaScript(t *testing.T) Runtime {
+// What Node.js says of a socket that it may not open tells its user nothing.
+func TestNoNetworkIsSaid(t *testing.T) {
+	p := serve(t, Options{Runtime: javaScript(t), Idle: 1})
+	for source, want := range map[string]string{
+		"await fetch('http://127.0.0.1:65000')":                                      "fetch failed: connect EPERM 127.0.0.1:65000",
+		"await fetch('http://nowhere.invalid')":                                      "fetch failed: getaddrinfo E",
+		"require('http').get('http://[::1]:65000'); await new Promise(() => {})":     "connect EPERM ::1:65000",
+		"require('net').createServer().listen(0); await new Promise(() => {})":       "listen EPERM: operation not permitted",
+		"await require('dns').promises.resolve('nowhere.invalid')":                   "queryA ECONNREFUSED nowhere.invalid",
+		"require('dgram').createSocket('udp4').bind(0); await new Promise(() => {})": "bind EPERM 0.0.0.0",
+	} {
+		_, err := p.Invoke(t.Context(), work(source), within(10*time.Second, Invocation{}))
+		var e *faas.Error
+		if !errors.As(err, &e) || e.Code != faas.RuntimeError {
+			t.Fatalf("%s: got %v", source, err)
+		}
+		if !strings.HasPrefix(e.Message, want) || !strings.HasSuffix(e.Message, " (functions have no network: socket() is not permitted)") {
+			t.Errorf("%s: %q, want %q and the reason", source, e.Message, want)
+		}
+	}
+}
+
+func javaScript(t testing.TB) Runtime {
 	t.Helper()
-	interpreter, err := nodejs.Find(t.Context(), os.Getenv("NODE"))
+	found, err := nodejs.Find(t.Context(), os.Getenv("NODE"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	command, err := nodejs.Prepare(t.TempDir(), interpreter, 0)
+	command, err := nodejs.Prepare(t.TempDir(), found, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return Runtime{Language: faas.NodeJS, Argv: command.Argv, Env: command.Env}
+}
+
+func pythonRuntime(t testing.TB) Runtime {
+	t.Helper()
+	found, err := python.Find(t.Context(), os.Getenv("PYTHON"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	command, err := python.Prepare(t.Context(), t.TempDir(), found)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Runtime{Language: faas.Python, Argv: command.Argv, Env: command.Env}
 }
 
 // conforming is a pool for each bound of results, which all cases share.
@@ -70,6 +109,7 @@ func (c *conforming) takeLogs(owner string) []conformance.Entry {
 // pooled is one owner's work in a pool, as the suite's Worker.
 type pooled struct {
 	*conforming
+	language faas.Language
 	owner    string
 	pool     *Pool
 	work     Work
@@ -80,7 +120,7 @@ type pooled struct {
 // Check implements conformance.Worker.
 func (p *pooled) Check(t *testing.T, code frame.Code) conformance.Outcome {
 	p.pool, p.filename = p.pools[code.MaxResult], code.Filename
-	p.work = Work{Script: faas.NewScript(faas.NodeJS, code.Source, nil), Owner: p.owner}
+	p.work = Work{Script: faas.NewScript(p.language, code.Source, nil), Owner: p.owner}
 	form, err := p.pool.Check(t.Context(), p.work.Script)
 	p.form = form
 	return p.outcome(t, err, conformance.Outcome{Form: &form})
@@ -124,12 +164,15 @@ func (p *pooled) outcome(t *testing.T, err error, good conformance.Outcome) conf
 	failure.Line, _ = e.Details["line"].(int)
 	failure.Column, _ = e.Details["column"].(int)
 	stack, _ := e.Details["stack_trace"].(string)
-	failure.Stack = strings.ReplaceAll(stack, filename(faas.NodeJS), p.filename)
+	failure.Stack = strings.ReplaceAll(stack, filename(p.language), p.filename)
 	return conformance.Outcome{Failure: &failure, Logs: logs}
 }
 
 func kindOf(t *testing.T, e *faas.Error) frame.FailureKind {
 	t.Helper()
+	if e.Details["limit"] == "memory" {
+		return frame.MemoryFailure
+	}
 	kinds := map[faas.Code]frame.FailureKind{
 		faas.InitializationError: frame.LoadFailure,
 		faas.RuntimeError:        frame.ThrownFailure,

@@ -8,41 +8,42 @@ import (
 	"time"
 
 	"envoke/internal/faas"
+	"envoke/runtimes/fault"
 	"envoke/runtimes/frame"
 )
 
 // load makes a claimed worker a slot's own, and answers those who wait there. It runs
 // for all of them, so no single caller's context ends it.
 func (p *Pool) load(s *slot, w *worker) {
+	var form frame.Form
 	var err error
 	if s.key != (key{}) { // the checker loads nothing
-		_, err = p.offer(context.Background(), w, frame.Load, s.script)
+		form, err = p.offer(context.Background(), w, frame.Load, s.script)
 	}
 	if errors.Is(err, errGone) {
-		err = errUnavailable("the worker ended before it had loaded the function")
+		err = fault.Unavailable("the worker ended before it had loaded the function")
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err == nil && w.removed {
-		err = errUnavailable("the worker ended as soon as it had loaded the function")
+		err = fault.Unavailable("the worker ended as soon as it had loaded the function")
 	}
 	if p.closed {
-		err = errStopping
+		err = fault.Stopping
 	}
 	if err != nil {
 		p.remove(w)
 		w.kill(killLoad)
-		s.state = slotEmpty
-		s.refuse(err)
-		p.settle(s)
+		p.giveUp(s, err)
 		p.balance()
 		return
 	}
-	s.state, s.worker, w.lastUsed = slotLoaded, w, time.Now()
+	s.coming, s.serial, s.workers = nothing, form.Serial, append(s.workers, w)
+	w.loaded, w.lastUsed = true, time.Now()
+	w.open(form.Serial)
 	p.serveWaiters(s)
-	if w.active == 0 && len(p.claims) > 0 {
-		p.balance()
-	}
+	p.settle(s) // more may wait than it takes
+	p.balance()
 }
 
 // offer sends code to a worker, to check or to load. The error is errGone, errAbandoned

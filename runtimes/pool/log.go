@@ -2,6 +2,7 @@ package pool
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,8 +15,8 @@ import (
 
 // Limits of what is printed, as runtimes/PROTOCOL.md has them.
 const (
-	maxLine      = 8 << 10 // bytes
-	maxLogged    = 1 << 20 // bytes of one call, and per second of what belongs to none
+	MaxLine      = 8 << 10 // bytes
+	MaxLogged    = 1 << 20 // bytes of one call, and per second of what belongs to none
 	maxTail      = 8 << 10 // bytes of descriptors 1 and 2 that are kept for the reason of an end
 	drainTimeout = 100 * time.Millisecond
 )
@@ -23,15 +24,18 @@ const (
 var logLevels = [...]slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
 
 // logFrame passes on what a call logged. Of a call that is over, or none, only the
-// worker is known.
+// worker is known. An entry without text says nothing.
 func (w *worker) logFrame(f frame.Frame, unattributed *budget) error {
 	if len(f.Payload) == 0 || int(f.Payload[0]) >= len(logLevels) {
 		return fmt.Errorf("%w: a log frame without a level", errProtocol)
 	}
 	level, text := logLevels[f.Payload[0]], f.Payload[1:]
-	if len(text) > maxLine {
-		w.pool.metrics.logDropped.Add(float64(len(text) - maxLine))
-		text = text[:maxLine]
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil
+	}
+	if len(text) > MaxLine {
+		w.pool.metrics.logDropped.Add(float64(len(text) - MaxLine))
+		text = text[:MaxLine]
 	}
 	w.mu.Lock()
 	c := w.calls[f.Call]
@@ -40,7 +44,7 @@ func (w *worker) logFrame(f frame.Frame, unattributed *budget) error {
 	if c != nil {
 		requestID = c.requestID
 		c.logged += len(text)
-		ok = c.logged <= maxLogged
+		ok = c.logged <= MaxLogged
 	} else {
 		ok = unattributed.take(len(text))
 	}
@@ -54,11 +58,19 @@ func (w *worker) logFrame(f frame.Frame, unattributed *budget) error {
 }
 
 func (w *worker) logLine(requestID string, level slog.Level, text []byte) {
-	line := LogLine{RequestID: requestID, Level: level, Text: strings.ToValidUTF8(string(text), "\uFFFD")}
+	k := w.belongsTo()
+	w.pool.opt.Log(LogLine{
+		RequestID: requestID, Digest: k.digest, Owner: k.owner,
+		Level: level, Text: strings.ToValidUTF8(string(text), "\uFFFD"),
+	})
+}
+
+// belongsTo is the zero key of a generic worker.
+func (w *worker) belongsTo() key {
 	if k := w.belongs.Load(); k != nil {
-		line.Digest, line.Owner = k.digest, k.owner
+		return *k
 	}
-	w.pool.opt.Log(line)
+	return key{}
 }
 
 // budget bounds the bytes of each second.
@@ -72,7 +84,7 @@ func (b *budget) take(n int) bool {
 		b.until, b.used = now.Add(time.Second), 0
 	}
 	b.used += n
-	return b.used <= maxLogged
+	return b.used <= MaxLogged
 }
 
 // logReader reads descriptors 1 and 2 of a worker, which share a pipe: what is printed
@@ -87,14 +99,14 @@ type logReader struct {
 func (l *logReader) run() {
 	defer close(l.done)
 	var allowed budget
-	r := bufio.NewReaderSize(l.pipe, maxLine)
+	r := bufio.NewReaderSize(l.pipe, MaxLine)
 	cut := false // inside a line whose beginning was passed on
 	for {
 		line, err := r.ReadSlice('\n')
 		l.keep(line)
 		text := strings.TrimRight(string(line), "\r\n")
 		switch {
-		case text == "":
+		case strings.TrimSpace(text) == "":
 		case cut || !allowed.take(len(text)):
 			l.worker.pool.metrics.logDropped.Add(float64(len(text)))
 		default:

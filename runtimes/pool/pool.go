@@ -5,8 +5,10 @@
 // ready, so that a first call need not wait for an interpreter; workers without calls
 // are reaped, or evicted when others need their place.
 //
-// A slot is the place of one (digest, owner): its worker, and the calls that wait for
-// it. Each worker has one goroutine, which reads its frames (runtimes/PROTOCOL.md) and
+// A slot is the place of one (digest, owner): its workers, and the calls that wait for
+// them. It has one worker, or where the code runs one call at a time (frame.Form.Serial)
+// up to Options.SerialWorkers, each begun when a call finds none of the others free.
+// Each worker has one goroutine, which reads its frames (runtimes/PROTOCOL.md) and
 // in the end reaps it; answers go straight to the waiting callers. The deadline of a
 // call is a timer that kills the worker, since nothing less stops a loop.
 package pool
@@ -16,12 +18,16 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"envoke/internal/faas"
+	"envoke/runtimes/fault"
+	"envoke/runtimes/frame"
 	"envoke/runtimes/sandbox"
 )
 
@@ -36,15 +42,18 @@ type Runtime struct {
 type Options struct {
 	Runtime
 	Sandbox     sandbox.Config
-	Idle        int           // generic workers kept ready
-	MaxWorkers  int           // processes at once, the checker and those starting included; 64
-	Concurrency int           // calls at once in one worker; 64
-	Queue       int           // calls waiting for one worker; 64
-	LoadTimeout time.Duration // of one Load or Check; 5 s
-	IdleTimeout time.Duration // after which a worker without calls ends; 5 min
-	MaxResult   int           // bytes of a result's JSON; 6 MiB
-	Logger      *slog.Logger
-	Registerer  prometheus.Registerer // nil: no metrics
+	Idle        int // generic workers kept ready
+	MaxWorkers  int // processes at once, the checker and those starting included; 64
+	Concurrency int // calls at once in one worker; 64
+	// SerialWorkers is the most workers of one function whose code runs one call at
+	// a time; max(2, cores).
+	SerialWorkers int
+	Queue         int           // calls waiting for one function; 64
+	LoadTimeout   time.Duration // of one Load or Check; 5 s
+	IdleTimeout   time.Duration // after which a worker without calls ends; 5 min
+	MaxResult     int           // bytes of a result's JSON; 6 MiB
+	Logger        *slog.Logger
+	Registerer    prometheus.Registerer // nil: no metrics
 	// Log takes what functions print. It is called from the goroutine that reads
 	// the worker, so it must not block.
 	Log func(LogLine)
@@ -54,7 +63,7 @@ type Options struct {
 type LogLine struct {
 	RequestID string // empty where the line is not known to belong to one call
 	Digest    faas.Digest
-	Owner     string
+	Owner     string // "session:" and its id, or "function:" and its user's
 	Level     slog.Level
 	Text      string
 }
@@ -69,6 +78,7 @@ const (
 	startTimeout   = 10 * time.Second // from the start of a process to its Ready
 	startBackoff   = time.Second      // without refills, after a start that failed
 	recycleChecker = 500              // checks: a parser may leak
+	maxChecked     = 10_000           // forms remembered, of some 200 bytes each
 )
 
 // Pool is the workers of one language.
@@ -76,7 +86,8 @@ type Pool struct {
 	opt     Options
 	spawner *sandbox.Spawner
 	metrics *metrics
-	tasks   sync.WaitGroup // one per worker and per load
+	checked *lru.Cache[faas.Digest, frame.Form] // code that parses
+	tasks   sync.WaitGroup                      // one per worker and per load
 
 	mu       sync.Mutex // guards what follows, and the fields of workers that say so
 	open     bool
@@ -95,6 +106,7 @@ type Pool struct {
 func New(opt Options) *Pool {
 	setDefault(&opt.MaxWorkers, 64)
 	setDefault(&opt.Concurrency, 64)
+	setDefault(&opt.SerialWorkers, max(2, runtime.NumCPU()))
 	setDefault(&opt.Queue, 64)
 	setDefault(&opt.LoadTimeout, 5*time.Second)
 	setDefault(&opt.IdleTimeout, 5*time.Minute)
@@ -105,8 +117,10 @@ func New(opt Options) *Pool {
 	if opt.Log == nil {
 		opt.Log = func(LogLine) {}
 	}
+	checked, _ := lru.New[faas.Digest, frame.Form](maxChecked) // fails for no size only
 	p := &Pool{
 		opt:     opt,
+		checked: checked,
 		spawner: sandbox.NewSpawner(opt.Sandbox),
 		slots:   make(map[key]*slot),
 		workers: make(map[*worker]struct{}),
@@ -154,7 +168,7 @@ func (p *Pool) close() {
 	p.mu.Lock()
 	p.closed, p.claims = true, nil
 	for _, s := range p.slots {
-		s.refuse(errStopping)
+		s.refuse(fault.Stopping)
 	}
 	victims := make([]*worker, 0, len(p.workers))
 	for w := range p.workers {
@@ -215,7 +229,7 @@ func (p *Pool) lacks() bool {
 func (p *Pool) assign() {
 	s, w := p.claims[0], p.ready[len(p.ready)-1]
 	p.claims, p.ready = p.claims[1:], p.ready[:len(p.ready)-1]
-	s.state, w.home = slotLoading, s
+	s.coming, w.home = loading, s
 	w.belongs.Store(&s.key)
 	p.metrics.claims.Inc()
 	p.tasks.Go(func() { p.load(s, w) })
@@ -239,9 +253,7 @@ func (p *Pool) evict() bool {
 }
 
 // evictable tells whether a worker has code and no calls.
-func (w *worker) evictable() bool {
-	return w.home != nil && w.home.worker == w && w.active == 0
-}
+func (w *worker) evictable() bool { return w.loaded && w.active == 0 }
 
 // discard removes a worker and kills it.
 func (p *Pool) discard(w *worker, reason killReason) {
@@ -260,14 +272,11 @@ func (p *Pool) remove(w *worker) {
 	}
 	w.removed = true
 	p.size--
-	for i, r := range p.ready {
-		if r == w {
-			p.ready = append(p.ready[:i], p.ready[i+1:]...)
-			break
-		}
-	}
-	if s := w.home; s != nil && s.worker == w {
-		s.worker, s.state = nil, slotEmpty
+	p.ready = slices.DeleteFunc(p.ready, func(other *worker) bool { return other == w })
+	if w.loaded {
+		w.loaded = false
+		s := w.home
+		s.workers = slices.DeleteFunc(s.workers, func(other *worker) bool { return other == w })
 		p.settle(s)
 	}
 }

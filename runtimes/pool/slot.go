@@ -3,9 +3,11 @@ package pool
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"envoke/internal/faas"
+	"envoke/runtimes/fault"
 )
 
 // key names a slot. The zero key is the checker's.
@@ -14,13 +16,13 @@ type key struct {
 	owner  string
 }
 
-type slotState int
+// coming is how far a slot is with its next worker.
+type coming int
 
 const (
-	slotEmpty    slotState = iota // nobody has asked for a worker
-	slotClaiming                  // in the queue for a worker
-	slotLoading                   // a worker is loading the code
-	slotLoaded                    // there is a worker
+	nothing  coming = iota
+	claiming        // in the queue for a worker
+	loading         // a worker is loading the code
 )
 
 // slot is the place of one (digest, owner), guarded by the pool's mutex. It exists as
@@ -28,9 +30,23 @@ const (
 type slot struct {
 	key     key
 	script  faas.Script
-	state   slotState
-	worker  *worker // while loaded
+	workers []*worker // that have the code
+	coming  coming
+	serial  bool // its workers take one call at a time, so that it may have several
+	full    bool // it gets no more workers beside those it has: one could not be had
 	waiters []*waiter
+}
+
+// free is the worker with a turn to give that has the fewest calls. Of equals it is the
+// first, so that those behind it fall idle where fewer would do.
+func (s *slot) free() *worker {
+	var free *worker
+	for _, w := range s.workers {
+		if w.active < int(w.turns.Load()) && (free == nil || w.active < free.active) {
+			free = w
+		}
+	}
+	return free
 }
 
 // waiter is a call that waits for a worker's turn. It gets exactly one grant, unless
@@ -52,14 +68,15 @@ func (p *Pool) acquire(ctx context.Context, work Work, deadline time.Time) (*wor
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
-		return nil, errStopping
+		return nil, fault.Stopping
 	}
 	s := p.slots[k]
-	if s != nil && s.state == slotLoaded && len(s.waiters) == 0 && s.worker.active < p.opt.Concurrency {
-		w := s.worker
-		p.take(w)
-		p.mu.Unlock()
-		return w, nil
+	if s != nil && len(s.waiters) == 0 {
+		if w := s.free(); w != nil {
+			p.take(w)
+			p.mu.Unlock()
+			return w, nil
+		}
 	}
 	if s == nil {
 		s = &slot{key: k, script: work.Script}
@@ -77,15 +94,15 @@ func (p *Pool) acquire(ctx context.Context, work Work, deadline time.Time) (*wor
 // enqueue adds a waiter to a slot, or refuses where too many wait.
 func (p *Pool) enqueue(s *slot) (*waiter, error) {
 	limit := p.opt.Queue
-	if s.worker == nil {
+	if len(s.workers) == 0 {
 		limit += p.opt.Concurrency // that many start at once when the code is loaded
 	}
 	if len(s.waiters) >= limit {
-		return nil, errBusy("too many calls of this function are waiting")
+		return nil, fault.Busy("too many calls of this function are waiting")
 	}
-	if s.state == slotEmpty && len(p.claims) >= p.opt.MaxWorkers+p.opt.Queue {
+	if len(s.workers) == 0 && s.coming == nothing && len(p.claims) >= p.opt.MaxWorkers+p.opt.Queue {
 		delete(p.slots, s.key)
-		return nil, errBusy("too many functions are waiting for a worker")
+		return nil, fault.Busy("too many functions are waiting for a worker")
 	}
 	turn := &waiter{granted: make(chan grant, 1)}
 	s.waiters = append(s.waiters, turn)
@@ -105,7 +122,7 @@ func (p *Pool) await(ctx context.Context, s *slot, turn *waiter, deadline time.T
 	case <-timer.C:
 		return p.leave(s, turn, errLate)
 	case <-ctx.Done():
-		return p.leave(s, turn, errGoneAway(ctx))
+		return p.leave(s, turn, fault.GoneAway(ctx))
 	}
 }
 
@@ -118,9 +135,9 @@ func (p *Pool) leave(s *slot, turn *waiter, err error) (*worker, error) {
 			continue
 		}
 		s.waiters = append(s.waiters[:i], s.waiters[i+1:]...)
-		if s.state == slotClaiming && errors.Is(err, errLate) {
+		if len(s.workers) == 0 && s.coming == claiming && errors.Is(err, errLate) {
 			p.metrics.refused.Inc()
-			err = errBusy("no worker came free before the deadline")
+			err = fault.Busy("no worker came free before the deadline")
 		}
 		p.settle(s)
 		return nil, err
@@ -129,28 +146,53 @@ func (p *Pool) leave(s *slot, turn *waiter, err error) (*worker, error) {
 	return g.worker, g.err
 }
 
-// settle brings a slot without a worker in line with who waits there: it queues for a
-// worker if calls wait, and stops existing if none do.
+// settle brings a slot in line with who waits there: it queues for a worker if one is
+// wanted, leaves the queue if nobody waits for the first one, and stops existing if it
+// has no worker and nobody waits.
 func (p *Pool) settle(s *slot) {
 	switch {
-	case s.state == slotEmpty && len(s.waiters) > 0:
-		s.state = slotClaiming
+	case s.coming == nothing && p.wants(s):
+		s.coming = claiming
 		p.claims = append(p.claims, s)
-	case s.state == slotClaiming && len(s.waiters) == 0:
+	case s.coming == claiming && len(s.workers) == 0 && len(s.waiters) == 0:
 		p.unclaim(s)
-		delete(p.slots, s.key)
-	case s.state == slotEmpty:
+	}
+	if s.coming == nothing && len(s.workers) == 0 {
 		delete(p.slots, s.key)
 	}
 }
 
-func (p *Pool) unclaim(s *slot) {
-	for i, other := range p.claims {
-		if other == s {
-			p.claims = append(p.claims[:i], p.claims[i+1:]...)
-			return
-		}
+// wants tells whether a slot should get a worker: its first one, or one beside those
+// that are busy. That is not worth another function's worker.
+func (p *Pool) wants(s *slot) bool {
+	switch {
+	case len(s.waiters) == 0:
+		return false
+	case len(s.workers) == 0:
+		return true
 	}
+	return s.serial && !s.full && len(s.workers) < p.opt.SerialWorkers &&
+		(p.size < p.opt.MaxWorkers || len(p.ready) > len(p.claims))
+}
+
+// giveUp ends a slot's claim for a worker that cannot be had. If it has others, those
+// who wait go on to wait for them.
+func (p *Pool) giveUp(s *slot, err error) {
+	if s.coming == claiming {
+		p.unclaim(s)
+	}
+	s.coming = nothing
+	if len(s.workers) > 0 {
+		s.full = true
+	} else {
+		s.refuse(err)
+	}
+	p.settle(s)
+}
+
+func (p *Pool) unclaim(s *slot) {
+	s.coming = nothing
+	p.claims = slices.DeleteFunc(p.claims, func(other *slot) bool { return other == s })
 }
 
 // take counts a call that is about to begin.
@@ -171,8 +213,8 @@ func (p *Pool) release(w *worker) {
 	if w.active == 0 {
 		w.lastUsed = time.Now()
 	}
-	if s := w.home; s.worker == w {
-		p.serveWaiters(s)
+	if w.loaded {
+		p.serveWaiters(w.home)
 		if w.active == 0 && len(p.claims) > 0 {
 			p.balance() // it may be evicted now
 		}
@@ -183,8 +225,11 @@ func (p *Pool) release(w *worker) {
 
 // serveWaiters gives turns to those who wait, oldest first.
 func (p *Pool) serveWaiters(s *slot) {
-	for s.worker != nil && len(s.waiters) > 0 && s.worker.active < p.opt.Concurrency {
-		w := s.worker
+	for len(s.waiters) > 0 {
+		w := s.free()
+		if w == nil {
+			return
+		}
 		turn := s.waiters[0]
 		s.waiters = s.waiters[1:]
 		p.take(w)

@@ -49,12 +49,9 @@ func (p *Pool) startFailed(err error) {
 	}
 	p.opt.Logger.Error("start a worker", "language", p.opt.Language, "error", err)
 	p.retryAt = time.Now().Add(startBackoff)
-	if len(p.claims) == 0 {
-		return
+	if len(p.claims) > 0 {
+		p.giveUp(p.claims[0], errNoWorker(err))
 	}
-	s := p.claims[0]
-	s.refuse(errNoWorker(err))
-	p.settle(s)
 }
 
 // startWorker starts a process and waits until it is ready.

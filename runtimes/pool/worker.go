@@ -35,6 +35,7 @@ type worker struct {
 
 	// Guarded by the pool's mutex.
 	home     *slot // where it belongs; nil while generic
+	loaded   bool  // one of its home's workers
 	active   int   // calls that have a turn
 	uses     int   // turns ever
 	lastUsed time.Time
@@ -51,6 +52,9 @@ type worker struct {
 	culprit  *call      // whose deadline it was killed for
 	reaped   bool
 
+	pipe pipe // guarded by mu
+
+	turns     atomic.Int32        // calls that it takes at once
 	belongs   atomic.Pointer[key] // nil while generic
 	memory    atomic.Int64        // bytes, -1: unknown
 	sampledAt atomic.Int64        // Unix time in nanoseconds
@@ -91,7 +95,8 @@ func (w *worker) answer(f frame.Frame) error {
 		return fmt.Errorf("%w: a result of %d bytes", errProtocol, len(f.Payload))
 	}
 	delete(w.calls, f.Call)
-	c.answer, c.took = f, now.Sub(c.sent)
+	c.answer, c.took = f, now.Sub(w.began(c))
+	w.pace(c.took, now)
 	abandoned := c.abandoned
 	w.mu.Unlock()
 	w.finish(c, abandoned)
@@ -176,6 +181,21 @@ func (w *worker) write() {
 	}
 }
 
+// hasUnread tells whether the worker has left something unread of what it was sent: its
+// process is stopped or gets no CPU time, since a worker reads whatever else it does
+// not, until it runs a function's code.
+func (w *worker) hasUnread() (unread bool) {
+	raw, err := w.conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) { // fails for a worker that has just ended
+		n, err := unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) // SIOCOUTQ: bytes that the peer has not read
+		unread = err == nil && n > 0
+	})
+	return unread
+}
+
 // abandon makes a call one that nobody waits for: its late answer is dropped, its
 // deadline stays. It is false if the call is over already.
 func (w *worker) abandon(c *call) bool {
@@ -188,8 +208,8 @@ func (w *worker) abandon(c *call) bool {
 	return true
 }
 
-// kill ends the process, and all that it started, and makes its reader end: that does
-// the rest. The first reason stands.
+// kill ends the process, and all that it started, and so its reader: that takes what
+// the process has written yet, and does the rest. The first reason stands.
 func (w *worker) kill(reason killReason) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -200,7 +220,7 @@ func (w *worker) kill(reason killReason) {
 	if w.killed == "" {
 		w.killed = reason
 		w.pool.metrics.kills.WithLabelValues(string(reason)).Inc()
-		_ = w.conn.Close()
+		_ = w.conn.SetDeadline(time.Now().Add(drainTimeout))
 	}
 	_ = sandbox.Kill(w.cmd.Process.Pid)
 }
@@ -211,8 +231,9 @@ func (w *worker) end(err error) {
 	w.ended = true
 	killed := w.killed
 	w.mu.Unlock()
+	drained := !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, errProtocol)
 	if killed != "" { // the callers need not wait for the process
-		w.failCalls(ending{})
+		w.failCalls(ending{drained: drained})
 		w.reap()
 		return
 	}
@@ -224,15 +245,17 @@ func (w *worker) end(err error) {
 	} else {
 		how = w.reap()
 	}
-	end := ending{how: how, outOfMemory: ranOutOfMemory(w.log.tail)}
+	end := ending{how: how, drained: drained, outOfMemory: ranOutOfMemory(w.log.tail)}
 	w.failCalls(end)
+	k := w.belongsTo()
 	w.pool.opt.Logger.Warn("a worker ended by itself", "language", w.pool.opt.Language,
-		"reason", how, "stderr", string(w.log.tail))
+		"owner", k.owner, "digest", k.digest, "reason", how, "stderr", string(w.log.tail))
 }
 
 // failCalls ends every call that is under way.
 func (w *worker) failCalls(end ending) {
 	w.mu.Lock()
+	running := w.oldest()
 	calls := w.calls
 	w.calls = nil
 	end.reason = w.killed
@@ -241,8 +264,12 @@ func (w *worker) failCalls(end ending) {
 	abandoned := make([]*call, 0)
 	for _, c := range calls {
 		own := end
+		own.unread = c.unread
 		own.late = c == w.culprit || end.reason == killDeadline && !now.Before(c.deadline)
 		c.err = &own
+		if w.pipe.serial && end.drained && c != running && !own.late {
+			c.err = errGone
+		}
 		if c.abandoned {
 			abandoned = append(abandoned, c)
 		} else {

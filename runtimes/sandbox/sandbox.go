@@ -30,6 +30,9 @@ import (
 type Config struct {
 	OpenFiles uint64 // descriptors open at once; 0: 256
 	FileSize  uint64 // bytes of the largest file that it may write; 0: 64 MiB
+	// Memory bounds the bytes of its private writable memory (RLIMIT_DATA); 0: no
+	// bound. Address space that is only reserved does not count.
+	Memory uint64
 }
 
 const (
@@ -67,7 +70,7 @@ func NewSpawner(cfg Config) *Spawner {
 	if cfg.FileSize == 0 {
 		cfg.FileSize = defaultFileSize
 	}
-	return &Spawner{
+	s := &Spawner{
 		limits: []limit{
 			{unix.RLIMIT_CORE, 0},
 			{unix.RLIMIT_NOFILE, cfg.OpenFiles},
@@ -76,6 +79,10 @@ func NewSpawner(cfg Config) *Spawner {
 		starts:  make(chan start),
 		stopped: make(chan struct{}),
 	}
+	if cfg.Memory > 0 {
+		s.limits = append(s.limits, limit{unix.RLIMIT_DATA, cfg.Memory})
+	}
+	return s
 }
 
 // Serve starts what Start asks for until the context ends. Every process that it

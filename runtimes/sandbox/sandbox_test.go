@@ -304,3 +304,21 @@ func TestStartFails(t *testing.T) {
 		t.Errorf("got %v, want not found", err)
 	}
 }
+
+func TestMemoryIsBounded(t *testing.T) {
+	const take = `import sys
+try: print(len(bytearray(int(sys.stdin.readline()))))
+except MemoryError: print("MemoryError")`
+	s := spawner(t, Config{Memory: 64 << 20})
+	for size, want := range map[string]string{"16000000": "16000000", "100000000": "MemoryError"} {
+		python, err := exec.LookPath("python3")
+		if err != nil {
+			t.Fatal("python3 is needed: ", err)
+		}
+		cmd := Command([]string{python, "-I", "-c", take}, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")})
+		cmd.Stdin = strings.NewReader(size + "\n")
+		if got := strings.TrimSpace(output(t, s, cmd)); got != want {
+			t.Errorf("%s bytes: got %q, want %q", size, got, want)
+		}
+	}
+}

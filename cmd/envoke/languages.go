@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"path/filepath"
+	"time"
+
+	"envoke/internal/faas"
+	"envoke/runtimes/host"
+	"envoke/runtimes/interpreter"
+	"envoke/runtimes/nodejs"
+	"envoke/runtimes/pool"
+	"envoke/runtimes/python"
+	"envoke/runtimes/sandbox"
+	"envoke/runtimes/wasm"
+	"envoke/xds"
+)
+
+// engine runs the code of one language until Serve's context ends.
+type engine interface {
+	host.Engine
+	Serve(context.Context) error
+}
+
+// language is a runtime that this binary can host.
+type language struct {
+	faas.Language
+	title string // for people
+	// elsewhere is the setting that names a host that somebody else runs.
+	elsewhere func(*Config) string
+	open      func(context.Context, *environment) (engine, error)
+	maxScript func(*Config) int // bytes of script_content
+}
+
+func languages() []language {
+	return []language{
+		{
+			Language: faas.NodeJS, title: "JavaScript",
+			elsewhere: func(c *Config) string { return c.NodejsRuntimeURL },
+			open:      openNodejs,
+			maxScript: func(c *Config) int { return c.MaxScriptSize },
+		},
+		{
+			Language: faas.Python, title: "Python",
+			elsewhere: func(c *Config) string { return c.PythonRuntimeURL },
+			open:      openPython,
+			maxScript: func(c *Config) int { return c.MaxScriptSize },
+		},
+		{
+			Language: faas.Rust, title: "WebAssembly",
+			elsewhere: func(c *Config) string { return c.RustRuntimeURL },
+			open:      openWasm,
+			maxScript: func(c *Config) int { return base64.StdEncoding.EncodedLen(c.MaxModuleSize) },
+		},
+	}
+}
+
+func openNodejs(ctx context.Context, e *environment) (engine, error) {
+	found, err := nodejs.Find(ctx, e.config.Node)
+	if err != nil {
+		return nil, err
+	}
+	command, err := nodejs.Prepare(e.config.CacheDir, found, e.config.WorkerMemoryMB)
+	if err != nil {
+		return nil, err
+	}
+	return newPool(e, faas.NodeJS, command, sandbox.Config{}), nil // V8 bounds its heap
+}
+
+func openPython(ctx context.Context, e *environment) (engine, error) {
+	found, err := python.Find(ctx, e.config.Python)
+	if err != nil {
+		return nil, err
+	}
+	command, err := python.Prepare(ctx, e.config.CacheDir, found)
+	if err != nil {
+		return nil, err
+	}
+	return newPool(e, faas.Python, command, sandbox.Config{Memory: uint64(e.config.WorkerMemoryMB) << 20}), nil
+}
+
+// newPool makes the workers of a language that has an interpreter.
+func newPool(e *environment, language faas.Language, command interpreter.Command, walls sandbox.Config) *pool.Pool {
+	c := e.config
+	return pool.New(pool.Options{
+		Runtime: pool.Runtime{Language: language, Argv: command.Argv, Env: command.Env},
+		Sandbox: walls,
+		Idle:    c.IdleWorkers, MaxWorkers: c.MaxWorkers,
+		Concurrency: c.WorkerConcurrency, Queue: c.WorkerQueue,
+		LoadTimeout: time.Duration(c.ScriptTimeoutMS) * time.Millisecond,
+		IdleTimeout: time.Duration(c.WorkerIdleSeconds) * time.Second,
+		MaxResult:   maxResult,
+		Logger:      e.logger, Registerer: e.metrics,
+		Log: e.logLine,
+	})
+}
+
+// openWasm opens what runs WebAssembly modules, with its machine code in the cache
+// folder.
+func openWasm(_ context.Context, e *environment) (engine, error) {
+	c := e.config
+	return wasm.Open(wasm.Options{
+		CacheDir:  filepath.Join(c.CacheDir, "wasm"),
+		MaxModule: c.MaxModuleSize, MaxMemory: c.WorkerMemoryMB << 20, MaxResult: maxResult,
+		Concurrency:    c.WorkerConcurrency,
+		CompileTimeout: time.Duration(c.WASMCompileTimeoutSeconds) * time.Second,
+		Logger:         e.logger, Registerer: e.metrics,
+		Log: e.logLine,
+	})
+}
+
+// endpoint is where the language's host listens.
+func (l language) endpoint(e *environment) xds.Endpoint {
+	if address := l.elsewhere(e.config); address != "" {
+		at, _ := parseEndpoint(address) // checked with the settings
+		return at
+	}
+	return xds.Endpoint{Path: e.sockets.host(string(l.Language))}
+}
+
+// variable is the name of the setting elsewhere.
+func (l language) variable() string {
+	return envName(string(l.Language)) + "_RUNTIME_URL"
+}

@@ -1,0 +1,188 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"envoke/internal/faas"
+	"envoke/internal/testrig"
+)
+
+// journal is code that runs one call at a time. It writes each call into a file as it
+// begins, so that a call that is run twice shows.
+const journal = `
+import os, time
+def handle(params):
+    with open(%q, 'a') as file: file.write(params['name'] + '\n')
+    time.sleep(params.get('sleep', 0))
+    if params.get('exit'): os._exit(3)
+    return params['name']`
+
+func journaled(t *testing.T) (w Work, begun func() []string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "journal")
+	return work(fmt.Sprintf(journal, path)), func() []string {
+		lines, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.Sorted(slices.Values(strings.Fields(string(lines))))
+	}
+}
+
+// serialPool has one worker, warm enough to be sent calls ahead.
+func serialPool(t *testing.T, opt Options, w Work) *Pool {
+	t.Helper()
+	opt.Runtime, opt.Idle = pythonRuntime(t), 1
+	p := serve(t, opt)
+	testrig.Succeeds(t, func() error {
+		if _, err := p.Invoke(t.Context(), w, named("warm", "")); err != nil {
+			t.Fatal(err)
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if turns := p.slots[key{w.Script.Digest, w.Owner}].workers[0].turns.Load(); turns < 8 {
+			return fmt.Errorf("it takes %d calls at once", turns)
+		}
+		return nil
+	})
+	return p
+}
+
+func named(name, more string) Invocation {
+	return Invocation{
+		RequestID: name, Deadline: time.Now().Add(20 * time.Second),
+		Params: fmt.Appendf(nil, `{"name":%q%s}`, name, more),
+	}
+}
+
+// Calls that were sent ahead go to another worker when theirs ends before they have
+// begun, whatever ended it, and none is run twice.
+func TestCallsSentAheadOutliveTheirWorker(t *testing.T) {
+	tests := []struct {
+		name string
+		head Invocation
+		want faas.Code
+	}{
+		{"exit", named("head", `,"sleep":0.2,"exit":true`), faas.RuntimeError},
+		{"deadline", within(300*time.Millisecond, named("head", `,"sleep":30`)), faas.Timeout},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			w, begun := journaled(t)
+			p := serialPool(t, Options{SerialWorkers: 1}, w)
+			var tasks sync.WaitGroup
+			test.head.Deadline = time.Now().Add(max(test.head.Timeout, time.Second))
+			tasks.Go(func() {
+				if _, err := p.Invoke(t.Context(), w, test.head); faas.AsError(err).Code != test.want {
+					t.Errorf("the head: %v, want %s", err, test.want)
+				}
+			})
+			testrig.Succeeds(t, func() error {
+				if !slices.Contains(begun(), "head") {
+					return errors.New("the head has not begun")
+				}
+				return nil
+			})
+			want := []string{"head"}
+			for i := range 7 {
+				name := fmt.Sprint("next-", i)
+				want = append(want, name)
+				tasks.Go(func() {
+					if result, err := p.Invoke(t.Context(), w, named(name, "")); err != nil || string(result.JSON) != `"`+name+`"` {
+						t.Errorf("%s: %s, %v", name, result.JSON, err)
+					}
+				})
+			}
+			tasks.Wait()
+			got := slices.DeleteFunc(begun(), func(name string) bool { return name == "warm" })
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("calls that were begun (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Where calls take long, each has a worker of its own, up to the most; then they wait,
+// and then they are refused.
+func TestSerialWorkersGrowAndAreReaped(t *testing.T) {
+	p := serve(t, Options{Runtime: pythonRuntime(t), Idle: 1, SerialWorkers: 3, Queue: 2, IdleTimeout: time.Second})
+	w, begun := journaled(t)
+	if err := p.Load(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 5)
+	call := func(name string) {
+		_, err := p.Invoke(t.Context(), w, named(name, `,"sleep":1`))
+		done <- err
+	}
+	for i := range 3 {
+		go call(fmt.Sprint("call-", i))
+		testrig.Succeeds(t, func() error {
+			if stats := p.Stats(); stats.Loaded != i+1 || stats.Calls != i+1 {
+				return fmt.Errorf("%+v, want %d workers with a call each", stats, i+1)
+			}
+			return nil
+		})
+	}
+	for i := range 2 {
+		go call(fmt.Sprint("waiting-", i))
+		testrig.Succeeds(t, func() error {
+			if stats := p.Stats(); stats.Waiting != i+1 {
+				return fmt.Errorf("%+v, want %d waiting", stats, i+1)
+			}
+			return nil
+		})
+	}
+	_, err := p.Invoke(t.Context(), w, named("refused", ""))
+	if faas.AsError(err).Code != faas.RateLimited {
+		t.Errorf("the sixth call: %v, want RATE_LIMITED", err)
+	}
+	for range 5 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if got := begun(); len(got) != 5 {
+		t.Errorf("begun: %v", got)
+	}
+	testrig.Succeeds(t, func() error {
+		if stats := p.Stats(); stats.Loaded != 0 {
+			return fmt.Errorf("%+v, want no worker with code", stats)
+		}
+		return nil
+	})
+}
+
+// A function of several workers takes no place that another function has.
+func TestSerialWorkersEvictNobody(t *testing.T) {
+	p := serve(t, Options{Runtime: pythonRuntime(t), MaxWorkers: 3, SerialWorkers: 3})
+	other, _ := journaled(t)
+	busy, _ := journaled(t)
+	if err := p.Load(t.Context(), other); err != nil { // it has a worker, without a call
+		t.Fatal(err)
+	}
+	var tasks sync.WaitGroup
+	for i := range 4 {
+		tasks.Go(func() {
+			if _, err := p.Invoke(t.Context(), busy, named(fmt.Sprint(i), `,"sleep":0.3`)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	tasks.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.slots[key{other.Script.Digest, other.Owner}]; s == nil || len(s.workers) != 1 {
+		t.Error("the worker without calls was taken from its function")
+	}
+}

@@ -1,0 +1,69 @@
+package xds
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	httpwasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/wasm/v3"
+	"google.golang.org/protobuf/proto"
+)
+
+// wasmFilter is in the chain but disabled: a route that needs it enables it, and all
+// others pay nothing. The listener only names it and the module comes apart, so that
+// another one drops no connection. Until one came, and where it does not load, a
+// filter that does nothing stands in its place.
+func wasmFilter() *hcmv3.HttpFilter {
+	nothing := &mutationv3.HeaderMutation{}
+	return &hcmv3.HttpFilter{
+		Name:     FilterName,
+		Disabled: true,
+		ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
+			ConfigSource:                     fromADS(),
+			DefaultConfig:                    pack(nothing),
+			ApplyDefaultConfigWithoutWarming: true,
+			TypeUrls:                         []string{typeOf(&httpwasmv3.Wasm{}), typeOf(nothing)},
+		}},
+	}
+}
+
+func typeOf(m proto.Message) string { return pack(m).GetTypeUrl() }
+
+// filters is the module as Envoy wants it. It goes inline: a file would have to be
+// where every Envoy sees it, and to be there still when an Envoy starts.
+func filters(s State) []*corev3.TypedExtensionConfig {
+	if len(s.Filter) == 0 {
+		return nil
+	}
+	return []*corev3.TypedExtensionConfig{extension(FilterName, &httpwasmv3.Wasm{Config: &wasmv3.PluginConfig{
+		Name: FilterName,
+		Vm: &wasmv3.PluginConfig_VmConfig{VmConfig: &wasmv3.VmConfig{
+			// What a module shares between threads belongs to that module alone.
+			VmId:    FilterName + "-" + digest(s.Filter),
+			Runtime: "envoy.wasm.runtime.v8",
+			Code: &corev3.AsyncDataSource{Specifier: &corev3.AsyncDataSource_Local{Local: &corev3.DataSource{
+				Specifier: &corev3.DataSource_InlineBytes{InlineBytes: s.Filter},
+			}}},
+		}},
+		// After a trap the next request gets a new VM, once the back-off is over (a second
+		// by default). The other policies refuse all requests from then on, or none.
+		FailurePolicy: wasmv3.FailurePolicy_FAIL_RELOAD,
+		ReloadConfig: &wasmv3.ReloadConfig{Backoff: &corev3.BackoffStrategy{
+			BaseInterval: duration(10 * time.Millisecond),
+			MaxInterval:  duration(100 * time.Millisecond),
+		}},
+	}})}
+}
+
+// digest is the version of a module: the beginning of what sha256sum prints.
+func digest(module []byte) string {
+	if len(module) == 0 {
+		return ""
+	}
+	sum := sha256.Sum256(module)
+	return hex.EncodeToString(sum[:])[:versionLen]
+}
