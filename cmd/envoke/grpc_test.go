@@ -172,4 +172,3 @@ func TestGRPCFromInside(t *testing.T) {
 		t.Errorf("config: %v, %v", config, err)
 	}
 }
-
