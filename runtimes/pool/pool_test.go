@@ -343,6 +343,9 @@ func TestLogs(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	p := serve(t, Options{Idle: 1, Registerer: registry})
+	if err := p.Load(t.Context(), work("m")); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := p.Invoke(t.Context(), work("m"), within(500*time.Millisecond, do("hang"))); err == nil {
 		t.Fatal("want an error")
 	}
