@@ -79,6 +79,20 @@ lint: tools $(GOLANGCI_LINT) ## lint: vet, format and layers included (see .gola
 format: tools $(GOLANGCI_LINT) ## format all Go files
 	$(GOLANGCI_LINT) fmt
 
+# WebAssembly modules that are committed with their source; each folder's module and
+# hashes lie beside it, and a test holds them together.
+MODULES := migrations/seeds/rust-data_validator runtimes/conformance/testdata/probe
+
+.PHONY: seeds
+seeds: ## rebuild the committed WebAssembly modules, with the Rust that they name
+	@for module in $(MODULES); do \
+		cd $(CURDIR)/$$module; name=$$(basename $$module); target=$(CACHE)/rust/$$name; \
+		RUSTFLAGS="--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo --remap-path-prefix=$$PWD=." \
+			CARGO_TARGET_DIR=$$target cargo build --quiet --locked --release --target wasm32-wasip1; \
+		cp $$target/wasm32-wasip1/release/*.wasm ../$$name.wasm; chmod 644 ../$$name.wasm; \
+		cd ..; sha256sum $$name.wasm $$(find $$name -type f | LC_ALL=C sort) > $$name.sha256; \
+	done
+
 .PHONY: proto
 proto: tools $(PROTOC_GEN_GO) $(PROTOC_GEN_GO_GRPC) $(GRPCIO_TOOLS) ## regenerate internal/controlpb from its .proto
 	PYTHONPATH=$(GRPCIO_TOOLS) $(PYTHON) -m grpc_tools.protoc --proto_path=internal/controlpb \

@@ -3,6 +3,8 @@ package migrations
 import (
 	"context"
 	_ "embed" // the seeds' files
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 
 	"envoke/internal/faas"
@@ -22,6 +24,12 @@ var (
 	textProcessorSchema []byte
 	//go:embed seeds/python-text_processor.examples.json
 	textProcessorExamples []byte
+	//go:embed seeds/rust-data_validator.wasm
+	validatorModule []byte // `make seeds` builds it
+	//go:embed seeds/rust-data_validator.schema.json
+	validatorSchema []byte
+	//go:embed seeds/rust-data_validator.examples.json
+	validatorExamples []byte
 )
 
 // Seeds are the functions that every installation has from the start.
@@ -40,6 +48,14 @@ func Seeds() []faas.Function {
 		Schema:      textProcessorSchema,
 		Examples:    textProcessorExamples,
 		Tags:        []string{"example", "text"},
+	}, {
+		Name:        faas.Name{Language: faas.Rust, Title: "data_validator"},
+		Description: "Checks the fields of an object against rules.",
+		Script: faas.NewScript(faas.Rust, base64.StdEncoding.EncodeToString(validatorModule),
+			json.RawMessage(`{"target":"wasm32-wasip1"}`)),
+		Schema:   validatorSchema,
+		Examples: validatorExamples,
+		Tags:     []string{"example", "validation"},
 	}}
 }
 

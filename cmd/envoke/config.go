@@ -38,11 +38,15 @@ type Config struct {
 
 	NodejsRuntimeURL      string
 	PythonRuntimeURL      string
+	RustRuntimeURL        string
 	RuntimeTimeoutSeconds int
 	RequestTimeoutSeconds int
 	DrainTimeoutSeconds   int
 	MaxScriptSize         int
 	ScriptTimeoutMS       int
+
+	MaxModuleSize             int
+	WASMCompileTimeoutSeconds int
 
 	IdleWorkers, MaxWorkers        int
 	WorkerConcurrency, WorkerQueue int
@@ -77,11 +81,15 @@ func (c *Config) bind(f *pflag.FlagSet) {
 
 	f.StringVar(&c.NodejsRuntimeURL, "nodejs-runtime-url", "", "unix:<path> or http://<host>:<port> of a nodejs host; empty: started here")
 	f.StringVar(&c.PythonRuntimeURL, "python-runtime-url", "", "the same of a python host")
+	f.StringVar(&c.RustRuntimeURL, "rust-runtime-url", "", "the same of a rust host")
 	f.IntVar(&c.RuntimeTimeoutSeconds, "runtime-timeout-seconds", 30, "longest time that one execute may take")
 	f.IntVar(&c.RequestTimeoutSeconds, "request-timeout-seconds", 60, "longest time that a caller may take to send a request")
 	f.IntVar(&c.DrainTimeoutSeconds, "drain-timeout-seconds", 35, "longest wait for requests under way when stopping")
 	f.IntVar(&c.MaxScriptSize, "max-script-size", 1<<20, "largest script_content, in bytes")
 	f.IntVar(&c.ScriptTimeoutMS, "script-timeout-ms", 5000, "longest time that loading a script may take")
+
+	f.IntVar(&c.MaxModuleSize, "max-module-size", 32<<20, "largest WebAssembly module, in bytes before base64")
+	f.IntVar(&c.WASMCompileTimeoutSeconds, "wasm-compile-timeout-seconds", 60, "longest time that loading a WebAssembly module may take")
 
 	f.IntVar(&c.IdleWorkers, "idle-workers", 2, "worker processes kept ready for code that has none")
 	f.IntVar(&c.MaxWorkers, "max-workers", 256, "most worker processes of one runtime host")
@@ -97,7 +105,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 // notBuilt are variables of the contract whose part does not exist yet. Silence
 // would send somebody's data where they do not expect it.
 var notBuilt = []string{
-	"REDIS_URL", "REDIS_CACHE_URL", "RUST_RUNTIME_URL",
+	"REDIS_URL", "REDIS_CACHE_URL",
 	"RUNTIME_MAPPINGS_FILE", "KUBERNETES_NAMESPACE", "OPENFAAS_GATEWAY_URL",
 }
 
@@ -214,6 +222,8 @@ func (c *Config) check() (faults []error) {
 		{"DRAIN_TIMEOUT_SECONDS", c.DrainTimeoutSeconds, 1, 24 * 3600},
 		{"MAX_SCRIPT_SIZE", c.MaxScriptSize, 1, 64 << 20},
 		{"SCRIPT_TIMEOUT_MS", c.ScriptTimeoutMS, 1, 10 * 60 * 1000},
+		{"MAX_MODULE_SIZE", c.MaxModuleSize, 1, 256 << 20},
+		{"WASM_COMPILE_TIMEOUT_SECONDS", c.WASMCompileTimeoutSeconds, 1, 3600},
 		{"IDLE_WORKERS", c.IdleWorkers, 0, 10000},
 		{"MAX_WORKERS", c.MaxWorkers, 1, 10000},
 		{"WORKER_CONCURRENCY", c.WorkerConcurrency, 1, 10000},

@@ -109,15 +109,12 @@ func (c *control) serveGRPC(e *environment, key faas.SessionKey) {
 	healthv1.RegisterHealthServer(c.grpc, health.NewServer())
 }
 
-// maxModule bounds a WebAssembly module, in bytes (MAX_MODULE_SIZE's default).
-const maxModule = 32 << 20
-
 func (c *control) serveAPI(e *environment, key faas.SessionKey) {
 	c.api = &http.Server{
 		Handler: api.New(api.Options{
 			Store: c.store, Key: key, Revoke: c.registry.Revoke, Changed: c.registry.FunctionChanged,
 			Check: hosts(c.runtimes).Check, Runtimes: c.runtimeStates,
-			MaxScript: e.config.MaxScriptSize, MaxModule: maxModule,
+			MaxScript: e.config.MaxScriptSize, MaxModule: e.config.MaxModuleSize,
 			Version: version, Logger: e.logger,
 		}),
 		// Envoy bounds the time that a caller may take to send a request.

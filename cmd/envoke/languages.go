@@ -2,14 +2,26 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
+	"path/filepath"
+	"time"
 
 	"envoke/internal/faas"
+	"envoke/runtimes/host"
 	"envoke/runtimes/interpreter"
 	"envoke/runtimes/nodejs"
+	"envoke/runtimes/pool"
 	"envoke/runtimes/python"
 	"envoke/runtimes/sandbox"
+	"envoke/runtimes/wasm"
 	"envoke/xds"
 )
+
+// engine runs the code of one language until Serve's context ends.
+type engine interface {
+	host.Engine
+	Serve(context.Context) error
+}
 
 // language is a runtime that this binary can host.
 type language struct {
@@ -17,9 +29,8 @@ type language struct {
 	title string // for people
 	// elsewhere is the setting that names a host that somebody else runs.
 	elsewhere func(*Config) string
-	// prepare finds the interpreter and lays down the worker.
-	prepare func(context.Context, *Config) (interpreter.Command, error)
-	sandbox func(*Config) sandbox.Config
+	open      func(context.Context, *environment) (engine, error)
+	maxScript func(*Config) int // bytes of script_content
 }
 
 func languages() []language {
@@ -27,34 +38,76 @@ func languages() []language {
 		{
 			Language: faas.NodeJS, title: "JavaScript",
 			elsewhere: func(c *Config) string { return c.NodejsRuntimeURL },
-			prepare:   prepareNodejs,
-			sandbox:   func(*Config) sandbox.Config { return sandbox.Config{} }, // V8 bounds its heap
+			open:      openNodejs,
+			maxScript: func(c *Config) int { return c.MaxScriptSize },
 		},
 		{
 			Language: faas.Python, title: "Python",
 			elsewhere: func(c *Config) string { return c.PythonRuntimeURL },
-			prepare:   preparePython,
-			sandbox: func(c *Config) sandbox.Config {
-				return sandbox.Config{Memory: uint64(c.WorkerMemoryMB) << 20}
-			},
+			open:      openPython,
+			maxScript: func(c *Config) int { return c.MaxScriptSize },
+		},
+		{
+			Language: faas.Rust, title: "WebAssembly",
+			elsewhere: func(c *Config) string { return c.RustRuntimeURL },
+			open:      openWasm,
+			maxScript: func(c *Config) int { return base64.StdEncoding.EncodedLen(c.MaxModuleSize) },
 		},
 	}
 }
 
-func prepareNodejs(ctx context.Context, c *Config) (interpreter.Command, error) {
-	found, err := nodejs.Find(ctx, c.Node)
+func openNodejs(ctx context.Context, e *environment) (engine, error) {
+	found, err := nodejs.Find(ctx, e.config.Node)
 	if err != nil {
-		return interpreter.Command{}, err
+		return nil, err
 	}
-	return nodejs.Prepare(c.CacheDir, found, c.WorkerMemoryMB)
+	command, err := nodejs.Prepare(e.config.CacheDir, found, e.config.WorkerMemoryMB)
+	if err != nil {
+		return nil, err
+	}
+	return newPool(e, faas.NodeJS, command, sandbox.Config{}), nil // V8 bounds its heap
 }
 
-func preparePython(ctx context.Context, c *Config) (interpreter.Command, error) {
-	found, err := python.Find(ctx, c.Python)
+func openPython(ctx context.Context, e *environment) (engine, error) {
+	found, err := python.Find(ctx, e.config.Python)
 	if err != nil {
-		return interpreter.Command{}, err
+		return nil, err
 	}
-	return python.Prepare(ctx, c.CacheDir, found)
+	command, err := python.Prepare(ctx, e.config.CacheDir, found)
+	if err != nil {
+		return nil, err
+	}
+	return newPool(e, faas.Python, command, sandbox.Config{Memory: uint64(e.config.WorkerMemoryMB) << 20}), nil
+}
+
+// newPool makes the workers of a language that has an interpreter.
+func newPool(e *environment, language faas.Language, command interpreter.Command, walls sandbox.Config) *pool.Pool {
+	c := e.config
+	return pool.New(pool.Options{
+		Runtime: pool.Runtime{Language: language, Argv: command.Argv, Env: command.Env},
+		Sandbox: walls,
+		Idle:    c.IdleWorkers, MaxWorkers: c.MaxWorkers,
+		Concurrency: c.WorkerConcurrency, Queue: c.WorkerQueue,
+		LoadTimeout: time.Duration(c.ScriptTimeoutMS) * time.Millisecond,
+		IdleTimeout: time.Duration(c.WorkerIdleSeconds) * time.Second,
+		MaxResult:   maxResult,
+		Logger:      e.logger, Registerer: e.metrics,
+		Log: func(line pool.LogLine) { logLine(e.logger, line) },
+	})
+}
+
+// openWasm opens what runs WebAssembly modules, with its machine code in the cache
+// folder.
+func openWasm(_ context.Context, e *environment) (engine, error) {
+	c := e.config
+	return wasm.Open(wasm.Options{
+		CacheDir:  filepath.Join(c.CacheDir, "wasm"),
+		MaxModule: c.MaxModuleSize, MaxMemory: c.WorkerMemoryMB << 20, MaxResult: maxResult,
+		Concurrency:    c.WorkerConcurrency,
+		CompileTimeout: time.Duration(c.WASMCompileTimeoutSeconds) * time.Second,
+		Logger:         e.logger, Registerer: e.metrics,
+		Log: func(line pool.LogLine) { logLine(e.logger, line) },
+	})
 }
 
 // endpoint is where the language's host listens.

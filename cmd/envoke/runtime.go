@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -20,7 +19,6 @@ import (
 	"envoke/internal/faas"
 	"envoke/runtimes/bundle"
 	"envoke/runtimes/host"
-	"envoke/runtimes/interpreter"
 	"envoke/runtimes/pool"
 	"envoke/xds"
 )
@@ -55,13 +53,13 @@ type runtimeHost struct {
 	language faas.Language
 	conn     *grpc.ClientConn
 	bundles  *bundle.Bundles
-	pool     *pool.Pool
+	engine   engine
 	host     *host.Host
 	listener net.Listener
 }
 
 func openHost(ctx context.Context, e *environment, l language) (*runtimeHost, error) {
-	command, err := l.prepare(ctx, e.config)
+	code, err := l.open(ctx, e)
 	if err != nil {
 		return nil, err
 	}
@@ -73,33 +71,17 @@ func openHost(ctx context.Context, e *environment, l language) (*runtimeHost, er
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	h := &runtimeHost{language: l.Language, conn: conn, listener: listener}
+	h := &runtimeHost{language: l.Language, conn: conn, engine: code, listener: listener}
 	h.bundles = bundle.New(bundle.Options{
 		Conn: conn, Host: hostName(l.Language), Language: l.Language, Logger: e.logger, Registerer: e.metrics,
 		MaxSessions: maxSessions, MaxScriptBytes: maxScriptBytes,
 	})
-	h.pool = pool.New(poolOptions(e, l, command))
 	h.host = host.New(host.Options{
-		Language: l.Language, Bundles: h.bundles, Engine: h.pool, Version: version,
-		MaxTimeout: e.config.runtimeTimeout(), MaxScript: e.config.MaxScriptSize, MaxBody: maxBody,
+		Language: l.Language, Bundles: h.bundles, Engine: code, Version: version,
+		MaxTimeout: e.config.runtimeTimeout(), MaxScript: l.maxScript(e.config), MaxBody: maxBody,
 		SessionExpiry: e.config.sessionExpiry(), Logger: e.logger, Registerer: e.metrics,
 	})
 	return h, nil
-}
-
-func poolOptions(e *environment, l language, command interpreter.Command) pool.Options {
-	c := e.config
-	return pool.Options{
-		Runtime: pool.Runtime{Language: l.Language, Argv: command.Argv, Env: command.Env},
-		Sandbox: l.sandbox(c),
-		Idle:    c.IdleWorkers, MaxWorkers: c.MaxWorkers,
-		Concurrency: c.WorkerConcurrency, Queue: c.WorkerQueue,
-		LoadTimeout: time.Duration(c.ScriptTimeoutMS) * time.Millisecond,
-		IdleTimeout: time.Duration(c.WorkerIdleSeconds) * time.Second,
-		MaxResult:   maxResult,
-		Logger:      e.logger, Registerer: e.metrics,
-		Log: func(line pool.LogLine) { logLine(e.logger, line) },
-	}
 }
 
 // hostName is unique among the hosts of a control.
@@ -116,7 +98,7 @@ func (h *runtimeHost) start(l *lifecycle) {
 	l.start(name+" bundles", func(ctx context.Context) error {
 		return errors.Join(h.bundles.Serve(ctx), h.conn.Close())
 	})
-	l.start(name+" workers", h.pool.Serve)
+	l.start(name+" workers", h.engine.Serve)
 	l.start(name+" host", func(ctx context.Context) error { return h.host.Serve(ctx, h.listener) })
 }
 

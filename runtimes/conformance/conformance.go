@@ -5,6 +5,7 @@ package conformance
 
 import (
 	"embed"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -17,7 +18,7 @@ import (
 	"envoke/runtimes/frame"
 )
 
-//go:embed testdata/*.yaml
+//go:embed testdata/*.yaml testdata/*.wasm
 var testdata embed.FS
 
 const defaultMaxResult = 1 << 20
@@ -61,12 +62,14 @@ type Case struct {
 
 	NodeJS *Program `json:"nodejs"`
 	Python *Program `json:"python"`
+	Wasm   *Program `json:"wasm"`
 }
 
 // Program is a case in one language.
 type Program struct {
 	Filename string         `json:"filename"` // default: function
 	Source   string         `json:"source"`
+	Module   string         `json:"module"` // instead of a source: NAME of testdata/NAME.wasm
 	Form     string         `json:"form"`
 	Failure  *frame.Failure `json:"failure"` // instead of the case's
 }
@@ -77,6 +80,8 @@ func (c Case) program(language faas.Language) *Program {
 		return c.NodeJS
 	case faas.Python:
 		return c.Python
+	case faas.Rust:
+		return c.Wasm
 	}
 	return nil
 }
@@ -89,6 +94,9 @@ func Run(t *testing.T, language faas.Language, start func(t *testing.T) Worker) 
 		t.Fatal(err)
 	}
 	for _, file := range files {
+		if !strings.HasSuffix(file.Name(), ".yaml") {
+			continue
+		}
 		t.Run(strings.TrimSuffix(file.Name(), ".yaml"), func(t *testing.T) {
 			for _, c := range read(t, file.Name()) {
 				if c.program(language) == nil {
@@ -116,11 +124,25 @@ func read(t *testing.T, name string) []Case {
 	return cases
 }
 
+// Module is the WebAssembly module testdata/NAME.wasm in base64. `make seeds` builds it
+// from the folder of that name.
+func Module(t testing.TB, name string) string {
+	t.Helper()
+	wasm, err := testdata.ReadFile("testdata/" + name + ".wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(wasm)
+}
+
 func (c Case) run(t *testing.T, p Program, w Worker) {
 	if p.Failure != nil {
 		c.Failure = p.Failure
 	}
 	code := frame.Code{Filename: p.Filename, Source: p.Source, MaxResult: c.MaxResult}
+	if p.Module != "" {
+		code.Source = Module(t, p.Module)
+	}
 	if code.Filename == "" {
 		code.Filename = "function"
 	}

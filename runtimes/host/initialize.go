@@ -91,8 +91,14 @@ func (h *Host) readInitialize(ctx context.Context, c *fasthttp.RequestCtx) (post
 }
 
 // maxInitialize bounds the body of an initialize, in bytes. JSON may write each byte
-// of a script as six (\u00xx); one-shots bring params.
-func (h *Host) maxInitialize() int { return h.MaxScript*6 + MaxContext + h.MaxBody }
+// of a script as six (\u00xx), which those of modules in base64 do not need; one-shots
+// bring params.
+func (h *Host) maxInitialize() int {
+	return h.MaxScript + min(5*h.MaxScript, maxEscapes) + MaxContext + h.MaxBody
+}
+
+// maxEscapes bounds what a script may grow by being written as JSON, in bytes.
+const maxEscapes = 16 << 20
 
 // parse copies what it takes from the body, whose buffer is reused.
 func (h *Host) parse(p *post, body []byte) error {

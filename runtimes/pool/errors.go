@@ -2,20 +2,19 @@ package pool
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"envoke/internal/faas"
+	"envoke/runtimes/fault"
 	"envoke/runtimes/frame"
 )
 
@@ -32,11 +31,6 @@ const (
 	killEvicted  killReason = "evicted"
 	killRecycled killReason = "recycled"
 	killStop     killReason = "stop"
-)
-
-const (
-	maxMessage = 8 << 10  // bytes of a failure's message that a caller sees
-	maxStack   = 32 << 10 // bytes of its stack trace
 )
 
 // errProtocol is wrapped by what a worker did against runtimes/PROTOCOL.md.
@@ -89,13 +83,13 @@ func (p *Pool) invokeEnded(err error, timeout time.Duration) error {
 	case !errors.As(err, &end):
 		return err
 	case end.late:
-		return errTimeout(timeout)
+		return fault.Timeout(timeout)
 	case end.reason == killStop:
-		return errStopping
+		return fault.Stopping
 	case !end.byItself():
 		return errShared
 	case end.outOfMemory:
-		return errMemory
+		return fault.OutOfMemory()
 	}
 	return errExited(faas.RuntimeError, end.how)
 }
@@ -118,15 +112,11 @@ func (p *Pool) invokeFailed(w *worker, payload []byte) error {
 	case frame.ThrownFailure:
 		return failed(faas.RuntimeError, f)
 	case frame.OutputFailure:
-		return &faas.Error{
-			Code:    faas.ResourceExhausted,
-			Message: fmt.Sprintf("the result is larger than %d bytes of JSON", p.opt.MaxResult),
-			Details: map[string]any{"component": faas.InFunction, "limit": "output", "limit_bytes": p.opt.MaxResult},
-		}
+		return fault.Output(p.opt.MaxResult)
 	case frame.MemoryFailure:
-		return errMemory
+		return fault.OutOfMemory()
 	case frame.ParamsFailure:
-		return &faas.Error{Code: faas.InvalidParams, Message: cut(f.Message, maxMessage)}
+		return &faas.Error{Code: faas.InvalidParams, Message: fault.Cut(f.Message, fault.MaxMessage)}
 	}
 	return p.broken(w, fmt.Errorf("a failure of kind %q", f.Kind))
 }
@@ -135,13 +125,9 @@ func (p *Pool) invokeFailed(w *worker, payload []byte) error {
 func (p *Pool) loadEnded(end *ending) error {
 	switch {
 	case end.late:
-		return &faas.Error{
-			Code:    faas.InitializationError,
-			Message: fmt.Sprintf("the code took longer than %d ms to load", p.opt.LoadTimeout.Milliseconds()),
-			Details: map[string]any{"component": faas.InFunction, "timeout_ms": p.opt.LoadTimeout.Milliseconds()},
-		}
+		return fault.LoadTimeout(p.opt.LoadTimeout)
 	case end.reason == killStop:
-		return errStopping
+		return fault.Stopping
 	case !end.byItself():
 		return errShared
 	case end.outOfMemory:
@@ -161,7 +147,7 @@ func (p *Pool) loadFailed(w *worker, payload []byte) error {
 
 // failed tells the caller what the user's code did, and where.
 func failed(code faas.Code, f frame.Failure) *faas.Error {
-	details := map[string]any{"component": faas.InFunction, "type": cut(f.Type, maxMessage)}
+	details := map[string]any{"component": faas.InFunction, "type": fault.Cut(f.Type, fault.MaxMessage)}
 	if f.Line > 0 {
 		details["line"] = f.Line
 	}
@@ -169,16 +155,9 @@ func failed(code faas.Code, f frame.Failure) *faas.Error {
 		details["column"] = f.Column
 	}
 	if f.Stack != "" {
-		details["stack_trace"] = cut(f.Stack, maxStack)
+		details["stack_trace"] = fault.Cut(f.Stack, fault.MaxStack)
 	}
-	return &faas.Error{Code: code, Message: cut(f.Message, maxMessage), Details: details}
-}
-
-func cut(s string, limit int) string {
-	if len(s) <= limit {
-		return s
-	}
-	return strings.ToValidUTF8(s[:limit], "") + "…"
+	return &faas.Error{Code: code, Message: fault.Cut(f.Message, fault.MaxMessage), Details: details}
 }
 
 // broken ends a worker that answered with what cannot be read.
@@ -189,52 +168,11 @@ func (p *Pool) broken(w *worker, err error) error {
 	return e
 }
 
-func errTimeout(timeout time.Duration) *faas.Error {
-	ms := max(0, timeout).Round(time.Millisecond).Milliseconds()
-	return &faas.Error{
-		Code:    faas.Timeout,
-		Message: fmt.Sprintf("the function did not answer within %d ms", ms),
-		Details: map[string]any{"component": faas.InFunction, "timeout_ms": ms},
-	}
-}
-
-// errBusy asks for another try; the HTTP layer makes a header of the detail.
-func errBusy(message string) *faas.Error {
-	return &faas.Error{
-		Code:    faas.RateLimited,
-		Message: message,
-		Details: map[string]any{"component": faas.InRuntime, "retry_after_seconds": 1},
-	}
-}
-
-func errUnavailable(message string) *faas.Error {
-	return &faas.Error{
-		Code:    faas.Unavailable,
-		Message: message,
-		Details: map[string]any{"component": faas.InRuntime},
-	}
-}
-
 func errNoWorker(err error) *faas.Error {
-	e := errUnavailable("no worker could be started; the log of the runtime host has the reason")
+	e := fault.Unavailable("no worker could be started; the log of the runtime host has the reason")
 	e.Err = err
 	return e
 }
 
-// errGoneAway is for the log: nobody reads the reply.
-func errGoneAway(ctx context.Context) *faas.Error {
-	e := errUnavailable("the caller went away")
-	e.Err = context.Cause(ctx)
-	return e
-}
-
-// Shared by calls: who gets one must not change it.
-var (
-	errStopping = errUnavailable("the runtime host is stopping")
-	errMemory   = &faas.Error{
-		Code:    faas.ResourceExhausted,
-		Message: "the function ran out of memory",
-		Details: map[string]any{"component": faas.InFunction, "limit": "memory"},
-	}
-	errShared = errUnavailable("the call shared a worker that was killed for another call; it is not known how far it came, so it is not run again")
-)
+// errShared is shared by calls: who gets it must not change it.
+var errShared = fault.Unavailable("the call shared a worker that was killed for another call; it is not known how far it came, so it is not run again")

@@ -18,6 +18,7 @@ import (
 
 	"envoke/internal/faas"
 	"envoke/internal/testrig"
+	"envoke/runtimes/fault"
 )
 
 func exited(how string) wantError {
@@ -263,7 +264,7 @@ func TestFloodOfOutput(t *testing.T) {
 	if _, err := p.Invoke(t.Context(), work("flood"), do("stderr", "lines", 5000, "width", 2000)); err != nil {
 		t.Fatal(err)
 	}
-	if got := bytes.Load(); got > 3*maxLogged { // 10 MB in about a second
+	if got := bytes.Load(); got > 3*MaxLogged { // 10 MB in about a second
 		t.Errorf("%d bytes came through", got)
 	}
 }
@@ -370,7 +371,7 @@ func TestStopping(t *testing.T) {
 	served := make(chan error, 1)
 	go func() { served <- p.Serve(ctx) }()
 	pid(t, p, work("stop"))
-	stopping := wantError{faas.Unavailable, errStopping.Message, map[string]any{"component": faas.InRuntime}}
+	stopping := wantError{faas.Unavailable, fault.Stopping.Message, map[string]any{"component": faas.InRuntime}}
 	var group sync.WaitGroup
 	for range 3 { // one under way, two in the queue
 		group.Go(func() {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"envoke/internal/faas"
+	"envoke/runtimes/fault"
 	"envoke/runtimes/frame"
 )
 
@@ -59,18 +60,18 @@ func (p *Pool) Invoke(ctx context.Context, work Work, inv Invocation) (Result, e
 	for {
 		w, err := p.acquire(ctx, work, inv.Deadline)
 		if errors.Is(err, errLate) {
-			return Result{}, errTimeout(inv.Timeout)
+			return Result{}, fault.Timeout(inv.Timeout)
 		}
 		if err != nil {
 			return Result{}, err
 		}
 		if !time.Now().Before(inv.Deadline) {
 			p.release(w)
-			return Result{}, errTimeout(inv.Timeout)
+			return Result{}, fault.Timeout(inv.Timeout)
 		}
 		a, err := w.ask(ctx, q, eventParams, or(inv.Params, jsonNull), eventContext, or(inv.Context, jsonEmpty), eventEnd)
 		if errors.Is(err, errAbandoned) {
-			return Result{}, errGoneAway(ctx)
+			return Result{}, fault.GoneAway(ctx)
 		}
 		p.release(w)
 		switch {
@@ -118,7 +119,7 @@ func (w *worker) memoryBytes() int64 {
 func (p *Pool) Load(ctx context.Context, work Work) error {
 	w, err := p.acquire(ctx, work, time.Now().Add(startTimeout+p.opt.LoadTimeout))
 	if errors.Is(err, errLate) {
-		return errUnavailable("the function's worker is busy")
+		return fault.Unavailable("the function's worker is busy")
 	}
 	if err != nil {
 		return err
@@ -133,14 +134,14 @@ func (p *Pool) Check(ctx context.Context, script faas.Script) (frame.Form, error
 	for attempt := 1; ; attempt++ {
 		w, err := p.acquire(ctx, Work{}, time.Now().Add(startTimeout+p.opt.LoadTimeout))
 		if errors.Is(err, errLate) {
-			return frame.Form{}, errUnavailable("the checker is busy")
+			return frame.Form{}, fault.Unavailable("the checker is busy")
 		}
 		if err != nil {
 			return frame.Form{}, err
 		}
 		form, err := p.offer(ctx, w, frame.Check, script)
 		if errors.Is(err, errAbandoned) {
-			return frame.Form{}, errGoneAway(ctx)
+			return frame.Form{}, fault.GoneAway(ctx)
 		}
 		p.release(w)
 		// Somebody else's code may have ended the checker; nothing was run, so

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"envoke/internal/faas"
+	"envoke/runtimes/fault"
 	"envoke/runtimes/frame"
 )
 
@@ -20,15 +21,15 @@ func (p *Pool) load(s *slot, w *worker) {
 		form, err = p.offer(context.Background(), w, frame.Load, s.script)
 	}
 	if errors.Is(err, errGone) {
-		err = errUnavailable("the worker ended before it had loaded the function")
+		err = fault.Unavailable("the worker ended before it had loaded the function")
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err == nil && w.removed {
-		err = errUnavailable("the worker ended as soon as it had loaded the function")
+		err = fault.Unavailable("the worker ended as soon as it had loaded the function")
 	}
 	if p.closed {
-		err = errStopping
+		err = fault.Stopping
 	}
 	if err != nil {
 		p.remove(w)

@@ -14,8 +14,8 @@ import (
 
 // Limits of what is printed, as runtimes/PROTOCOL.md has them.
 const (
-	maxLine      = 8 << 10 // bytes
-	maxLogged    = 1 << 20 // bytes of one call, and per second of what belongs to none
+	MaxLine      = 8 << 10 // bytes
+	MaxLogged    = 1 << 20 // bytes of one call, and per second of what belongs to none
 	maxTail      = 8 << 10 // bytes of descriptors 1 and 2 that are kept for the reason of an end
 	drainTimeout = 100 * time.Millisecond
 )
@@ -29,9 +29,9 @@ func (w *worker) logFrame(f frame.Frame, unattributed *budget) error {
 		return fmt.Errorf("%w: a log frame without a level", errProtocol)
 	}
 	level, text := logLevels[f.Payload[0]], f.Payload[1:]
-	if len(text) > maxLine {
-		w.pool.metrics.logDropped.Add(float64(len(text) - maxLine))
-		text = text[:maxLine]
+	if len(text) > MaxLine {
+		w.pool.metrics.logDropped.Add(float64(len(text) - MaxLine))
+		text = text[:MaxLine]
 	}
 	w.mu.Lock()
 	c := w.calls[f.Call]
@@ -40,7 +40,7 @@ func (w *worker) logFrame(f frame.Frame, unattributed *budget) error {
 	if c != nil {
 		requestID = c.requestID
 		c.logged += len(text)
-		ok = c.logged <= maxLogged
+		ok = c.logged <= MaxLogged
 	} else {
 		ok = unattributed.take(len(text))
 	}
@@ -72,7 +72,7 @@ func (b *budget) take(n int) bool {
 		b.until, b.used = now.Add(time.Second), 0
 	}
 	b.used += n
-	return b.used <= maxLogged
+	return b.used <= MaxLogged
 }
 
 // logReader reads descriptors 1 and 2 of a worker, which share a pipe: what is printed
@@ -87,7 +87,7 @@ type logReader struct {
 func (l *logReader) run() {
 	defer close(l.done)
 	var allowed budget
-	r := bufio.NewReaderSize(l.pipe, maxLine)
+	r := bufio.NewReaderSize(l.pipe, MaxLine)
 	cut := false // inside a line whose beginning was passed on
 	for {
 		line, err := r.ReadSlice('\n')

@@ -25,6 +25,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"envoke/internal/faas"
+	"envoke/runtimes/fault"
 	"envoke/runtimes/sandbox"
 )
 
@@ -161,7 +162,7 @@ func (p *Pool) close() {
 	p.mu.Lock()
 	p.closed, p.claims = true, nil
 	for _, s := range p.slots {
-		s.refuse(errStopping)
+		s.refuse(fault.Stopping)
 	}
 	victims := make([]*worker, 0, len(p.workers))
 	for w := range p.workers {

@@ -324,7 +324,7 @@ func TestLogs(t *testing.T) {
 	want := []LogLine{
 		{RequestID: "r-log", Level: 4, Text: "line 0"},
 		{RequestID: "r-log", Level: 4, Text: "line 1"},
-		{Level: 4, Text: strings.Repeat("e", maxLine)},
+		{Level: 4, Text: strings.Repeat("e", MaxLine)},
 	}
 	for _, want := range want {
 		want.Digest, want.Owner = w.Script.Digest, w.Owner
@@ -335,7 +335,7 @@ func TestLogs(t *testing.T) {
 	if _, err := p.Invoke(t.Context(), w, do("log", "lines", 300, "pad", 8000)); err != nil {
 		t.Fatal(err)
 	}
-	if got := len(lines); got != maxLogged/8008 {
+	if got := len(lines); got != MaxLogged/8008 {
 		t.Errorf("%d lines of 8 KB came through, want 1 MiB's worth", got)
 	}
 }

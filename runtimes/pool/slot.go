@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"envoke/internal/faas"
+	"envoke/runtimes/fault"
 )
 
 // key names a slot. The zero key is the checker's.
@@ -67,7 +68,7 @@ func (p *Pool) acquire(ctx context.Context, work Work, deadline time.Time) (*wor
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
-		return nil, errStopping
+		return nil, fault.Stopping
 	}
 	s := p.slots[k]
 	if s != nil && len(s.waiters) == 0 {
@@ -97,11 +98,11 @@ func (p *Pool) enqueue(s *slot) (*waiter, error) {
 		limit += p.opt.Concurrency // that many start at once when the code is loaded
 	}
 	if len(s.waiters) >= limit {
-		return nil, errBusy("too many calls of this function are waiting")
+		return nil, fault.Busy("too many calls of this function are waiting")
 	}
 	if len(s.workers) == 0 && s.coming == nothing && len(p.claims) >= p.opt.MaxWorkers+p.opt.Queue {
 		delete(p.slots, s.key)
-		return nil, errBusy("too many functions are waiting for a worker")
+		return nil, fault.Busy("too many functions are waiting for a worker")
 	}
 	turn := &waiter{granted: make(chan grant, 1)}
 	s.waiters = append(s.waiters, turn)
@@ -121,7 +122,7 @@ func (p *Pool) await(ctx context.Context, s *slot, turn *waiter, deadline time.T
 	case <-timer.C:
 		return p.leave(s, turn, errLate)
 	case <-ctx.Done():
-		return p.leave(s, turn, errGoneAway(ctx))
+		return p.leave(s, turn, fault.GoneAway(ctx))
 	}
 }
 
@@ -136,7 +137,7 @@ func (p *Pool) leave(s *slot, turn *waiter, err error) (*worker, error) {
 		s.waiters = append(s.waiters[:i], s.waiters[i+1:]...)
 		if len(s.workers) == 0 && s.coming == claiming && errors.Is(err, errLate) {
 			p.metrics.refused.Inc()
-			err = errBusy("no worker came free before the deadline")
+			err = fault.Busy("no worker came free before the deadline")
 		}
 		p.settle(s)
 		return nil, err

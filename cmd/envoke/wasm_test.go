@@ -1,0 +1,35 @@
+package main
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"envoke/internal/faas"
+	"envoke/internal/testrig"
+	"envoke/migrations"
+	"envoke/runtimes/pool"
+)
+
+// The settings' engine runs the seed.
+func TestWasmEngine(t *testing.T) {
+	config := &Config{CacheDir: t.TempDir(), MaxModuleSize: 1 << 20, WASMCompileTimeoutSeconds: 10, WorkerMemoryMB: 16, WorkerConcurrency: 1}
+	engine, err := openWasm(t.Context(), &environment{config: config, logger: slog.New(slog.DiscardHandler), metrics: prometheus.NewRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	testrig.Serve(t, engine.Serve)
+	for _, seed := range migrations.Seeds() {
+		if seed.Name.Language != faas.Rust {
+			continue
+		}
+		result, err := engine.Invoke(t.Context(), pool.Work{Script: seed.Script}, pool.Invocation{
+			Deadline: time.Now().Add(10 * time.Second), Params: []byte(`{"data":{},"rules":{}}`),
+		})
+		if want := `{"errors":[],"valid":true}`; err != nil || string(result.JSON) != want {
+			t.Errorf("%s: %s, %v; want %s", seed.Name, result.JSON, err, want)
+		}
+	}
+}

@@ -1,0 +1,92 @@
+// Package fault makes the errors that callers are told by whatever runs functions,
+// so that the same fate reads the same in every language.
+package fault
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"envoke/internal/faas"
+)
+
+// The limits of what a caller sees of a function's own words.
+const (
+	MaxMessage = 8 << 10  // bytes
+	MaxStack   = 32 << 10 // bytes of a stack trace
+)
+
+// Stopping is the answer while a host ends. It is shared: who gets it must not
+// change it.
+var Stopping = Unavailable("the runtime host is stopping")
+
+// Unavailable says that the function was not run, for no fault of its own.
+func Unavailable(message string) *faas.Error {
+	return &faas.Error{
+		Code:    faas.Unavailable,
+		Message: message,
+		Details: map[string]any{"component": faas.InRuntime},
+	}
+}
+
+// Busy asks for another try; the HTTP layer makes a header of the detail.
+func Busy(message string) *faas.Error {
+	return &faas.Error{
+		Code:    faas.RateLimited,
+		Message: message,
+		Details: map[string]any{"component": faas.InRuntime, "retry_after_seconds": 1},
+	}
+}
+
+// GoneAway is for the log: nobody reads the reply.
+func GoneAway(ctx context.Context) *faas.Error {
+	e := Unavailable("the caller went away")
+	e.Err = context.Cause(ctx)
+	return e
+}
+
+// Timeout says that the function did not answer within the given time.
+func Timeout(timeout time.Duration) *faas.Error {
+	ms := max(0, timeout).Round(time.Millisecond).Milliseconds()
+	return &faas.Error{
+		Code:    faas.Timeout,
+		Message: fmt.Sprintf("the function did not answer within %d ms", ms),
+		Details: map[string]any{"component": faas.InFunction, "timeout_ms": ms},
+	}
+}
+
+// LoadTimeout says that code took longer than the limit to load.
+func LoadTimeout(limit time.Duration) *faas.Error {
+	return &faas.Error{
+		Code:    faas.InitializationError,
+		Message: fmt.Sprintf("the code took longer than %d ms to load", limit.Milliseconds()),
+		Details: map[string]any{"component": faas.InFunction, "timeout_ms": limit.Milliseconds()},
+	}
+}
+
+// OutOfMemory says that the function wanted more memory than it may have.
+func OutOfMemory() *faas.Error {
+	return &faas.Error{
+		Code:    faas.ResourceExhausted,
+		Message: "the function ran out of memory",
+		Details: map[string]any{"component": faas.InFunction, "limit": "memory"},
+	}
+}
+
+// Output says that a result is larger than limit bytes of JSON.
+func Output(limit int) *faas.Error {
+	return &faas.Error{
+		Code:    faas.ResourceExhausted,
+		Message: fmt.Sprintf("the result is larger than %d bytes of JSON", limit),
+		Details: map[string]any{"component": faas.InFunction, "limit": "output", "limit_bytes": limit},
+	}
+}
+
+// Cut shortens what a function said to limit bytes of UTF-8.
+func Cut(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limit], "") + "…"
+}

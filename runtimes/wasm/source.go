@@ -1,0 +1,173 @@
+package wasm
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"envoke/internal/faas"
+)
+
+// target is what compile_options.target says for a ready module.
+const target = "wasm32-wasip1"
+
+// source is a module as it was sent, with what its options say.
+type source struct {
+	wasm   []byte
+	memory uint64 // bytes that an instance may have
+}
+
+const (
+	header    = "\x00asm\x01\x00\x00\x00"
+	component = "\x00asm\x0d\x00\x01\x00"
+	// base64Magic is what the header looks like to those who forget the target.
+	base64Magic = "AGFzb"
+
+	tableSection = 4
+	maxTables    = 8
+	// maxTable bounds the elements of a table. They are eight bytes each, of memory
+	// that the limit of linear memory does not count.
+	maxTable = 1 << 20
+)
+
+func invalid(message string) *faas.Error {
+	return &faas.Error{
+		Code:    faas.InitializationError,
+		Message: message,
+		Details: map[string]any{"component": faas.InFunction},
+	}
+}
+
+// decode finds the module in a script.
+func (e *Engine) decode(script faas.Script) (source, error) {
+	var options struct {
+		Target   string `json:"target"`
+		MemoryMB *int   `json:"memory_limit_mb"`
+	}
+	if len(script.CompileOptions) > 0 {
+		if err := json.Unmarshal(script.CompileOptions, &options); err != nil {
+			return source{}, invalid("compile_options: target must be a string and memory_limit_mb an integer")
+		}
+	}
+	if err := checkTarget(options.Target, script.Source); err != nil {
+		return source{}, err
+	}
+	s := source{memory: uint64(e.opt.MaxMemory)}
+	if mb := options.MemoryMB; mb != nil {
+		if *mb < 1 || *mb > e.opt.MaxMemory>>20 {
+			return source{}, invalid(fmt.Sprintf("compile_options.memory_limit_mb is %d: it must be 1 to %d", *mb, e.opt.MaxMemory>>20))
+		}
+		s.memory = uint64(*mb) << 20
+	}
+	// Nothing is decoded that is too large, white space aside.
+	if len(script.Source) > 2*e.opt.MaxModule+1024 {
+		return source{}, tooLarge(e.opt.MaxModule)
+	}
+	wasm, err := base64.StdEncoding.DecodeString(script.Source)
+	switch {
+	case err != nil:
+		return source{}, invalid("script_content is no base64: with target " + target + " it must be a WASI module in base64")
+	case len(wasm) > e.opt.MaxModule:
+		return source{}, tooLarge(e.opt.MaxModule)
+	}
+	s.wasm, err = boundTables(wasm)
+	return s, err
+}
+
+func checkTarget(wanted, source string) error {
+	switch {
+	case wanted == target:
+		return nil
+	case wanted != "":
+		return invalid(fmt.Sprintf("compile_options.target is %.50q: only %s runs here", wanted, target))
+	case strings.HasPrefix(source, base64Magic):
+		return invalid(`script_content is a WebAssembly module: say so with "compile_options": {"target": "` + target + `"}`)
+	}
+	return invalid("Rust source is not compiled here yet. Send a ready module: build it with `cargo build --release --target " +
+		target + "` and send the .wasm file, in base64, as script_content, with " + `"compile_options": {"target": "` + target + `"}`)
+}
+
+func tooLarge(limit int) error {
+	return &faas.Error{
+		Code:    faas.PayloadTooLarge,
+		Message: fmt.Sprintf("the module is larger than %d bytes", limit),
+		Details: map[string]any{"limit_bytes": limit},
+	}
+}
+
+// boundTables checks what a module is made of and gives each of its tables a maximum:
+// without one, table.grow takes as much of the host's memory as it likes.
+func boundTables(wasm []byte) ([]byte, error) {
+	switch {
+	case strings.HasPrefix(string(wasm[:min(8, len(wasm))]), component):
+		return nil, invalid("this is a WebAssembly component: send a core module of WASI preview 1, built for " + target)
+	case len(wasm) < len(header) || string(wasm[:4]) != header[:4]:
+		return nil, invalid("this is no WebAssembly module: it does not begin with \\0asm")
+	case string(wasm[:8]) != header:
+		return nil, invalid(fmt.Sprintf("this is WebAssembly of version %d: only 1 runs here", binary.LittleEndian.Uint32(wasm[4:])))
+	}
+	out := wasm[:len(header):len(header)]
+	for rest := wasm[len(header):]; len(rest) > 0; {
+		id := rest[0]
+		body, after, ok := section(rest[1:])
+		if !ok {
+			return nil, invalid("the module is cut short: a section is longer than the rest of it")
+		}
+		whole := rest[:len(rest)-len(after)]
+		if id == tableSection {
+			bounded, err := boundTable(body)
+			if err != nil {
+				return nil, err
+			}
+			whole = append(binary.AppendUvarint([]byte{id}, uint64(len(bounded))), bounded...)
+		}
+		out, rest = append(out, whole...), after
+	}
+	return out, nil
+}
+
+// section splits what follows a length from what comes after it.
+func section(b []byte) (body, after []byte, ok bool) {
+	length, n := binary.Uvarint(b) // LEB128
+	if n <= 0 || length > uint64(len(b)-n) {
+		return nil, nil, false
+	}
+	return b[n:][:length], b[n:][length:], true
+}
+
+// boundTable rewrites a table section: a count, then for each table its type, a byte
+// that tells whether it has a maximum, its minimum, its maximum.
+func boundTable(body []byte) ([]byte, error) {
+	number := func() uint64 {
+		v, n := binary.Uvarint(body)
+		body = body[max(n, 0):]
+		if n <= 0 {
+			return 1 << 63 // over every limit
+		}
+		return v
+	}
+	count := number()
+	if count > maxTables {
+		return nil, invalid(fmt.Sprintf("the module has more than %d tables", maxTables))
+	}
+	out := binary.AppendUvarint(nil, count)
+	for range count {
+		if len(body) < 2 || body[0] != 0x70 && body[0] != 0x6f || body[1] > 1 {
+			return nil, invalid("the module has a table of a kind that is not known here")
+		}
+		kind, bounded := body[0], body[1] == 1
+		body = body[2:]
+		least, most := number(), uint64(maxTable)
+		if bounded {
+			most = min(most, number())
+		}
+		if least > maxTable {
+			return nil, invalid(fmt.Sprintf("the module has a table of more than %d elements", maxTable))
+		}
+		out = binary.AppendUvarint(append(out, kind, 1), least)
+		out = binary.AppendUvarint(out, most)
+	}
+	return append(out, body...), nil // what is too much, wazero refuses
+}
