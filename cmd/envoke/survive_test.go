@@ -88,7 +88,7 @@ func TestCtrlCLosesNothing(t *testing.T) {
 	}
 }
 
-// parts is control, the nodejs host and Envoy as processes of their own.
+// parts is control, the runtime hosts and Envoy as processes of their own.
 type parts struct {
 	*installation
 	control *process
@@ -107,7 +107,9 @@ func startParts(t *testing.T) *parts {
 	}
 	p := &parts{installation: i}
 	p.startControl(t)
-	startProcess(t, append([]string{"runtime", "nodejs"}, i.settings()...)...)
+	for _, l := range languages() {
+		startProcess(t, append([]string{"runtime", string(l.Language)}, i.settings()...)...)
+	}
 	startProcess(t, append([]string{"envoy"}, i.settings()...)...)
 	var address string
 	testrig.Eventually(t, "Envoy to have its listener", func() bool {
