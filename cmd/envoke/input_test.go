@@ -33,7 +33,6 @@ func TestBadInitialize(t *testing.T) {
 		{"unknown language", `{}`, []string{"Language-Title", "cobol-x"}, 400, "INVALID_REQUEST", "extproc"},
 		{"a path as a title", `{}`, []string{"Language-Title", "nodejs-../../etc/passwd"}, 400, "INVALID_REQUEST", "extproc"},
 		{"a title of 200 bytes", `{}`, []string{"Language-Title", "nodejs-" + strings.Repeat("x", 200)}, 400, "INVALID_REQUEST", "extproc"},
-		{"a language that is not built", `{}`, []string{"Language-Title", "rust-x"}, 503, "UNAVAILABLE", "runtime"},
 		{"no code and no function", `{}`, []string{"Language-Title", "nodejs-nobody"}, 404, "NOT_FOUND", "runtime"},
 		{"bad JSON", `{"script_content":`, title, 400, "INVALID_REQUEST", "runtime"},
 		{"two JSON values", `{} {}`, title, 400, "INVALID_REQUEST", "runtime"},
