@@ -50,6 +50,7 @@ func checkSegment(segment string) error {
 	return checkName(segment)
 }
 
+// checkName takes name@version and name:alias too.
 func checkName(name string) error {
 	_, err := faas.ParseRef(name)
 	return err

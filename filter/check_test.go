@@ -20,6 +20,9 @@ func TestCheck(t *testing.T) {
 		{"all functions", "GET", "/api/v1/functions", "", ""},
 		{"no function", "GET", "/api/v1/functions/", "", ""},
 		{"function", "GET", "/api/v1/functions/rust-a", "", ""},
+		{"by version", "POST", "/api/v1/initialize", "nodejs-a@12", ""},
+		{"by no version", "POST", "/api/v1/initialize", "nodejs-a@v1", "a version"},
+		{"function by alias", "GET", "/api/v1/functions/rust-a:prod", "", ""},
 		{"function of no language", "DELETE", "/api/v1/functions/hello", "", "must begin with"},
 		{"versions of a function", "GET", "/api/v1/functions/nodejs-/versions", "", "is empty"},
 		{"escaped, for control to judge", "GET", "/api/v1/functions/nodejs-a%20b", "", ""},
@@ -56,13 +59,13 @@ func FuzzCheck(f *testing.F) {
 		if err := check(method, path, title); err != nil && (!errors.As(err, &refusal) || refusal.Code != faas.InvalidRequest) {
 			t.Errorf("check(%q, %q, %q) = %v", method, path, title, err)
 		}
-		name, err := faas.ParseName(title)
+		ref, err := faas.ParseRef(title)
 		if err != nil {
 			return
 		}
 		for _, path := range []string{
 			initializePath, executePath, functionsPath + title, functionPath + title + "/x",
-			runtimePath + string(name.Language) + "/" + name.Title,
+			runtimePath + string(ref.Name.Language) + "/" + strings.TrimPrefix(title, string(ref.Name.Language)+"-"),
 		} {
 			if err := check("POST", path, title); err != nil {
 				t.Errorf("%q is refused at %s: %v", title, path, err)

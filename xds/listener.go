@@ -89,7 +89,12 @@ func identify(h *hcmv3.HttpConnectionManager) {
 	// Before route matching, and whatever filters there are.
 	h.EarlyHeaderMutationExtensions = []*corev3.TypedExtensionConfig{
 		extension("envoy.http.early_header_mutation.header_mutation", &earlyv3.HeaderMutation{
-			Mutations: []*mutationv3.HeaderMutation{removePrefix("x-envoke-"), remove("x-user-id")},
+			Mutations: []*mutationv3.HeaderMutation{
+				removePrefix("x-envoke-"), remove("x-user-id"),
+				// Envoy has answered 100-continue itself by now. Any other expectation
+				// would be a bare 417 of the HTTP servers behind it.
+				remove("expect"),
+			},
 		}),
 	}
 }

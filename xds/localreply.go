@@ -62,6 +62,11 @@ var localReplyTable = []localReply{
 		toControl + awayCode, http.StatusServiceUnavailable, faas.Unavailable, faas.InControl,
 		"control could not be reached or went away",
 	},
+	{
+		"response.code_details == 'upgrade_failed'", 0, faas.InvalidRequest, faas.InEnvoy,
+		"no protocol to upgrade to, such as WebSocket, is served here",
+	},
+	{"response.code == 426", 0, faas.InvalidRequest, faas.InEnvoy, "HTTP/1.1 or HTTP/2 is needed"},
 	{"response.code == 404", 0, faas.NotFound, faas.InEnvoy, "no such path"},
 	{"response.code == 405", 0, faas.InvalidRequest, faas.InEnvoy, "this path does not take this method; the Allow header says which it takes"},
 	{"response.code == 408", 0, faas.Timeout, faas.InEnvoy, "the request took too long to arrive"},

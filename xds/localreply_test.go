@@ -96,21 +96,26 @@ func TestLocalReplies(t *testing.T) {
 		name, request string
 		status        int
 		code          faas.Code
+		message       string // part of it
 	}{
-		{"no host header", "GET / HTTP/1.1\r\n\r\n", 400, faas.InvalidRequest},
-		{"not HTTP", "hello\r\n\r\n", 400, faas.InvalidRequest},
-		{"two lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx", 400, faas.InvalidRequest},
-		{"length and chunks", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, faas.InvalidRequest},
-		{"odd transfer encoding", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501, faas.InvalidRequest},
-		{"HTTP/1.0", "GET /health HTTP/1.0\r\n\r\n", 426, faas.InvalidRequest},
-		{"upgrade", "GET /health HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", 403, faas.InvalidRequest},
-		{"NUL in the path", "GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n", 400, faas.InvalidRequest},
-		{"slow headers", "GET /health HTTP/1.1\r\nHost: a\r\n", 408, faas.Timeout},
-		{"slow body", "POST " + plain(faas.NodeJS) + " HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx", 408, faas.Timeout},
-		{"slow body of initialize", "POST " + initializePath + " HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx", 408, faas.Timeout},
+		{"no host header", "GET / HTTP/1.1\r\n\r\n", 400, faas.InvalidRequest, "not valid HTTP"},
+		{"not HTTP", "hello\r\n\r\n", 400, faas.InvalidRequest, "not valid HTTP"},
+		{"two lengths", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx", 400, faas.InvalidRequest, "not valid HTTP"},
+		{"length and chunks", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, faas.InvalidRequest, "not valid HTTP"},
+		{"odd transfer encoding", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501, faas.InvalidRequest, "transfer encoding"},
+		{"HTTP/1.0", "GET /health HTTP/1.0\r\n\r\n", 426, faas.InvalidRequest, "HTTP/1.1 or HTTP/2 is needed"},
+		{"upgrade", "GET /health HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", 403, faas.InvalidRequest, "no protocol to upgrade to"},
+		{"NUL in the path", "GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n", 400, faas.InvalidRequest, "not valid HTTP"},
+		{"slow headers", "GET /health HTTP/1.1\r\nHost: a\r\n", 408, faas.Timeout, "took too long to arrive"},
+		{"slow body", "POST " + plain(faas.NodeJS) + " HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx", 408, faas.Timeout, "took too long to arrive"},
+		{"slow body of initialize", "POST " + initializePath + " HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx", 408, faas.Timeout, "took too long to arrive"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			wantError(t, envoytest.Raw(t, s.Addr, tt.request), tt.status, tt.code, faas.InEnvoy)
+			reply := envoytest.Raw(t, s.Addr, tt.request)
+			wantError(t, reply, tt.status, tt.code, faas.InEnvoy)
+			if got := errorOf(t, reply).Error.Message; !strings.Contains(got, tt.message) {
+				t.Errorf("message %q, want %q in it", got, tt.message)
+			}
 		})
 	}
 }

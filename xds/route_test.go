@@ -174,3 +174,22 @@ func TestDoubledHost(t *testing.T) {
 		t.Errorf("status %d: %s", reply.Status, reply.Body)
 	}
 }
+
+// TestExpect sees 100-continue answered before the body is sent, and any other
+// expectation left out, as RFC 9110 (10.1.1) lets a server do.
+func TestExpect(t *testing.T) {
+	s := newStack(t, nil)
+	for expectation, want := range map[string]int{
+		"100-continue":      http.StatusContinue,
+		"999":               http.StatusOK,
+		"100-continue, 999": http.StatusOK,
+	} {
+		for _, path := range []string{initializePath, executePath + "/" + string(faas.NewSessionKey().NewID(faas.NodeJS, true))} {
+			reply := envoytest.Raw(t, s.Addr, "POST "+path+" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"+
+				"Content-Length: 2\r\nExpect: "+expectation+"\r\n\r\n{}")
+			if reply.Status != want {
+				t.Errorf("%s, Expect: %s: status %d %s, want %d", path, expectation, reply.Status, reply.Body, want)
+			}
+		}
+	}
+}

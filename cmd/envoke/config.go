@@ -166,10 +166,17 @@ func envValue(name string, getenv func(string) string) (string, error) {
 // variable's.
 func plainCause(err error) error {
 	var invalid *pflag.InvalidValueError
-	if errors.As(err, &invalid) {
-		return fmt.Errorf("%q is no %s", invalid.GetValue(), invalid.GetFlag().Value.Type())
+	if !errors.As(err, &invalid) {
+		return err
 	}
-	return err
+	kind := invalid.GetFlag().Value.Type()
+	switch kind {
+	case "int":
+		kind = "a whole number"
+	case "bool":
+		kind = "true or false"
+	}
+	return fmt.Errorf("%q must be %s", invalid.GetValue(), kind)
 }
 
 func (c *Config) fillFromFile(f *pflag.FlagSet) (faults []error) {

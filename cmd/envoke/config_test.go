@@ -1,11 +1,15 @@
 package main
 
 import (
+	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
 )
 
@@ -52,6 +56,7 @@ func TestAllFaultsAreReportedTogether(t *testing.T) {
 	_, err := loadConfig(t, []string{"--config", file, "--max-workers", "0"}, map[string]string{
 		"PORT":                   "http",
 		"HOST":                   "0.0.0.0",
+		"INSECURE_PUBLIC":        "perhaps",
 		"LOG_LEVEL":              "loud",
 		"DATABASE_URL":           "postgres://db/envoke",
 		"REDIS_URL":              "redis://cache",
@@ -62,7 +67,7 @@ func TestAllFaultsAreReportedTogether(t *testing.T) {
 		t.Fatal("no fault was found")
 	}
 	for _, want := range []string{
-		`PORT: "http" is no int`, "HOST is 0.0.0.0", "--insecure-public", "LOG_LEVEL is \"loud\"", "SQLite only",
+		`PORT: "http" must be a whole number`, `INSECURE_PUBLIC: "perhaps" must be true or false`, "HOST is 0.0.0.0", "--insecure-public", "LOG_LEVEL is \"loud\"", "SQLite only",
 		"REDIS_URL is set", "NODEJS_RUNTIME_URL", "SCRIPT_TIMEOUT_MS", "/does/not/exist",
 		`"no_such_setting"`, "worker_queue", `"MAX_WORKERS"`, "MAX_WORKERS is 0",
 	} {
@@ -94,6 +99,55 @@ func TestPublicBind(t *testing.T) {
 			}
 		})
 	}
+}
+
+const exampleFile = "../../docs/envoke.example.yaml"
+
+var update = flag.Bool("update", false, "rewrite docs/envoke.example.yaml from the flags")
+
+// The example has every setting, with what --help says of it and its default.
+func TestExampleFile(t *testing.T) {
+	want := example()
+	if *update {
+		writeFile(t, exampleFile, want)
+	}
+	got, err := os.ReadFile(exampleFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("the example is not what the flags are; run go test ./cmd/envoke -run TestExampleFile -update (-want +got):\n%s", diff)
+	}
+	defaults, err := loadConfig(t, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := loadConfig(t, []string{"--config", exampleFile}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.File = ""
+	if diff := cmp.Diff(defaults, c); diff != "" {
+		t.Errorf("the example differs from the defaults (-want +got):\n%s", diff)
+	}
+}
+
+func example() string {
+	var c Config
+	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	flags.SortFlags = false
+	c.bind(flags)
+	text := "# Every setting of Envoke with its default, for --config. Leave out what you do not change.\n"
+	flags.VisitAll(func(f *pflag.Flag) {
+		value := f.DefValue
+		if f.Value.Type() == "string" {
+			value = strconv.Quote(value)
+		}
+		if f.Name != "config" {
+			text += fmt.Sprintf("\n# %s\n%s: %s\n", f.Usage, strings.ToLower(envName(f.Name)), value)
+		}
+	})
+	return text
 }
 
 func writeFile(t *testing.T, path, content string) {

@@ -59,7 +59,18 @@ func makeFolders(c *Config) error {
 			return err
 		}
 	}
-	return nil
+	return closeFolder(filepath.Dir(c.accessLogPath()))
+}
+
+// closeFolder keeps others out of a folder that may have been made by other hands:
+// Envoy makes its log's files readable for all, and they hold callers' paths and
+// addresses. A group that was let in, such as a log shipper's, stays.
+func closeFolder(path string) error {
+	stat, err := os.Stat(path)
+	if err != nil || stat.Mode().Perm()&0o007 == 0 {
+		return err
+	}
+	return os.Chmod(path, stat.Mode().Perm()&^0o007)
 }
 
 func makeFolder(path string) error {

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -62,13 +65,24 @@ func runUntilDone(command *cobra.Command, s streams, config *Config, start part)
 	l := newLifecycle(e.logger)
 	greeting, err := start(ctx, s, e, l)
 	if err == nil {
-		fmt.Fprintln(s.stdout, greeting)
+		e.greet(s.stdout, greeting)
 		err = l.wait(ctx)
 	}
 	if ctx.Err() != nil {
 		e.logger.Info("stopping: what is under way is finished first")
 	}
 	return errors.Join(err, l.stop())
+}
+
+// greet tells where things are: people on stdout, and those who collect records as
+// a record, of the first line.
+func (e *environment) greet(stdout io.Writer, greeting string) {
+	if e.config.LogFormat == "json" {
+		line, _, _ := strings.Cut(strings.TrimSpace(greeting), "\n")
+		e.logger.Info("started", slog.String("greeting", line))
+		return
+	}
+	fmt.Fprintln(stdout, greeting)
 }
 
 // defaultRunDir is the same for all parts that one user starts.

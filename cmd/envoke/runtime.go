@@ -78,7 +78,7 @@ func openHost(ctx context.Context, e *environment, l language) (*runtimeHost, er
 	})
 	h.host = host.New(host.Options{
 		Language: l.Language, Bundles: h.bundles, Engine: code, Version: version,
-		MaxTimeout: e.config.runtimeTimeout(), MaxScript: l.maxScript(e.config), MaxBody: maxBody,
+		MaxTimeout: e.config.runtimeTimeout(), MaxScript: l.maxScript(e.config), MaxBody: maxBody, MaxMemoryMB: e.config.WorkerMemoryMB,
 		SessionExpiry: e.config.sessionExpiry(), Logger: e.logger, Registerer: e.metrics,
 	})
 	return h, nil
@@ -183,8 +183,14 @@ func (c *control) runtimeStates(ctx context.Context) map[faas.Language]string {
 	return states
 }
 
-// logLine puts a function's output where an operator finds it by the request's id.
+// logLine puts a function's output where an operator finds it: by the request's id
+// where that is known, by its owner (the session) and the code's digest in any case.
 func logLine(logger *slog.Logger, line pool.LogLine) {
-	logger.LogAttrs(context.Background(), line.Level, "function output",
-		slog.String("request_id", line.RequestID), slog.String("text", line.Text))
+	attrs := make([]slog.Attr, 0, 4)
+	if line.RequestID != "" {
+		attrs = append(attrs, slog.String("request_id", line.RequestID))
+	}
+	attrs = append(attrs, slog.String("owner", line.Owner),
+		slog.String("digest", string(line.Digest)), slog.String("text", line.Text))
+	logger.LogAttrs(context.Background(), line.Level, "function output", attrs...)
 }

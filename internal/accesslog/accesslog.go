@@ -143,7 +143,10 @@ func (t *Tail) report(err error) {
 // look reads every file to its end, oldest first.
 func (t *Tail) look(ctx context.Context) error {
 	names, err := t.files.list()
-	if err != nil || len(names) == 0 {
+	if err != nil {
+		return err
+	}
+	if err := t.followDeleted(ctx, names); err != nil || len(names) == 0 {
 		return err
 	}
 	newest := names[len(names)-1]
@@ -187,11 +190,16 @@ func (t *Tail) rotateIfFull(ctx context.Context, newest *logFile) error {
 	if err := t.files.rotate(); err != nil {
 		return err
 	}
+	return t.askToReopen(ctx, newest)
+}
+
+// askToReopen has Envoy open what the link names now, after the given file.
+func (t *Tail) askToReopen(ctx context.Context, file *logFile) error {
 	ctx, cancel := context.WithTimeout(ctx, reopenTimeout)
 	defer cancel()
 	if err := t.Reopen(ctx); err != nil {
 		return err
 	}
-	t.asked = newest.name
+	t.asked = file.name
 	return nil
 }

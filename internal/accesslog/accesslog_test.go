@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -193,6 +194,55 @@ func TestTruncatedFileIsReadFromItsStart(t *testing.T) {
 	r.envoy.writeLines(1)
 	r.look(tail)
 	r.wantRows(6)
+}
+
+// A file deleted by hand loses no row: Envoy goes on writing it until it has begun
+// the next.
+func TestDeletedFile(t *testing.T) {
+	for name, remove := range map[string]func(path string) error{
+		"the file": func(path string) error {
+			target, err := filepath.EvalSymlinks(path)
+			return errors.Join(err, os.Remove(target))
+		},
+		"the folder": func(path string) error { return os.RemoveAll(filepath.Dir(path)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.envoy.path = filepath.Join(t.TempDir(), "log", "access.log")
+			if err := os.Mkdir(filepath.Dir(r.envoy.path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			r.options.Path = r.envoy.path
+			asked := 0
+			r.options.Reopen = func(context.Context) error { asked++; return nil }
+			tail := r.start()
+			r.envoy.writeLines(2)
+			r.look(tail)
+			if err := remove(r.envoy.path); err != nil {
+				t.Fatal(err)
+			}
+			for range 3 { // it has not done as it was asked yet
+				r.envoy.writeLines(1)
+				r.look(tail)
+			}
+			r.wantRows(5)
+			if deleted := r.metric("envoke_accesslog_deleted_files_total"); asked != 1 || deleted != 1 {
+				t.Errorf("asked %d times, %v files deleted, want one each", asked, deleted)
+			}
+			r.envoy.writeLines(1)
+			if err := r.envoy.reopen(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			r.envoy.writeLines(3)
+			r.look(tail)
+			r.look(tail)
+			r.wantRows(9)
+			r.wantFiles(1)
+			if len(tail.open) != 1 {
+				t.Errorf("%d files are open, want the new one only", len(tail.open))
+			}
+		})
+	}
 }
 
 func TestCountOnly(t *testing.T) {

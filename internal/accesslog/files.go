@@ -40,6 +40,9 @@ import (
 //     never read under that name: it is given a name of its own, and read from its
 //     start.
 //
+// A file that somebody else deletes while it is open here is read on, and Envoy is
+// made to begin another: see followDeleted.
+//
 // An Envoy that outlives control goes on undisturbed, and so does one that does not:
 // the file that it leaves is read and finished like any other.
 type files struct {

@@ -14,6 +14,7 @@ type metrics struct {
 	duration  *prometheus.HistogramVec
 	rows      prometheus.Counter
 	malformed prometheus.Counter
+	deleted   prometheus.Counter
 	lag       prometheus.Gauge
 }
 
@@ -36,6 +37,10 @@ func newMetrics(registerer prometheus.Registerer) metrics {
 		malformed: with.NewCounter(prometheus.CounterOpts{
 			Name: "envoke_accesslog_malformed_lines_total",
 			Help: "Lines of Envoy's access log that were skipped.",
+		}),
+		deleted: with.NewCounter(prometheus.CounterOpts{
+			Name: "envoke_accesslog_deleted_files_total",
+			Help: "Files of Envoy's access log that somebody deleted while they were in use.",
 		}),
 		lag: with.NewGauge(prometheus.GaugeOpts{
 			Name: "envoke_accesslog_lag_bytes",

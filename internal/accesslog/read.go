@@ -6,15 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 )
 
 // logFile is a file that is being read.
 type logFile struct {
-	name   string
-	file   *os.File
-	offset int64 // up to which the store has it; unknown where negative
-	size   int64 // when it was looked at last
+	name    string
+	file    *os.File
+	offset  int64 // up to which the store has it; unknown where negative
+	size    int64 // when it was looked at last
+	deleted bool  // by somebody else, and the log says so
 }
 
 const unknown = -1
@@ -119,7 +121,7 @@ func (t *Tail) store(ctx context.Context, f *logFile, b batch) error {
 // finish deletes a file that was read to its end and that nobody writes any more.
 // What is left of it is a line that Envoy was killed in the middle of.
 func (t *Tail) finish(ctx context.Context, f *logFile) error {
-	if err := os.Remove(f.file.Name()); err != nil {
+	if err := os.Remove(f.file.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("delete log file: %w", err)
 	}
 	if f.lag() > 0 {

@@ -49,6 +49,9 @@ func Open(ctx context.Context, path string) (*Store, error) {
 }
 
 func (s *Store) start(ctx context.Context, path string) error {
+	if err := check(ctx, s.write); err != nil {
+		return openError(path, err)
+	}
 	if err := migrate(ctx, s.write); err != nil {
 		return openError(path, err)
 	}

@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"bufio"
+	"bytes"
 	"database/sql"
 	"io/fs"
 	"os"
@@ -79,7 +80,7 @@ func TestOpenErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, test := range map[string]struct{ path, want string }{
-		"no database":    {path: junk, want: "no SQLite database"},
+		"no database":    {path: junk, want: "is damaged (file is not a database (26)): restore a copy"},
 		"newer tables":   {path: newer, want: "upgrade Envoke"},
 		"read-only":      {path: filepath.Join(readOnly, "envoke.db"), want: "not writable"},
 		"file as folder": {path: filepath.Join(junk, "envoke.db"), want: "not a directory"},
@@ -107,6 +108,41 @@ func asNobody(t *testing.T) {
 		if err := syscall.Setfsuid(65534); err != nil {
 			t.Skip("cannot give up root's rights: ", err)
 		}
+	}
+}
+
+// A page that the disk has lost is named at once, not when somebody meets it.
+func TestDamagedFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "envoke.db")
+	open(t, path).Close()
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const page = 4096
+	for name, at := range map[string]int{"the header": 0, "the schema": 100, "a table": 2 * page, "the last page": len(whole) - page, "the end": -1} {
+		t.Run(name, func(t *testing.T) {
+			broken := bytes.Clone(whole)
+			if at < 0 {
+				broken = broken[:len(broken)/2]
+			} else {
+				copy(broken[at:], strings.Repeat("garbage!", 8))
+			}
+			path := filepath.Join(t.TempDir(), "envoke.db")
+			if err := os.WriteFile(path, broken, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			store, err := sqlite.Open(t.Context(), path)
+			if err == nil {
+				store.Close()
+				t.Fatal("opened")
+			}
+			got := err.Error()
+			if !strings.HasPrefix(got, "the database "+path+" is damaged (") || !strings.HasSuffix(got, "): restore a copy, or move it away to start anew") ||
+				strings.Contains(got, "\n") {
+				t.Errorf("error is %q", got)
+			}
+		})
 	}
 }
 

@@ -120,22 +120,16 @@ func (b *Bundles) follow(stream grpc.BidiStreamingClient[controlpb.WatchRequest,
 	if len(first.GetSessionKey()) == 0 {
 		return errors.New("watch: control did not say its key")
 	}
+	// Whatever is held may have been revoked between two watches, so a new one
+	// begins a new generation even under the same epoch. The key comes last: with it
+	// the host is ready, and what it finds from then on is of this generation.
+	b.trust.generation.Add(1)
+	b.apply(first)
 	key := faas.SessionKey(first.GetSessionKey())
 	b.key.Store(&key)
-	// Whatever is held may have been revoked between two watches, so a new one
-	// begins a new generation even under the same epoch.
-	b.trust.generation.Add(1)
 	b.logger.Info("watching control", "epoch", first.GetEpoch(), "revision", first.GetRevision())
 	for message, acked := first, first.GetRevision(); ; {
 		watchdog.Reset(silence)
-		for _, id := range message.GetRevokedSessions() {
-			b.sessions.Drop(faas.SessionID(id))
-			b.metrics.revoked.Inc()
-		}
-		for _, name := range message.GetChangedFunctions() {
-			b.forget(name)
-		}
-		b.trust.hear(time.Now())
 		if message.GetRevision() > acked {
 			acked = message.GetRevision()
 			if err := stream.Send(&controlpb.WatchRequest{AckedRevision: acked}); err != nil {
@@ -145,5 +139,18 @@ func (b *Bundles) follow(stream grpc.BidiStreamingClient[controlpb.WatchRequest,
 		if message, err = stream.Recv(); err != nil {
 			return fmt.Errorf("watch: %w", err)
 		}
+		b.apply(message)
 	}
+}
+
+// apply forgets what a message says is old.
+func (b *Bundles) apply(message *controlpb.WatchResponse) {
+	for _, id := range message.GetRevokedSessions() {
+		b.sessions.Drop(faas.SessionID(id))
+		b.metrics.revoked.Inc()
+	}
+	for _, name := range message.GetChangedFunctions() {
+		b.forget(name)
+	}
+	b.trust.hear(time.Now())
 }

@@ -60,7 +60,7 @@ func Timeout(timeout time.Duration) *faas.Error {
 func LoadTimeout(limit time.Duration) *faas.Error {
 	return &faas.Error{
 		Code:    faas.InitializationError,
-		Message: fmt.Sprintf("the code took longer than %d ms to load", limit.Milliseconds()),
+		Message: fmt.Sprintf("the code did not load within %d ms: it loops or waits at its top level, or the machine is too busy", limit.Milliseconds()),
 		Details: map[string]any{"component": faas.InFunction, "timeout_ms": limit.Milliseconds()},
 	}
 }

@@ -21,7 +21,7 @@ func (h *Host) execute(ctx context.Context, c *fasthttp.RequestCtx) error {
 	}
 	defer body.release()
 	var params []byte
-	if err := members(body.bytes, member{"params", &params}); err != nil {
+	if err := bodyMembers(body.bytes, member{"params", &params}); err != nil {
 		return err
 	}
 	read := h.stages.read.since(arrived)

@@ -46,6 +46,7 @@ type Options struct {
 	MaxTimeout    time.Duration // the operator's limit of one execute
 	MaxScript     int           // bytes of script_content
 	MaxBody       int           // bytes of an execute's body
+	MaxMemoryMB   int           // of one worker, in MiB
 	SessionExpiry time.Duration
 	Logger        *slog.Logger
 	Registerer    prometheus.Registerer

@@ -103,7 +103,7 @@ const maxEscapes = 16 << 20
 // parse copies what it takes from the body, whose buffer is reused.
 func (h *Host) parse(p *post, body []byte) error {
 	var script, sessionContext, options, params []byte
-	err := members(body, member{"script_content", &script}, member{"context", &sessionContext},
+	err := bodyMembers(body, member{"script_content", &script}, member{"context", &sessionContext},
 		member{"compile_options", &options}, member{"params", &params})
 	if err != nil {
 		return err
@@ -119,9 +119,11 @@ func (h *Host) parse(p *post, body []byte) error {
 		return err
 	}
 	if len(options) > 0 && !isNull(options) {
-		p.options, err = object("compile_options", options)
+		if p.options, err = object("compile_options", options); err != nil {
+			return err
+		}
 	}
-	return err
+	return checkCompileOptions(p.options, h.MaxMemoryMB)
 }
 
 func (h *Host) parseScript(p *post, raw []byte) error {

@@ -13,7 +13,9 @@ import (
 )
 
 // parser is a host that can parse bodies and no more.
-func parser() *Host { return &Host{Options: Options{Language: faas.NodeJS, MaxScript: testMaxScript}} }
+func parser() *Host {
+	return &Host{Options: Options{Language: faas.NodeJS, MaxScript: testMaxScript, MaxMemoryMB: 128}}
+}
 
 func TestParse(t *testing.T) {
 	type want struct {
@@ -27,7 +29,7 @@ func TestParse(t *testing.T) {
 	}{
 		{"nothing", ``, want{}},
 		{"nulls", `{"script_content":null,"context":null,"compile_options":null,"params":null}`, want{Params: "null"}},
-		{"unknown members", `{"scriptContent":1,"x":{"context":2}}`, want{}},
+		{"unknown members", `{"code":1,"x":{"context":2}}`, want{}},
 		{
 			"all", `{"script_content":"return 1","context":{"user_id":"u"},"compile_options":{"target":"x"},"params":[1]}`,
 			want{Script: "return 1", Context: `{"user_id":"u"}`, Options: `{"target":"x"}`, Params: `[1]`},
@@ -64,7 +66,10 @@ func TestParse(t *testing.T) {
 }
 
 func TestParseRefuses(t *testing.T) {
-	const milliseconds = "context.timeout_ms must be a number of milliseconds, from 1"
+	const (
+		milliseconds = "context.timeout_ms must be a number of milliseconds, from 1"
+		memory       = "compile_options.memory_limit_mb must be a whole number from 1 to 128, the operator's limit"
+	)
 	tests := []struct {
 		name, body string
 		code       faas.Code
@@ -79,11 +84,14 @@ func TestParseRefuses(t *testing.T) {
 		{"context of another type", `{"context":"{}"}`, faas.InvalidRequest, "context must be an object"},
 		{"options of another type", `{"compile_options":[]}`, faas.InvalidRequest, "compile_options must be an object"},
 		{"inner options of another type", `{"context":{"compile_options":1}}`, faas.InvalidRequest, "context.compile_options must be an object"},
+		{"too much memory", `{"compile_options":{"memory_limit_mb":129}}`, faas.InvalidRequest, memory},
+		{"too much memory, in the context", `{"context":{"compile_options":{"memory_limit_mb":129}}}`, faas.InvalidRequest, memory},
 		{"timeout of another type", `{"context":{"timeout_ms":"5"}}`, faas.InvalidRequest, milliseconds},
 		{"timeout of nothing", `{"context":{"timeout_ms":0}}`, faas.InvalidRequest, milliseconds},
 		{"timeout below one", `{"context":{"timeout_ms":0.5}}`, faas.InvalidRequest, milliseconds},
 		{"negative timeout", `{"context":{"timeout_ms":-1}}`, faas.InvalidRequest, milliseconds},
 		{"timeout beyond all bounds", `{"context":{"timeout_ms":1e999}}`, faas.InvalidRequest, milliseconds},
+		{"misspelt script", `{"script":"return 1"}`, faas.InvalidRequest, `the body has a member "script" but no "script_content": was that meant?`},
 		{"retained session", `{"context":{"retain_session":true}}`, faas.InvalidRequest, "context.retain_session is not built yet: leave it out"},
 	}
 	for _, test := range tests {

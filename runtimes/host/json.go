@@ -45,6 +45,11 @@ var (
 // members checks that body is one JSON object in UTF-8 and finds the wanted
 // members. Values are parts of body. An empty body is an empty object.
 func members(body []byte, wanted ...member) error {
+	return scanMembers(body, wanted, nil)
+}
+
+// scanMembers calls unknown, unless it is nil, with the names that are not wanted.
+func scanMembers(body []byte, wanted []member, unknown func(name string)) error {
 	if !utf8.Valid(body) {
 		return badJSON("the body is not valid UTF-8", nil)
 	}
@@ -56,10 +61,10 @@ func members(body []byte, wanted ...member) error {
 	d.source = *bytes.NewBuffer(body)
 	d.Reset(&d.source, lenient...)
 	defer func() { d.source = bytes.Buffer{} }()
-	return d.members(body, wanted)
+	return d.members(body, wanted, unknown)
 }
 
-func (d *decoder) members(body []byte, wanted []member) error {
+func (d *decoder) members(body []byte, wanted []member, unknown func(name string)) error {
 	if d.PeekKind() != '{' {
 		if err := d.SkipValue(); err != nil {
 			return syntaxError(body, err)
@@ -70,11 +75,15 @@ func (d *decoder) members(body []byte, wanted []member) error {
 		return syntaxError(body, err)
 	}
 	for d.PeekKind() == '"' {
-		name, err := d.ReadValue()
+		quoted, err := d.ReadValue()
 		if err != nil {
 			return syntaxError(body, err)
 		}
+		name := unquote(quoted)
 		target := find(name, wanted)
+		if target == nil && unknown != nil {
+			unknown(string(name))
+		}
 		value, err := d.ReadValue()
 		if err != nil {
 			return syntaxError(body, err)
@@ -93,14 +102,18 @@ func (d *decoder) members(body []byte, wanted []member) error {
 	return nil
 }
 
-// find returns where the member of the quoted name goes, or nil.
-func find(quoted jsontext.Value, wanted []member) *[]byte {
-	name := quoted[1 : len(quoted)-1]
-	if bytes.IndexByte(name, '\\') >= 0 {
+// unquote returns the text of a JSON string, without a copy where it has no escapes.
+func unquote(quoted jsontext.Value) []byte {
+	if bytes.IndexByte(quoted, '\\') >= 0 {
 		if unquoted, err := jsontext.AppendUnquote(nil, quoted); err == nil {
-			name = unquoted
+			return unquoted
 		}
 	}
+	return quoted[1 : len(quoted)-1]
+}
+
+// find returns where the member of that name goes, or nil.
+func find(name []byte, wanted []member) *[]byte {
 	for i := range wanted {
 		if string(name) == wanted[i].name {
 			return wanted[i].value
@@ -114,6 +127,10 @@ func syntaxError(body []byte, err error) error {
 	offset := int64(len(body))
 	if errors.As(err, &syntactic) {
 		offset = syntactic.ByteOffset
+		// jsontext does not export this error; its limit is that of encoding/json.
+		if fmt.Sprint(syntactic.Err) == "exceeded max depth" {
+			return badJSON(fmt.Sprintf("the body is nested deeper than 10000 (at byte %d)", offset), err)
+		}
 	}
 	return badJSON(fmt.Sprintf("the body is not valid JSON (at byte %d)", offset), err)
 }

@@ -79,7 +79,8 @@ func TestMembersRefuses(t *testing.T) {
 		{"another object", `{} {}`, more},
 		{"garbage", `{}x`, more},
 		{"zero byte", "{}\x00", more},
-		{"too deep", `{"params":` + nested(10000) + `}`, "the body is not valid JSON (at byte 10009)"},
+		{"too deep", `{"params":` + nested(10000) + `}`, "the body is nested deeper than 10000 (at byte 10009)"},
+		{"too deep beside params", `{"other":` + strings.Repeat(`{"a":`, 10000), "the body is nested deeper than 10000 (at byte 50004)"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

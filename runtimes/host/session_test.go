@@ -50,10 +50,11 @@ func TestRegisteredFunction(t *testing.T) {
 	if _, err := r.store.CreateFunction(t.Context(), function); err != nil {
 		t.Fatal(err)
 	}
-	one := r.initializeBody(t, "nodejs-counter", ``)
-	two := r.initializeBody(t, "nodejs-counter", `{"context":{"timeout_ms":50}}`)
-	for want, id := range map[string]faas.SessionID{"100": one, "50": two} {
-		got := r.execute(t, id, `{"params":"hang"}`)
+	patient := `{"context":{"timeout_ms":9000}}` // has time for a new worker
+	one, two := r.initializeBody(t, "nodejs-counter", patient), r.initializeBody(t, "nodejs-counter", patient)
+	for want, body := range map[string]string{"100": ``, "50": `{"context":{"timeout_ms":50}}`} {
+		hasty := r.initializeBody(t, "nodejs-counter", body)
+		got := r.execute(t, hasty, `{"params":"hang"}`)
 		if got.Status != http.StatusGatewayTimeout || !strings.Contains(got.Body, `"timeout_ms":`+want) {
 			t.Errorf("got %+v, want a timeout of %s ms", got, want)
 		}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"envoke/internal/faas"
@@ -166,6 +167,29 @@ func TestHugeErrorIsCut(t *testing.T) {
 	got := w.Invoke(t, json.RawMessage(`{}`))
 	if got.Failure == nil || len(got.Failure.Message) != 8<<10 || len(got.Failure.Stack) > 16<<10 {
 		t.Fatalf("got %.100s", got)
+	}
+}
+
+// A parser that overflows says no place, and Node's own where the caller's should be.
+func TestCodeNestedTooDeeply(t *testing.T) {
+	w := start(t, prepare(t, 0))
+	for _, source := range []string{"[", "module.exports = (", "export default {a: ["} {
+		source = "let a\n" + source + strings.Repeat("[", 1e5)
+		want := frame.Failure{
+			Kind: frame.LoadFailure, Type: "SyntaxError", Message: "the code is nested too deeply",
+			Line: 2, Column: len(source) - len("let a\n"),
+		}
+		got := w.Check(t, frame.Code{Filename: "function.js", Source: source})
+		if got.Failure == nil {
+			t.Fatal(got)
+		}
+		if stack := got.Failure.Stack; !strings.HasPrefix(stack, "function.js:2\n") || strings.Contains(stack, "node:") {
+			t.Errorf("stack trace %.100q", stack)
+		}
+		got.Failure.Stack = ""
+		if diff := cmp.Diff(want, *got.Failure); diff != "" {
+			t.Errorf("%.30s: failure (-want +got):\n%s", source, diff)
+		}
 	}
 }
 

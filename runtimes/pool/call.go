@@ -37,8 +37,10 @@ type call struct {
 	took   time.Duration
 	err    error
 
-	logged    int  // bytes; the reader's
-	abandoned bool // guarded by the worker's mutex
+	logged int // bytes; the reader's
+	// Guarded by the worker's mutex.
+	abandoned bool
+	unread    bool // at its deadline, the worker had not read all that it was sent
 }
 
 var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
@@ -91,7 +93,7 @@ func (c *call) expire() {
 	w.mu.Lock()
 	live := w.calls[c.id] == c
 	if live && w.culprit == nil {
-		w.culprit = c
+		w.culprit, c.unread = c, w.hasUnread()
 	}
 	w.mu.Unlock()
 	if live {

@@ -26,17 +26,36 @@ func TestPoolConforms(t *testing.T) {
 
 func conform(t *testing.T, runtime Runtime) {
 	pools := &conforming{pools: map[int]*Pool{}, logs: map[string][]conformance.Entry{}}
-	for _, maxResult := range []int{1 << 20, 10} {
+	for _, maxResult := range []int{1 << 20, 10, 26} {
 		pools.pools[maxResult] = serve(t, Options{
 			Runtime: runtime, Idle: 2, MaxWorkers: 8, MaxResult: maxResult, Log: pools.log,
 		})
 	}
 	conformance.Run(t, runtime.Language, func(t *testing.T) conformance.Worker {
-		if strings.HasSuffix(t.Name(), "/larger_than_any_string") {
-			t.Skip("it takes seconds, and shows nothing here that the worker alone does not")
-		}
 		return &pooled{conforming: pools, language: runtime.Language, owner: t.Name()}
 	})
+}
+
+// What Node.js says of a socket that it may not open tells its user nothing.
+func TestNoNetworkIsSaid(t *testing.T) {
+	p := serve(t, Options{Runtime: javaScript(t), Idle: 1})
+	for source, want := range map[string]string{
+		"await fetch('http://127.0.0.1:65000')":                                      "fetch failed: connect EPERM 127.0.0.1:65000",
+		"await fetch('http://nowhere.invalid')":                                      "fetch failed: getaddrinfo E",
+		"require('http').get('http://[::1]:65000'); await new Promise(() => {})":     "connect EPERM ::1:65000",
+		"require('net').createServer().listen(0); await new Promise(() => {})":       "listen EPERM: operation not permitted",
+		"await require('dns').promises.resolve('nowhere.invalid')":                   "queryA ECONNREFUSED nowhere.invalid",
+		"require('dgram').createSocket('udp4').bind(0); await new Promise(() => {})": "bind EPERM 0.0.0.0",
+	} {
+		_, err := p.Invoke(t.Context(), work(source), within(10*time.Second, Invocation{}))
+		var e *faas.Error
+		if !errors.As(err, &e) || e.Code != faas.RuntimeError {
+			t.Fatalf("%s: got %v", source, err)
+		}
+		if !strings.HasPrefix(e.Message, want) || !strings.HasSuffix(e.Message, " (functions have no network: socket() is not permitted)") {
+			t.Errorf("%s: %q, want %q and the reason", source, e.Message, want)
+		}
+	}
 }
 
 func javaScript(t testing.TB) Runtime {

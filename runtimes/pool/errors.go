@@ -49,6 +49,7 @@ func readError(err error) error {
 type ending struct {
 	reason      killReason // empty: nobody killed it
 	late        bool       // this call was past its deadline
+	unread      bool       // and the worker had not even read it
 	how         string     // such as "exit code 3"
 	outOfMemory bool
 	drained     bool // all that the worker wrote was read
@@ -123,7 +124,10 @@ func (p *Pool) invokeFailed(w *worker, payload []byte) error {
 
 // loadEnded is the error of a Load or Check whose worker ended.
 func (p *Pool) loadEnded(end *ending) error {
+	ms := p.opt.LoadTimeout.Milliseconds()
 	switch {
+	case end.late && end.unread:
+		return fault.Unavailable(fmt.Sprintf("the worker did not take the code within %d ms: the machine is stalled or too busy; nothing was run, try again", ms))
 	case end.late:
 		return fault.LoadTimeout(p.opt.LoadTimeout)
 	case end.reason == killStop:

@@ -129,8 +129,20 @@ func (p *Pool) Load(ctx context.Context, work Work) error {
 }
 
 // Check parses code and runs none of it, in a worker that never runs any. Its Form says
-// whether a Load could show more. Errors are those of Load.
+// whether a Load could show more. Code that parses is remembered by its digest and not
+// parsed again. Errors are those of Load.
 func (p *Pool) Check(ctx context.Context, script faas.Script) (frame.Form, error) {
+	if form, ok := p.checked.Get(script.Digest); ok {
+		return form, nil
+	}
+	form, err := p.check(ctx, script)
+	if err == nil {
+		p.checked.Add(script.Digest, form)
+	}
+	return form, err
+}
+
+func (p *Pool) check(ctx context.Context, script faas.Script) (frame.Form, error) {
 	for attempt := 1; ; attempt++ {
 		w, err := p.acquire(ctx, Work{}, time.Now().Add(startTimeout+p.opt.LoadTimeout))
 		if errors.Is(err, errLate) {

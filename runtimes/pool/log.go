@@ -2,6 +2,7 @@ package pool
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,12 +24,15 @@ const (
 var logLevels = [...]slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
 
 // logFrame passes on what a call logged. Of a call that is over, or none, only the
-// worker is known.
+// worker is known. An entry without text says nothing.
 func (w *worker) logFrame(f frame.Frame, unattributed *budget) error {
 	if len(f.Payload) == 0 || int(f.Payload[0]) >= len(logLevels) {
 		return fmt.Errorf("%w: a log frame without a level", errProtocol)
 	}
 	level, text := logLevels[f.Payload[0]], f.Payload[1:]
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil
+	}
 	if len(text) > MaxLine {
 		w.pool.metrics.logDropped.Add(float64(len(text) - MaxLine))
 		text = text[:MaxLine]
@@ -54,11 +58,19 @@ func (w *worker) logFrame(f frame.Frame, unattributed *budget) error {
 }
 
 func (w *worker) logLine(requestID string, level slog.Level, text []byte) {
-	line := LogLine{RequestID: requestID, Level: level, Text: strings.ToValidUTF8(string(text), "\uFFFD")}
+	k := w.belongsTo()
+	w.pool.opt.Log(LogLine{
+		RequestID: requestID, Digest: k.digest, Owner: k.owner,
+		Level: level, Text: strings.ToValidUTF8(string(text), "\uFFFD"),
+	})
+}
+
+// belongsTo is the zero key of a generic worker.
+func (w *worker) belongsTo() key {
 	if k := w.belongs.Load(); k != nil {
-		line.Digest, line.Owner = k.digest, k.owner
+		return *k
 	}
-	w.pool.opt.Log(line)
+	return key{}
 }
 
 // budget bounds the bytes of each second.
@@ -94,7 +106,7 @@ func (l *logReader) run() {
 		l.keep(line)
 		text := strings.TrimRight(string(line), "\r\n")
 		switch {
-		case text == "":
+		case strings.TrimSpace(text) == "":
 		case cut || !allowed.take(len(text)):
 			l.worker.pool.metrics.logDropped.Add(float64(len(text)))
 		default:

@@ -22,10 +22,12 @@ import (
 	"sync"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"envoke/internal/faas"
 	"envoke/runtimes/fault"
+	"envoke/runtimes/frame"
 	"envoke/runtimes/sandbox"
 )
 
@@ -61,7 +63,7 @@ type Options struct {
 type LogLine struct {
 	RequestID string // empty where the line is not known to belong to one call
 	Digest    faas.Digest
-	Owner     string
+	Owner     string // "session:" and its id, or "function:" and its user's
 	Level     slog.Level
 	Text      string
 }
@@ -76,6 +78,7 @@ const (
 	startTimeout   = 10 * time.Second // from the start of a process to its Ready
 	startBackoff   = time.Second      // without refills, after a start that failed
 	recycleChecker = 500              // checks: a parser may leak
+	maxChecked     = 10_000           // forms remembered, of some 200 bytes each
 )
 
 // Pool is the workers of one language.
@@ -83,7 +86,8 @@ type Pool struct {
 	opt     Options
 	spawner *sandbox.Spawner
 	metrics *metrics
-	tasks   sync.WaitGroup // one per worker and per load
+	checked *lru.Cache[faas.Digest, frame.Form] // code that parses
+	tasks   sync.WaitGroup                      // one per worker and per load
 
 	mu       sync.Mutex // guards what follows, and the fields of workers that say so
 	open     bool
@@ -113,8 +117,10 @@ func New(opt Options) *Pool {
 	if opt.Log == nil {
 		opt.Log = func(LogLine) {}
 	}
+	checked, _ := lru.New[faas.Digest, frame.Form](maxChecked) // fails for no size only
 	p := &Pool{
 		opt:     opt,
+		checked: checked,
 		spawner: sandbox.NewSpawner(opt.Sandbox),
 		slots:   make(map[key]*slot),
 		workers: make(map[*worker]struct{}),

@@ -175,7 +175,7 @@ func TestLoad(t *testing.T) {
 	}{
 		{"bad", wantError{faas.InitializationError, "load message", with(map[string]any{"type": "Error", "line": 2, "column": 3, "stack_trace": "at function.js:2:3"})}},
 		{"exit", wantError{faas.InitializationError, "the function's worker ended: exit code 4", with(map[string]any{"type": "WorkerExited"})}},
-		{"hang", wantError{faas.InitializationError, "the code took longer than 300 ms to load", with(map[string]any{"timeout_ms": int64(300)})}},
+		{"hang", wantError{faas.InitializationError, "the code did not load within 300 ms: it loops or waits at its top level, or the machine is too busy", with(map[string]any{"timeout_ms": int64(300)})}},
 	}
 	for _, test := range tests {
 		t.Run(test.source, func(t *testing.T) {
@@ -223,6 +223,29 @@ func TestChecksShareAWorkerThatIsRecycled(t *testing.T) {
 	}
 	if _, err := p.Check(t.Context(), script("bad")); faas.AsError(err).Code != faas.InitializationError {
 		t.Errorf("bad code: %v", err)
+	}
+}
+
+// Only a success is remembered: the checker of code that fails may have been ended by
+// somebody else's.
+func TestCodeThatParsesIsCheckedOnce(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	p := serve(t, Options{Idle: 1, Registerer: registry})
+	check := func(source string, fails bool) {
+		t.Helper()
+		for range recycleChecker + 1 {
+			if _, err := p.Check(t.Context(), script(source)); (err != nil) != fails {
+				t.Fatalf("check %s: %v", source, err)
+			}
+		}
+	}
+	check("good", false)
+	if got := metric(t, registry, "envoke_pool_claims_total"); got != 1 {
+		t.Errorf("checks of the same code took %v workers, want 1", got)
+	}
+	check("bad", true)
+	if got := metric(t, registry, "envoke_pool_claims_total"); got != 2 {
+		t.Errorf("checks of bad code went up to %v workers, want 2", got)
 	}
 }
 
@@ -315,6 +338,11 @@ func TestLogs(t *testing.T) {
 	lines := make(chan LogLine, 10000)
 	p := serve(t, Options{Idle: 1, Registerer: prometheus.NewRegistry(), Log: func(l LogLine) { lines <- l }})
 	w := work("logs")
+	for _, silent := range []Invocation{do("print", "text", ""), do("print", "text", " \t\n"), do("stderr", "lines", 3, "width", 0)} {
+		if _, err := p.Invoke(t.Context(), w, silent); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if _, err := p.Invoke(t.Context(), w, do("log", "lines", 2)); err != nil {
 		t.Fatal(err)
 	}
@@ -343,7 +371,7 @@ func TestLogs(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	p := serve(t, Options{Idle: 1, Registerer: registry})
-	if err := p.Load(t.Context(), work("m")); err != nil {
+	if err := p.Load(t.Context(), work("m")); err != nil { // the deadline is the call's, not the worker's start
 		t.Fatal(err)
 	}
 	if _, err := p.Invoke(t.Context(), work("m"), within(500*time.Millisecond, do("hang"))); err == nil {

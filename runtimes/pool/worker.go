@@ -181,6 +181,21 @@ func (w *worker) write() {
 	}
 }
 
+// hasUnread tells whether the worker has left something unread of what it was sent: its
+// process is stopped or gets no CPU time, since a worker reads whatever else it does
+// not, until it runs a function's code.
+func (w *worker) hasUnread() (unread bool) {
+	raw, err := w.conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) { // fails for a worker that has just ended
+		n, err := unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) // SIOCOUTQ: bytes that the peer has not read
+		unread = err == nil && n > 0
+	})
+	return unread
+}
+
 // abandon makes a call one that nobody waits for: its late answer is dropped, its
 // deadline stays. It is false if the call is over already.
 func (w *worker) abandon(c *call) bool {
@@ -232,8 +247,9 @@ func (w *worker) end(err error) {
 	}
 	end := ending{how: how, drained: drained, outOfMemory: ranOutOfMemory(w.log.tail)}
 	w.failCalls(end)
+	k := w.belongsTo()
 	w.pool.opt.Logger.Warn("a worker ended by itself", "language", w.pool.opt.Language,
-		"reason", how, "stderr", string(w.log.tail))
+		"owner", k.owner, "digest", k.digest, "reason", how, "stderr", string(w.log.tail))
 }
 
 // failCalls ends every call that is under way.
@@ -248,6 +264,7 @@ func (w *worker) failCalls(end ending) {
 	abandoned := make([]*call, 0)
 	for _, c := range calls {
 		own := end
+		own.unread = c.unread
 		own.late = c == w.culprit || end.reason == killDeadline && !now.Before(c.deadline)
 		c.err = &own
 		if w.pipe.serial && end.drained && c != running && !own.late {

@@ -4,7 +4,7 @@
 // place in the user's own source and without a frame of the worker's.
 
 const { inspect, types: { isNativeError } } = require('node:util');
-const { exec, getPrototypeOf, includes, indexOf, join, push, slice, split, startsWith, uncurryThis } = require('./primordials.js');
+const { exec, getPrototypeOf, includes, indexOf, join, push, replace, slice, split, startsWith, uncurryThis } = require('./primordials.js');
 
 const maxType = 128;
 const maxMessage = 8 << 10;
@@ -16,6 +16,11 @@ const encoder = new TextEncoder();
 const encodeInto = uncurryThis(TextEncoder.prototype.encodeInto);
 const scratch = new Uint8Array(maxStack);
 const subarray = uncurryThis(Uint8Array.prototype.subarray);
+
+// Where Node was, which it puts before the stack of an error of its compiler.
+const placeInNode = /^node:[^\n]*\n(?:[^\n]+\n)*\n/;
+// What Node says where socket() was denied; a resolver's errors do not tell why.
+const networkDenied = /\b(?:(?:connect|listen|bind) EPERM|getaddrinfo E\w+|query\w* ECONNREFUSED)\b/;
 
 const frameStart = '\n    at ';
 const frameLine = /^ {4}at (?:async )?(?:.*? \()?(.*?)(?::(\d+):(\d+))?\)?$/;
@@ -58,7 +63,20 @@ function typeOf(thrown) {
   return attempt(() => getPrototypeOf(thrown).constructor.name) || name || 'Object';
 }
 
+// messageOf is the message with that of its cause: "fetch failed" alone says nothing.
 function messageOf(thrown) {
+  const cause = isNativeError(thrown) ? messageOfCause(thrown) : '';
+  const message = cause === '' ? ownMessageOf(thrown) : `${ownMessageOf(thrown)}: ${cause}`;
+  if (!isNativeError(thrown) || exec(networkDenied, message) === null) return message;
+  return `${message} (functions have no network: socket() is not permitted)`;
+}
+
+// messageOfCause looks for one that has text: that of several attempts to connect has none.
+function messageOfCause(thrown) {
+  return attempt(() => thrown.cause.message) || attempt(() => thrown.cause.errors[0].message);
+}
+
+function ownMessageOf(thrown) {
   if (typeof thrown === 'string') return thrown;
   if (isObject(thrown)) {
     const message = attempt(() => thrown.message);
@@ -70,12 +88,12 @@ function messageOf(thrown) {
 
 // stackOf parts the stack into what stands before the frames and the frames.
 function stackOf(thrown) {
-  const stack = isObject(thrown) ? slice(attempt(() => thrown.stack), 0, 4 * maxStack) : '';
+  const stack = isObject(thrown) ? replace(attempt(() => thrown.stack), placeInNode, '') : '';
   const message = isObject(thrown) ? attempt(() => thrown.message) : '';
   const afterMessage = message === '' ? -1 : indexOf(stack, message) + message.length;
   const at = indexOf(stack, frameStart, afterMessage);
   if (at < 0) return { header: stack, frames: [] };
-  return { header: slice(stack, 0, at), frames: split(slice(stack, at + 1), '\n') };
+  return { header: slice(stack, 0, at), frames: split(slice(stack, at + 1, at + 4 * maxStack), '\n') };
 }
 
 // placeIn is the place of the innermost frame in the user's file.

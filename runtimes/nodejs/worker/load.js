@@ -5,7 +5,7 @@
 const vm = require('node:vm');
 const { placeOfSyntaxError } = require('./failure.js');
 const { importDynamically, link, userRequire } = require('./modules.js');
-const { formOf, strayBracket, withoutModuleSyntax } = require('./scan.js');
+const { deepestBracket, formOf, strayBracket, topLevelWord, withoutModuleSyntax } = require('./scan.js');
 
 const AsyncFunction = (async () => {}).constructor;
 
@@ -14,7 +14,18 @@ const AsyncFunction = (async () => {}).constructor;
 function parse({ filename, source }) {
   const text = source.replace(/^(\uFEFF?)#!/, '$1//'); // a module takes a hashbang, a function body does not
   const form = formOf(text);
-  return { form, executes: form !== 'fragment', load: parsers[form](text, filename) };
+  return { form, executes: form !== 'fragment', load: compileAs(form, text, filename) };
+}
+
+// compileAs says of code that overflows V8's parser what is wrong with it.
+function compileAs(form, source, filename) {
+  try {
+    return parsers[form](source, filename);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    const place = { filename, ...deepestBracket(source) };
+    throw locate(new SyntaxError(), source, { ...place, message: 'the code is nested too deeply' });
+  }
 }
 
 const parsers = {
@@ -51,8 +62,8 @@ function compile(body, parameters, options) {
 // compileFragment compiles a function body. Its names are the parameters of an
 // outer function, so that a fragment may declare its own params or context. The
 // wrapper has lines to itself: lines and columns are those of the user's source.
-function compileFragment(source, filename) {
-  const wrapped = `return async () => {\n${source}\n}`;
+function compileFragment(source, filename, directive = '') {
+  const wrapped = `${directive} return async () => {\n${source}\n}`;
   try {
     return compile(wrapped, ['event', 'params', 'context', 'require'], { filename, lineOffset: -1 });
   } catch (error) {
@@ -76,8 +87,7 @@ function refuseBreakout(source, filename) {
 }
 
 // compileModule compiles an ES module. V8 tells nobody where a SyntaxError of a
-// module is; so the code is compiled again as a function body, without its
-// imports and exports, and if that has the same fault, it is there.
+// module is.
 function compileModule(source, filename) {
   try {
     return new vm.SourceTextModule(source, {
@@ -86,14 +96,27 @@ function compileModule(source, filename) {
       initializeImportMeta: (meta) => { meta.url = filename; },
     });
   } catch (error) {
-    try {
-      compileFragment(`${withoutModuleSyntax(source)}`, filename);
-    } catch (again) {
-      const place = placeOfSyntaxError(again.stack, filename);
-      if (place !== undefined && again.message === error.message) throw locate(error, source, { filename, ...place });
-    }
-    throw error;
+    const place = placeInModule(error, source, filename);
+    throw place === undefined ? error : locate(error, source, { filename, ...place });
   }
+}
+
+// placeInModule compiles a module again as the body of a strict function, without
+// its imports and exports: if that has the same fault, it is there. A fault of an
+// import or export itself has no place.
+function placeInModule(fault, source, filename) {
+  if (fault.message === 'Illegal return statement') return topLevelWord(source, 'return');
+  try {
+    compileFragment(withoutModuleSyntax(source), filename, "'use strict';");
+  } catch (again) {
+    if (isSameFault(fault, again)) return placeOfSyntaxError(again.stack, filename);
+  }
+  return undefined;
+}
+
+function isSameFault(inModule, inFunction) {
+  return inModule.message === inFunction.message
+    || inModule.message === 'Unexpected reserved word' && inFunction.message.startsWith('await is only valid');
 }
 
 // locate gives a SyntaxError the place that V8 would have given it.

@@ -17,13 +17,26 @@ class Unserializable extends Error {
   name = 'UnserializableResult';
 }
 
-// A TooLarge is a result that no string can hold.
+// A TooLarge is a result that is larger than allowed, or than any string may be.
 class TooLarge extends Error {}
 
-// encode returns the JSON of a result; undefined is null.
-function encode(value) {
+let room; // bytes of JSON that are left for the result under way
+
+// spend counts what a value takes at least, so that nobody waits for the JSON of
+// what is too large anyway.
+function spend(bytes) {
+  room -= bytes;
+  if (room < 0) throw new TooLarge();
+}
+
+// encode returns the JSON of a result; undefined is null. One of more than limit
+// bytes may throw TooLarge: what it returns is to be counted.
+function encode(value, limit) {
   try {
-    const json = isPlain(value, 0) ? stringify(value) : stringifyStrictly(value);
+    room = limit;
+    const plain = isPlain(value, 0);
+    room = limit;
+    const json = plain ? stringify(value) : stringifyStrictly(value);
     if (json === undefined) return 'null';
     return includes(json, '\\ud') ? replaceLoneSurrogates(json) : json;
   } catch (error) {
@@ -38,7 +51,8 @@ function encode(value) {
 // isPlain tells whether a value is surely what JSON.stringify writes in full.
 function isPlain(value, depth) {
   switch (typeof value) {
-    case 'string': case 'boolean': case 'undefined': return true;
+    case 'string': spend(value.length); return true;
+    case 'boolean': case 'undefined': return true;
     case 'number': return isFinite(value);
     case 'object': break;
     default: return false;
@@ -47,6 +61,7 @@ function isPlain(value, depth) {
   if (depth > maxPlainDepth || value.toJSON !== undefined) return false;
   const prototype = getPrototypeOf(value);
   if (prototype === ArrayPrototype && isArray(value)) {
+    spend(value.length);
     for (let i = 0; i < value.length; i++) {
       if (!isPlain(value[i], depth + 1)) return false;
     }
@@ -69,6 +84,7 @@ function stringifyStrictly(result) {
     path[depth] = step;
     const fault = faultOf(value);
     if (fault !== '') throw new Unserializable(`${pathTo(path, depth)} is ${fault}`);
+    if (typeof value === 'string' || isArray(value)) spend(value.length);
     if (typeof value !== 'object' || value === null) return value;
     for (let i = 0; i < depth; i++) {
       if (path[i].value === value) throw new Unserializable(`${pathTo(path, depth)} is circular`);

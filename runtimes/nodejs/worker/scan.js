@@ -167,10 +167,32 @@ function isDot(token) {
   return token?.text === '.' || token?.text === '?.';
 }
 
-// strayBracket is the line and column, from 1, of the first closing bracket that
-// nothing opened.
+// strayBracket is the place of the first closing bracket that nothing opened.
 function strayBracket(source) {
-  const before = source.slice(0, new Scanner(source).stray ?? 0).split('\n');
+  return placeAt(source, new Scanner(source).stray ?? 0);
+}
+
+// topLevelWord is the place of the first such word in no bracket, if there is one.
+function topLevelWord(source, text) {
+  const found = new Scanner(source).tokens.find((token) => token.kind === 'word' && token.text === text && token.depth === 0);
+  return found && placeAt(source, found.at);
+}
+
+// deepestBracket is the place of the bracket inside most others. It counts those in
+// strings too: next to the thousands that overflow a parser they do not matter, and
+// the tokens of such a source might not fit into memory.
+function deepestBracket(source) {
+  let [depth, deepest, at] = [0, 0, 0];
+  for (let i = 0; i < source.length; i++) {
+    if (closing.has(source[i])) depth--;
+    else if ('([{'.includes(source[i]) && ++depth > deepest) [deepest, at] = [depth, i];
+  }
+  return placeAt(source, at);
+}
+
+// placeAt is the line and column of an offset, both from 1.
+function placeAt(source, offset) {
+  const before = source.slice(0, offset).split('\n');
   return { line: before.length, column: before.at(-1).length + 1 };
 }
 
@@ -206,4 +228,4 @@ function endOfDeclaration(tokens, i) {
   return end;
 }
 
-module.exports = { formOf, strayBracket, withoutModuleSyntax };
+module.exports = { deepestBracket, formOf, strayBracket, topLevelWord, withoutModuleSyntax };

@@ -122,7 +122,7 @@ async function invokeWithCallback(call, event) {
 function succeed(call, value) {
   if (call.answered) return;
   try {
-    const json = encode(value);
+    const json = encode(value, maxResult);
     if (json.length * 3 > maxResult && byteLength(json) > maxResult) throw new TooLarge();
     call.answer(type.result, json);
   } catch (error) {

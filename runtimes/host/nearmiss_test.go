@@ -1,0 +1,68 @@
+package host
+
+import (
+	"strings"
+	"testing"
+
+	"envoke/internal/faas"
+)
+
+func TestResembles(t *testing.T) {
+	const script, params = "script_content", "params"
+	for _, test := range []struct {
+		name, known string
+		want        bool
+	}{
+		{"param", params, true},
+		{"parms", params, true},
+		{"prams", params, true},
+		{"Params", params, true},
+		{"PARAMS", params, true},
+		{"para", params, true},
+		{"params ", params, true},
+		{"pa", params, false},
+		{"", params, false},
+		{"parameters", params, false},
+		{"input", params, false},
+		{"script", script, true},
+		{"scriptContent", script, true},
+		{"script_contents", script, true},
+		{"script-content", script, true},
+		{"content", script, false},
+		{"request_id", script, false},
+		{strings.Repeat("x", 1<<20), script, false},
+	} {
+		if got := resembles(test.name, test.known); got != test.want {
+			t.Errorf("resembles(%.30q, %q) = %v", test.name, test.known, got)
+		}
+	}
+}
+
+func TestBodyMembers(t *testing.T) {
+	for _, test := range []struct{ body, want string }{
+		{`{"params":1}`, ""},
+		{`{"params":null,"parms":1}`, ""}, // both were sent: it is no slip
+		{`{"parms":1,"params":2}`, ""},
+		{`{"request_id":1,"a":2}`, ""},
+		{`{"parms":{}}`, `the body has a member "parms" but no "params": was that meant?`},
+		{`{"a":1,"p\u0061rms":{}}`, `the body has a member "parms" but no "params": was that meant?`},
+		{`{"x":1,"script":"return 1"}`, `the body has a member "script" but no "script_content": was that meant?`},
+		{`{"parms":{}`, "the body is not valid JSON (at byte 11)"},
+	} {
+		var params, script []byte
+		err := bodyMembers([]byte(test.body), member{"params", &params}, member{"script_content", &script})
+		switch {
+		case test.want == "" && err != nil:
+			t.Errorf("%s: %v", test.body, err)
+		case test.want != "":
+			wantCode(t, err, faas.InvalidRequest)
+			if got := faas.AsError(err).Message; got != test.want {
+				t.Errorf("%s: %q, want %q", test.body, got, test.want)
+			}
+		}
+	}
+	var timeout []byte // what is somebody's own object may have any names
+	if err := members([]byte(`{"timeout_m":1}`), member{"timeout_ms", &timeout}); err != nil {
+		t.Error(err)
+	}
+}
