@@ -18,6 +18,7 @@ import (
 	"envoke/internal/api"
 	"envoke/internal/faas"
 	"envoke/internal/httpserver"
+	"envoke/internal/logs"
 	"envoke/internal/registry"
 	"envoke/internal/sqlite"
 	"envoke/migrations"
@@ -199,6 +200,11 @@ func (c *control) close() error {
 
 // ready tells what keeps control from serving.
 func (c *control) ready(ctx context.Context) error { return c.store.Ping(ctx) }
+
+// logs is what /logs shows operators.
+func (c *control) logs(e *environment) http.Handler {
+	return logs.Handler(logs.Options{Find: c.store.LatestRequestLogs, Output: &e.output, Logger: e.logger})
+}
 
 // debug is what /debug/ shows operators.
 func (c *control) debug() map[string]func() any {

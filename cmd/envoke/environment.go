@@ -14,9 +14,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/spf13/pflag"
 
 	"envoke/envoy"
+	"envoke/internal/logs"
+	"envoke/runtimes/pool"
 )
 
 // environment is what the subcommands build their components from.
@@ -26,21 +27,27 @@ type environment struct {
 	logger  *slog.Logger
 	metrics *prometheus.Registry
 	envoy   *envoy.Process // the child, or what stands for one that somebody else runs
-	// operatorsURL is where the operators' port listens, once it does.
-	operatorsURL string
+	// operatorsURL is where the operators' port listens, once it does; publicURL is
+	// Envoy's public listener.
+	operatorsURL, publicURL string
+
+	output logs.Output // what functions print, for operators
+	// print takes what functions print. Nil: it goes to the logger.
+	print func(pool.LogLine)
 }
 
 // newEnvironment loads and checks the settings and makes the folders. The returned
 // function removes what must not outlive the process.
-func newEnvironment(s streams, config *Config, flags *pflag.FlagSet) (*environment, func(), error) {
-	if err := config.load(flags, s.getenv); err != nil {
+func newEnvironment(s streams, given settings) (*environment, func(), error) {
+	config := given.config
+	if err := config.load(given.all, s.getenv); err != nil {
 		return nil, nil, err
 	}
 	logger, err := newLogger(s.stderr, config.LogLevel, config.LogFormat)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := makeFolders(config); err != nil {
+	if err := makeFolders(given); err != nil {
 		return nil, nil, err
 	}
 	sockets, remove, err := openSockets(config.RunDir)
@@ -52,14 +59,25 @@ func newEnvironment(s streams, config *Config, flags *pflag.FlagSet) (*environme
 	return &environment{config: config, sockets: sockets, logger: logger, metrics: metrics}, remove, nil
 }
 
-// makeFolders makes what the settings name, for this user only.
-func makeFolders(c *Config) error {
-	for _, folder := range []string{c.DataDir, filepath.Dir(c.accessLogPath()), c.CacheDir} {
+// makeFolders makes those of the settings' folders that the part uses, for this user
+// only.
+func makeFolders(given settings) error {
+	var folders []string
+	if given.has("data-dir") {
+		folders = append(folders, given.config.DataDir, filepath.Dir(given.config.accessLogPath()))
+	}
+	if given.has("cache-dir") {
+		folders = append(folders, given.config.CacheDir)
+	}
+	for _, folder := range folders {
 		if err := makeFolder(folder); err != nil {
 			return err
 		}
 	}
-	return closeFolder(filepath.Dir(c.accessLogPath()))
+	if !given.has("data-dir") {
+		return nil
+	}
+	return closeFolder(filepath.Dir(given.config.accessLogPath()))
 }
 
 // closeFolder keeps others out of a folder that may have been made by other hands:

@@ -10,6 +10,7 @@ import (
 func TestLogFolderIsClosedToOthers(t *testing.T) {
 	for before, want := range map[os.FileMode]os.FileMode{0: 0o700, 0o755: 0o750, 0o700: 0o700} {
 		c := &Config{DataDir: t.TempDir(), CacheDir: t.TempDir()}
+		given := settings{config: c}
 		folder := filepath.Dir(c.accessLogPath())
 		if before != 0 {
 			if err := os.Mkdir(folder, 0o700); err != nil {
@@ -19,7 +20,7 @@ func TestLogFolderIsClosedToOthers(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := makeFolders(c); err != nil {
+		if err := makeFolders(given); err != nil {
 			t.Fatal(err)
 		}
 		stat, err := os.Stat(folder)

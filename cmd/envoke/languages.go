@@ -92,7 +92,7 @@ func newPool(e *environment, language faas.Language, command interpreter.Command
 		IdleTimeout: time.Duration(c.WorkerIdleSeconds) * time.Second,
 		MaxResult:   maxResult,
 		Logger:      e.logger, Registerer: e.metrics,
-		Log: func(line pool.LogLine) { logLine(e.logger, line) },
+		Log: e.logLine,
 	})
 }
 
@@ -106,7 +106,7 @@ func openWasm(_ context.Context, e *environment) (engine, error) {
 		Concurrency:    c.WorkerConcurrency,
 		CompileTimeout: time.Duration(c.WASMCompileTimeoutSeconds) * time.Second,
 		Logger:         e.logger, Registerer: e.metrics,
-		Log: func(line pool.LogLine) { logLine(e.logger, line) },
+		Log: e.logLine,
 	})
 }
 

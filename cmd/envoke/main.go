@@ -13,7 +13,11 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"envoke/internal/cli"
 )
+
+const serverGroup = "server"
 
 // gcPercent lets the heap grow fivefold before it is collected: it is small (tens
 // of MiB, and what it may hold is bounded), and collecting it took a tenth of the
@@ -37,7 +41,7 @@ func main() {
 	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "envoke:", err)
-		os.Exit(1)
+		os.Exit(cli.ExitCode(err))
 	}
 }
 
@@ -54,12 +58,19 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	root := &cobra.Command{
 		Use:           "envoke",
 		Short:         "Functions inside Envoy",
-		Long:          "Envoke is a function platform that lives inside Envoy: post code once, run it many times.\n\nBegin with: envoke serve",
+		Long:          "Envoke is a function platform that lives inside Envoy: post code once, run it many times.\n\nBegin with: envoke dev hello.js, or envoke serve",
 		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serveCommand(s), controlCommand(s), runtimeCommand(s), envoyCommand(s), versionCommand(s))
+	root.AddGroup(&cobra.Group{ID: cli.GroupID, Title: "Functions:"}, &cobra.Group{ID: serverGroup, Title: "Server:"})
+	root.AddCommand(cli.Commands(cli.Options{Getenv: getenv, Start: embedded(s)})...)
+	for _, c := range []*cobra.Command{serveCommand(s), controlCommand(s), runtimeCommand(s), envoyCommand(s)} {
+		c.GroupID = serverGroup
+		root.AddCommand(c)
+	}
+	root.AddCommand(versionCommand(s))
+	cli.Adopt(root)
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"strconv"
 
 	"envoke/internal/admin"
@@ -13,6 +14,7 @@ import (
 type operators struct {
 	ready func(context.Context) error
 	debug map[string]func() any
+	logs  http.Handler // nil: the process knows of no requests
 }
 
 // startOperators opens the operators' port, on loopback only.
@@ -24,7 +26,7 @@ func startOperators(ctx context.Context, e *environment, l *lifecycle, o operato
 	}
 	e.operatorsURL = "http://" + listener.Addr().String()
 	server := admin.New(admin.Options{
-		Registry: e.metrics, Ready: o.ready, Debug: o.debug, Logger: e.logger,
+		Registry: e.metrics, Ready: o.ready, Debug: o.debug, Logs: o.logs, Logger: e.logger,
 	})
 	l.start("operators", func(ctx context.Context) error { return server.Serve(ctx, listener) })
 	return nil

@@ -17,7 +17,7 @@ import (
 // must be the same for all of them.
 
 func controlCommand(s streams) *cobra.Command {
-	return partCommand(s, startControl, &cobra.Command{
+	return partCommand(s, flagsOfControl, startControl, &cobra.Command{
 		Use:   "control",
 		Short: "Run control alone: ext_proc, xDS, the API for reading, the store",
 		Long:  "Run control alone. Runtime hosts and Envoy meet it by the sockets in --run-dir; it may be restarted under them.",
@@ -25,28 +25,29 @@ func controlCommand(s streams) *cobra.Command {
 }
 
 func envoyCommand(s streams) *cobra.Command {
-	return partCommand(s, startEnvoyAlone, &cobra.Command{
+	return partCommand(s, flagsOfEnvoy, startEnvoyAlone, &cobra.Command{
 		Use:   "envoy",
 		Short: "Run the pinned Envoy alone",
 		Long:  "Run the pinned Envoy alone, fetched where it is missing. It takes its config from control by the socket in --run-dir.",
 	})
 }
 
-func partCommand(s streams, start part, command *cobra.Command) *cobra.Command {
-	return withConfig(command, func(c *cobra.Command, config *Config) error {
-		if config.RunDir == "" {
-			config.RunDir = defaultRunDir(s.getenv)
+// partCommand makes the command of a part that has the named flags.
+func partCommand(s streams, flags []string, start part, command *cobra.Command) *cobra.Command {
+	return withSettings(command, flags, func(ctx context.Context, given settings) error {
+		if given.config.RunDir == "" {
+			given.config.RunDir = defaultRunDir(s.getenv)
 		}
-		return runUntilDone(c, s, config, start)
+		return runUntilDone(ctx, s, given, start)
 	})
 }
 
-// withConfig gives a subcommand the settings as flags.
-func withConfig(command *cobra.Command, run func(*cobra.Command, *Config) error) *cobra.Command {
-	config := &Config{}
-	config.bind(command.Flags())
+// withSettings gives a subcommand the named settings as flags, or all of them.
+func withSettings(command *cobra.Command, names []string, run func(context.Context, settings) error) *cobra.Command {
+	given := newSettings(names)
+	given.show(command.Flags())
 	command.Args = cobra.NoArgs
-	command.RunE = func(c *cobra.Command, _ []string) error { return run(c, config) }
+	command.RunE = func(c *cobra.Command, _ []string) error { return run(c.Context(), given) }
 	return command
 }
 
@@ -54,10 +55,9 @@ func withConfig(command *cobra.Command, run func(*cobra.Command, *Config) error)
 // fails, what was started is in l for the caller to stop.
 type part func(ctx context.Context, s streams, e *environment, l *lifecycle) (greeting string, err error)
 
-// runUntilDone runs a part until the command's context ends or a component fails.
-func runUntilDone(command *cobra.Command, s streams, config *Config, start part) error {
-	ctx := command.Context()
-	e, remove, err := newEnvironment(s, config, command.Flags())
+// runUntilDone runs a part until the context ends or a component fails.
+func runUntilDone(ctx context.Context, s streams, given settings, start part) error {
+	e, remove, err := newEnvironment(s, given)
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func startControl(ctx context.Context, _ streams, e *environment, l *lifecycle) 
 		return "", err
 	}
 	c.start(l)
-	err = startOperators(ctx, e, l, operators{ready: c.ready, debug: c.debug()})
+	err = startOperators(ctx, e, l, operators{ready: c.ready, debug: c.debug(), logs: c.logs(e)})
 	return fmt.Sprintf("Control listens on %s (operators: %s)", e.sockets.control(), e.operatorsURL), err
 }
 

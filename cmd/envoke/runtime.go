@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -17,6 +18,7 @@ import (
 
 	"envoke/internal/api"
 	"envoke/internal/faas"
+	"envoke/internal/logs"
 	"envoke/runtimes/bundle"
 	"envoke/runtimes/host"
 	"envoke/runtimes/pool"
@@ -39,7 +41,7 @@ func runtimeCommand(s streams) *cobra.Command {
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	for _, l := range languages() {
-		command.AddCommand(partCommand(s, startHost(l), &cobra.Command{
+		command.AddCommand(partCommand(s, flagsOfHost(l.Language), startHost(l), &cobra.Command{
 			Use:   string(l.Language),
 			Short: "Run the host of " + l.title + " functions",
 			Long:  fmt.Sprintf("Run the host of %s functions. It finds control by the socket in --run-dir and makes %s.sock there.", l.title, l.Language),
@@ -185,12 +187,17 @@ func (c *control) runtimeStates(ctx context.Context) map[faas.Language]string {
 
 // logLine puts a function's output where an operator finds it: by the request's id
 // where that is known, by its owner (the session) and the code's digest in any case.
-func logLine(logger *slog.Logger, line pool.LogLine) {
+func (e *environment) logLine(line pool.LogLine) {
+	e.output.Add(logs.Line{RequestID: line.RequestID, Time: time.Now().UTC(), Level: line.Level.String(), Text: line.Text})
+	if e.print != nil {
+		e.print(line)
+		return
+	}
 	attrs := make([]slog.Attr, 0, 4)
 	if line.RequestID != "" {
 		attrs = append(attrs, slog.String("request_id", line.RequestID))
 	}
 	attrs = append(attrs, slog.String("owner", line.Owner),
 		slog.String("digest", string(line.Digest)), slog.String("text", line.Text))
-	logger.LogAttrs(context.Background(), line.Level, "function output", attrs...)
+	e.logger.LogAttrs(context.Background(), line.Level, "function output", attrs...)
 }

@@ -24,8 +24,8 @@ func serveCommand(s streams) *cobra.Command {
 		Long: "Run everything on this machine: control, the runtime hosts and a child Envoy. No other service is needed.\n\n" +
 			"Each flag is an environment variable too (--max-script-size is MAX_SCRIPT_SIZE) and a key of the --config file (max_script_size). The flag wins over the variable, the variable over the file; NAME_FILE names a file that holds the value.",
 	}
-	return withConfig(command, func(c *cobra.Command, config *Config) error {
-		return runUntilDone(c, s, config, startAll)
+	return withSettings(command, nil, func(ctx context.Context, given settings) error {
+		return runUntilDone(ctx, s, given, startAll)
 	})
 }
 
@@ -58,7 +58,7 @@ func startAll(ctx context.Context, s streams, e *environment, l *lifecycle) (str
 	}
 	e.startEnvoy(l)
 	ready = append(ready, e.envoy.WaitReady)
-	if err := startOperators(ctx, e, l, operators{ready: all(ready), debug: c.debug()}); err != nil {
+	if err := startOperators(ctx, e, l, operators{ready: all(ready), debug: c.debug(), logs: c.logs(e)}); err != nil {
 		return "", err
 	}
 	address, err := awaitFirst(ctx, e, l)
@@ -69,6 +69,7 @@ func startAll(ctx context.Context, s streams, e *environment, l *lifecycle) (str
 	if err := c.publish(ctx, e, filterModule(e)); err != nil {
 		return "", err
 	}
+	e.publicURL = "http://" + loopback(address)
 	e.logger.Info("ready", slog.String("address", address), slog.Duration("took", time.Since(started)))
 	return welcome(e, address), nil
 }

@@ -106,7 +106,7 @@ func reachable(url string) bool {
 	return true
 }
 
-// parts is control, the nodejs host and Envoy as processes of their own.
+// parts is control, the runtime hosts and Envoy as processes of their own.
 type parts struct {
 	*installation
 	control *process
@@ -114,7 +114,12 @@ type parts struct {
 
 func (p *parts) startControl(t *testing.T) {
 	t.Helper()
-	p.control = startProcess(t, append([]string{"control"}, p.settings()...)...)
+	p.control = startProcess(t, append(p.part("control"), "--port", "0", "--data-dir", p.dataDir)...)
+}
+
+// part is a subcommand with the flags that all parts have.
+func (i *installation) part(subcommand ...string) []string {
+	return append(subcommand, "--admin-port", "0", "--log-level", "debug", "--run-dir", i.runDir)
 }
 
 func startParts(t *testing.T) *parts {
@@ -125,8 +130,10 @@ func startParts(t *testing.T) *parts {
 	}
 	p := &parts{installation: i}
 	p.startControl(t)
-	startProcess(t, append([]string{"runtime", "nodejs"}, i.settings()...)...)
-	startProcess(t, append([]string{"envoy"}, i.settings()...)...)
+	for _, l := range languages() {
+		startProcess(t, append(i.part("runtime", string(l.Language)), "--cache-dir", cacheDir())...)
+	}
+	startProcess(t, append(i.part("envoy"), "--cache-dir", cacheDir())...)
 	var address string
 	testrig.Eventually(t, "Envoy to have its listener", func() bool {
 		socket := filepath.Join(i.runDir, "envoy-admin.sock")

@@ -55,7 +55,7 @@ func TestRealEnvoy(t *testing.T) {
 	var rows []faas.RequestLog
 	testrig.Eventually(t, "a row for each request", func() bool {
 		var err error
-		if rows, err = r.store.LatestRequestLogs(t.Context(), 2*sent); err != nil {
+		if rows, err = r.store.LatestRequestLogs(t.Context(), faas.RequestLogQuery{Limit: 2 * sent}); err != nil {
 			t.Fatal(err)
 		}
 		return len(rows) >= sent

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"envoke/internal/faas"
 	"envoke/internal/sqlite"
 )
 
@@ -124,7 +125,7 @@ func (r *rig) look(tail *Tail) {
 // wantRows checks that lines 0 to n-1 are stored, each once.
 func (r *rig) wantRows(n int) {
 	r.Helper()
-	rows, err := r.store.LatestRequestLogs(r.Context(), n+100)
+	rows, err := r.store.LatestRequestLogs(r.Context(), faas.RequestLogQuery{Limit: n + 100})
 	if err != nil {
 		r.Fatal(err)
 	}

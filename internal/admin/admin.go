@@ -32,7 +32,9 @@ type Options struct {
 	Ready func(context.Context) error
 	// Debug has a function for each /debug/<name>; its result is shown as JSON.
 	// Secrets are its business: it leaves them out.
-	Debug  map[string]func() any
+	Debug map[string]func() any
+	// Logs answers GET /logs. Nil: this process knows of no requests.
+	Logs   http.Handler
 	Logger *slog.Logger
 }
 
@@ -54,6 +56,9 @@ func New(options Options) *Server {
 		// A collector that fails must not hide what the others say.
 		ErrorHandling: promhttp.ContinueOnError,
 	}))
+	if options.Logs != nil {
+		s.mux.Handle("GET /logs", options.Logs)
+	}
 	for name, state := range options.Debug {
 		if name == "" || name == "pprof" || strings.ContainsAny(name, "/{} ") {
 			panic(fmt.Sprintf("admin: /debug/%s cannot be served", name))
@@ -88,6 +93,9 @@ func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
 		"/healthz       200 while the process lives\n" +
 		"/readyz        200 when it can take requests, else 503 and the reason\n" +
 		"/debug/pprof/  profiles\n")
+	if s.options.Logs != nil {
+		text.WriteString("/logs          the last requests and what functions printed; ?name=, session=, request_id=, status=, after=, limit=\n")
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.options.Debug)) {
 		text.WriteString("/debug/" + name + "\n")
 	}

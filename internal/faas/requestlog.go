@@ -19,10 +19,11 @@ const (
 
 // RequestLog is one row per request that Envoy answered.
 type RequestLog struct {
+	ID            int64 // where it stands in the store, from 1; 0: not stored yet
 	RequestID     string
 	Operation     Operation
 	SessionID     SessionID // empty where the request had none
-	LanguageTitle string    // as the caller sent it; empty on executes of a session
+	LanguageTitle string    // as the caller sent it; read again, else the session's
 	Method        string
 	Path          string
 	StatusCode    int
@@ -47,4 +48,14 @@ func (r RequestLog) Executed() bool {
 		return true
 	}
 	return false
+}
+
+// RequestLogQuery selects rows of requests. Empty fields select all.
+type RequestLogQuery struct {
+	RequestID     string
+	SessionID     SessionID
+	LanguageTitle string
+	StatusCode    int
+	After         int64 // an ID: only rows stored later
+	Limit         int   // from 1
 }

@@ -123,9 +123,32 @@ func (s *Store) ForgetLogFile(ctx context.Context, file string) error {
 	return wrap(fmt.Sprintf("forget log file %q", file), err)
 }
 
-// LatestRequestLogs are the last rows stored, newest first.
-func (s *Store) LatestRequestLogs(ctx context.Context, limit int) ([]faas.RequestLog, error) {
-	rows, err := s.read.QueryContext(ctx, "SELECT "+logColumns+" FROM request_logs ORDER BY id DESC LIMIT ?", limit)
+// rowsSearched bounds what a search looks at: the newest rows, since there is no
+// index. It takes a tenth of a second, or half of one by name (2 shared cores).
+const rowsSearched = 100_000
+
+// findLogs takes the parameters of RequestLogQuery in their order, "" or 0 for any.
+// A row that the caller gave no name has its session's, as long as that is known. A
+// name selects all its versions and aliases.
+const findLogs = `SELECT * FROM (
+	SELECT id, request_id, operation, session_id,
+		coalesce(language_title, (SELECT language || '-' || title FROM meta_sessions s WHERE s.id = session_id)) AS name,
+		method, path, status_code, duration_us, started_at, client_ip, user_id, bytes_in, bytes_out, cached, error_details
+	FROM request_logs WHERE id > max(?5, (SELECT coalesce(max(id), 0) FROM request_logs) - ?6)
+		AND (?1 = '' OR request_id = ?1) AND (?2 = '' OR session_id = ?2)
+		AND (?4 = 0 OR status_code = ?4))
+	WHERE ?3 = '' OR name = ?3 OR name GLOB ?3 || '[@:]*' `
+
+// LatestRequestLogs are the last rows stored that the query selects, newest first.
+// With After they are the first ones stored after it, so that who reads on misses
+// none.
+func (s *Store) LatestRequestLogs(ctx context.Context, q faas.RequestLogQuery) ([]faas.RequestLog, error) {
+	statement := findLogs + "ORDER BY id DESC LIMIT ?7"
+	if q.After > 0 {
+		statement = "SELECT * FROM (" + findLogs + "ORDER BY id LIMIT ?7) ORDER BY id DESC"
+	}
+	rows, err := s.read.QueryContext(ctx, statement,
+		q.RequestID, string(q.SessionID), q.LanguageTitle, q.StatusCode, q.After, rowsSearched, q.Limit)
 	if err != nil {
 		return nil, wrap("read request logs", err)
 	}
@@ -147,7 +170,7 @@ func scanLog(rows *sql.Rows) (faas.RequestLog, error) {
 		session, name, ip, user, detail sql.NullString
 		duration, started               int64
 	)
-	err := rows.Scan(&r.RequestID, &r.Operation, &session, &name, &r.Method, &r.Path, &r.StatusCode, &duration, &started,
+	err := rows.Scan(&r.ID, &r.RequestID, &r.Operation, &session, &name, &r.Method, &r.Path, &r.StatusCode, &duration, &started,
 		&ip, &user, &r.BytesIn, &r.BytesOut, &r.Cached, &detail)
 	r.SessionID, r.LanguageTitle, r.ClientIP = faas.SessionID(session.String), name.String, ip.String
 	r.UserID, r.ErrorDetails = user.String, detail.String

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -52,8 +53,9 @@ func testRequestLogs(t *testing.T, open Open) {
 	}
 	store = open(t, place)
 	defer store.Close()
-	got, err := store.LatestRequestLogs(t.Context(), 10)
+	got, err := store.LatestRequestLogs(t.Context(), faas.RequestLogQuery{Limit: 10})
 	wantCode(t, "read", err, "")
+	full.ID, bare.ID = 1, 2
 	equal(t, "rows", got, []faas.RequestLog{bare, full})
 	wantOffset(t, store, file, 100)
 	wantOffset(t, store, "access.log.2", 7)
@@ -62,6 +64,42 @@ func testRequestLogs(t *testing.T, open Open) {
 	wantCode(t, "forget again", store.ForgetLogFile(t.Context(), file), "")
 	wantOffset(t, store, file, 0)
 	wantOffset(t, store, "access.log.2", 7)
+}
+
+func testFindRequestLogs(t *testing.T, open Open) {
+	store := fresh(t, open)
+	session, script := newSession("t", "return 1")
+	mustCreate(t, store, session, script)
+	rows := []faas.RequestLog{
+		{RequestID: "a", Operation: faas.OneShot, LanguageTitle: "nodejs-t", StatusCode: 200, StartedAt: epoch},
+		{RequestID: "b", Operation: faas.Execute, SessionID: session.ID, StatusCode: 500, StartedAt: epoch},
+		{RequestID: "c", Operation: faas.OneShot, LanguageTitle: "nodejs-other@2", StatusCode: 500, StartedAt: epoch},
+		{RequestID: "d", Operation: faas.Health, StatusCode: 200, StartedAt: epoch},
+	}
+	wantCode(t, "append", store.AppendRequestLogs(t.Context(), file, 1, rows), "")
+	for name, test := range map[string]struct {
+		query faas.RequestLogQuery
+		want  string
+	}{
+		"all":             {faas.RequestLogQuery{Limit: 10}, "dcba"},
+		"the newest":      {faas.RequestLogQuery{Limit: 2}, "dc"},
+		"a request":       {faas.RequestLogQuery{Limit: 10, RequestID: "c"}, "c"},
+		"a session":       {faas.RequestLogQuery{Limit: 10, SessionID: session.ID}, "b"},
+		"a name":          {faas.RequestLogQuery{Limit: 10, LanguageTitle: session.Name.String()}, "ba"},
+		"a status":        {faas.RequestLogQuery{Limit: 10, StatusCode: 500}, "cb"},
+		"two of these":    {faas.RequestLogQuery{Limit: 10, StatusCode: 500, LanguageTitle: "nodejs-other"}, "c"},
+		"what is later":   {faas.RequestLogQuery{Limit: 10, After: 2}, "dc"},
+		"what comes next": {faas.RequestLogQuery{Limit: 2, After: 1}, "cb"},
+		"nothing":         {faas.RequestLogQuery{Limit: 10, RequestID: "x"}, ""},
+	} {
+		got, err := store.LatestRequestLogs(t.Context(), test.query)
+		wantCode(t, name, err, "")
+		var ids strings.Builder
+		for _, row := range got {
+			ids.WriteString(row.RequestID)
+		}
+		equal(t, name, ids.String(), test.want)
+	}
 }
 
 func testRequestLogsAtomic(t *testing.T, open Open) {
@@ -89,7 +127,7 @@ func testRequestLogsAtomic(t *testing.T, open Open) {
 	}
 	wantExecutes(t, store, session.ID, executes{5, epoch.Add(3 * time.Second)})
 	wantOffset(t, store, file, 20)
-	got, err := store.LatestRequestLogs(t.Context(), 100)
+	got, err := store.LatestRequestLogs(t.Context(), faas.RequestLogQuery{Limit: 100})
 	wantCode(t, "read", err, "")
 	equal(t, "rows", len(got), len(rows)+1)
 }
@@ -101,7 +139,7 @@ func testCountRequests(t *testing.T, open Open) {
 	wantCode(t, "count", store.CountRequests(t.Context(), file, 10, []faas.RequestLog{executed(session.ID, 200, epoch)}), "")
 	wantExecutes(t, store, session.ID, executes{1, epoch})
 	wantOffset(t, store, file, 10)
-	got, err := store.LatestRequestLogs(t.Context(), 10)
+	got, err := store.LatestRequestLogs(t.Context(), faas.RequestLogQuery{Limit: 10})
 	wantCode(t, "read", err, "")
 	equal(t, "rows", got, []faas.RequestLog(nil))
 }
@@ -118,7 +156,7 @@ func testSweepRequestLogs(t *testing.T, open Open) {
 		wantCode(t, "sweep", err, "")
 		equal(t, "swept", got, want)
 	}
-	left, err := store.LatestRequestLogs(t.Context(), 100)
+	left, err := store.LatestRequestLogs(t.Context(), faas.RequestLogQuery{Limit: 100})
 	wantCode(t, "read", err, "")
 	equal(t, "rows left", len(left), 4)
 	equal(t, "the oldest left", left[len(left)-1].RequestID, "6")

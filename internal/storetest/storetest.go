@@ -43,7 +43,7 @@ type Store interface {
 	AppendRequestLogs(ctx context.Context, file string, offset int64, rows []faas.RequestLog) error
 	CountRequests(ctx context.Context, file string, offset int64, rows []faas.RequestLog) error
 	ForgetLogFile(ctx context.Context, file string) error
-	LatestRequestLogs(ctx context.Context, limit int) ([]faas.RequestLog, error)
+	LatestRequestLogs(context.Context, faas.RequestLogQuery) ([]faas.RequestLog, error)
 	SweepRequestLogs(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
@@ -70,6 +70,7 @@ func Run(t *testing.T, open Open) {
 		"ListFunctions":        testListFunctions,
 		"ListPages":            testListPages,
 		"RequestLogs":          testRequestLogs,
+		"FindRequestLogs":      testFindRequestLogs,
 		"RequestLogsAtomic":    testRequestLogsAtomic,
 		"CountRequests":        testCountRequests,
 		"SweepRequestLogs":     testSweepRequestLogs,

@@ -92,6 +92,10 @@ func (b *Bundles) verify(ctx context.Context, id faas.SessionID, known *Session)
 // the session is known already its code is not asked for again.
 func (b *Bundles) find(ctx context.Context, id faas.SessionID, timeout time.Duration, known *Session) (*Session, error) {
 	found, err := b.sessions.Find(ctx, id, timeout, func(ctx context.Context) (held, error) {
+		// Another's answer may have come since the caller looked.
+		if landed, ok := b.sessions.Held(id); ok && known == nil && b.trust.covers(landed.generation, time.Now()) {
+			return landed, nil
+		}
 		generation := b.trust.generation.Load() // before asking: what comes after may revoke
 		session, err := b.ask(ctx, id, known)
 		return held{session: session, generation: generation}, err

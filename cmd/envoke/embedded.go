@@ -1,0 +1,40 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"envoke/internal/cli"
+	"envoke/runtimes/pool"
+)
+
+// embedded runs all of an Envoke inside this process for one command: on free
+// ports, with data that is forgotten at its end, and silent but for what is wrong.
+func embedded(s streams) cli.Start {
+	return func(ctx context.Context, local cli.Local) (err error) {
+		dir, err := os.MkdirTemp("", "envoke-data-")
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		given := newSettings(nil)
+		if err := given.all.Parse([]string{
+			"--host=127.0.0.1", "--port=0", "--admin-port=0", "--data-dir=" + dir, "--run-dir=", "--database-url=",
+			"--nodejs-runtime-url=", "--python-runtime-url=", "--rust-runtime-url=", "--filter=false", "--idle-workers=1",
+			"--drain-timeout-seconds=2", "--log-level=warn",
+		}); err != nil {
+			return err
+		}
+		quiet := streams{getenv: s.getenv, stdout: io.Discard, stderr: s.stderr}
+		return runUntilDone(ctx, quiet, given, func(ctx context.Context, s streams, e *environment, l *lifecycle) (string, error) {
+			e.print = func(line pool.LogLine) { local.Print(line.Level, line.Text) }
+			greeting, err := startAll(ctx, s, e, l)
+			if err == nil {
+				local.Ready(e.publicURL)
+			}
+			return greeting, err
+		})
+	}
+}

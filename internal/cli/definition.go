@@ -1,0 +1,156 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"envoke/internal/client"
+	"envoke/internal/faas"
+)
+
+// descriptionFile is what describes the function of a folder.
+const descriptionFile = "function.yaml"
+
+// description is what function.yaml may say. Schema and Examples are inline, or the
+// path of a file of JSON or YAML.
+type description struct {
+	Name            string          `json:"name"`
+	Language        faas.Language   `json:"language"`
+	Handler         string          `json:"handler"`
+	Description     string          `json:"description"`
+	Schema          json.RawMessage `json:"schema"`
+	Examples        json.RawMessage `json:"examples"`
+	Tags            []string        `json:"tags"`
+	TimeoutMS       int             `json:"timeout_ms"`
+	MemoryLimitMB   int             `json:"memory_limit_mb"`
+	CacheTTLSeconds int             `json:"cache_ttl_seconds"`
+}
+
+// define reads a file or a folder as a function, and its code. A name that is given
+// wins over all others.
+func define(path, name string) (client.Definition, source, error) {
+	described := description{Name: name}
+	file, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = misuse("there is no file or folder %s", path)
+	case err == nil && file.IsDir():
+		described, err = describeFolder(path, name)
+		path = filepath.Join(path, described.Handler)
+	}
+	if err != nil {
+		return client.Definition{}, source{}, err
+	}
+	code, err := readSource(path)
+	if err != nil {
+		return client.Definition{}, code, err
+	}
+	wanted, err := newDefinition(described, code)
+	return wanted, code, err
+}
+
+// describeFolder finds out what a folder's description leaves open.
+func describeFolder(folder, name string) (description, error) {
+	d, err := readDescription(folder)
+	if err != nil {
+		return d, err
+	}
+	absolute, err := filepath.Abs(folder) // "." has no name
+	if err != nil {
+		return d, err
+	}
+	d.Name = first(name, d.Name, titleOf(absolute))
+	if d.Handler == "" {
+		d.Handler, err = onlySource(folder)
+	}
+	return d, err
+}
+
+func newDefinition(d description, code source) (client.Definition, error) {
+	language := code.name.Language
+	if d.Language != "" && d.Language != language {
+		return client.Definition{}, misuse("%s: the language is %s, but %s is %s", descriptionFile, d.Language, code.path, language)
+	}
+	name := code.name
+	if d.Name != "" {
+		var err error
+		if name, err = parseName(d.Name, language); err != nil {
+			return client.Definition{}, err
+		}
+	}
+	return client.Definition{
+		Language: language, Title: name.Title, Description: d.Description,
+		ScriptContent: code.script(), CompileOptions: code.compileOptions(),
+		Schema: d.Schema, Examples: d.Examples, Tags: d.Tags,
+		TimeoutMS: d.TimeoutMS, MemoryLimitMB: d.MemoryLimitMB, CacheTTLSeconds: d.CacheTTLSeconds,
+	}, nil
+}
+
+// readDescription reads function.yaml. A folder need not have one.
+func readDescription(folder string) (d description, err error) {
+	raw, err := os.ReadFile(filepath.Join(folder, descriptionFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return d, nil
+	}
+	if err != nil {
+		return d, err
+	}
+	if err := yaml.UnmarshalStrict(raw, &d); err != nil {
+		return d, misuse("%s: %w", filepath.Join(folder, descriptionFile), err)
+	}
+	if d.Schema, err = inlined(folder, d.Schema); err != nil {
+		return d, fmt.Errorf("schema: %w", err)
+	}
+	if d.Examples, err = inlined(folder, d.Examples); err != nil {
+		return d, fmt.Errorf("examples: %w", err)
+	}
+	return d, nil
+}
+
+// inlined reads the file where a value is the path of one.
+func inlined(folder string, value json.RawMessage) (json.RawMessage, error) {
+	if value = bytes.TrimSpace(value); len(value) == 0 || value[0] != '"' {
+		return value, nil
+	}
+	var path string
+	if err := json.Unmarshal(value, &path); err != nil {
+		return nil, err
+	}
+	raw, err := readFile(filepath.Join(folder, path))
+	if err != nil {
+		return nil, err
+	}
+	if raw, err = yaml.YAMLToJSON(raw); err != nil { // JSON is YAML
+		return nil, misuse("%s: %w", path, err)
+	}
+	return raw, nil
+}
+
+// onlySource finds the one file of code in a folder.
+func onlySource(folder string) (string, error) {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	for _, entry := range entries {
+		if _, ok := languages[filepath.Ext(entry.Name())]; ok && entry.Type().IsRegular() {
+			found = append(found, entry.Name())
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", misuse("%s has no file of code (.js, .mjs, .cjs, .py, .wasm)", folder)
+	case 1:
+		return found[0], nil
+	}
+	return "", misuse("%s has several files of code (%s): say which is the handler in %s", folder, strings.Join(found, ", "), descriptionFile)
+}

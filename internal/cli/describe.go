@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"envoke/internal/client"
+	"envoke/internal/faas"
+)
+
+func (a *app) describeCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "describe <name>",
+		Short: "Show a function with its schema, examples and code",
+		Long:  "Show a function with its schema, examples and code. A name may say which version: nodejs-hello@3, or nodejs-hello:stable for an alias.",
+		Example: `  envoke describe nodejs-calculator
+  envoke describe nodejs-calculator@1 -o json`,
+		Args:              takes("<name>"),
+		ValidArgsFunction: a.completeNames,
+	}
+	a.bindOutput(c.Flags())
+	return a.remote(c, func(c *cobra.Command, server *client.Client, args []string) error {
+		function, err := server.Describe(c.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return a.show(c, function, func(w io.Writer) { describe(w, function) })
+	})
+}
+
+func describe(w io.Writer, f client.Description) {
+	for _, row := range [][2]string{
+		{"Name", clean(f.LanguageTitle)},
+		{"Version", orDash(f.Version)},
+		{"Description", first(clean(f.Description), "-")},
+		{"Tags", list(f.Tags)},
+		{"Owner", orDash(f.UserID)},
+		{"Created", at(f.CreatedAt)},
+		{"Updated", at(f.LastUpdatedAt)},
+	} {
+		fmt.Fprintf(w, "%s:\t%s\n", row[0], row[1])
+	}
+	for _, part := range []struct {
+		title string
+		value json.RawMessage
+	}{
+		{"Compile options", f.CompileOptions}, {"Schema", f.Schema}, {"Examples", f.Examples},
+	} {
+		if len(part.value) > 0 && string(part.value) != "null" {
+			fmt.Fprintf(w, "\n%s:\n", part.title)
+			_ = indent(w, part.value) // it was decoded: it is JSON
+		}
+	}
+	if f.Language == faas.Rust && isTargeted(f.CompileOptions) {
+		fmt.Fprintf(w, "\nCode: a module of %d bytes in base64\n", len(f.ScriptContent))
+		return
+	}
+	fmt.Fprintf(w, "\nCode:\n%s\n", cleanLines(f.ScriptContent))
+}
+
+func isTargeted(options json.RawMessage) bool {
+	var o struct{ Target string }
+	return json.Unmarshal(options, &o) == nil && o.Target != ""
+}

@@ -1,0 +1,152 @@
+// Package client speaks the public API of an Envoke, as anybody could: it knows the
+// wire contract and nothing of the server's inside.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	// callTimeout is longer than any execute that an operator allows by default
+	// (30 s), with the wait for a worker and a slow upload.
+	callTimeout = 2 * time.Minute
+	dialTimeout = 5 * time.Second
+	// maxReply bounds what is read: results have at most 6 MiB, wasm modules in
+	// base64 44 MiB.
+	maxReply = 64 << 20
+	// requestIDHeader is on every reply of an Envoke, and tells one from another
+	// server.
+	requestIDHeader = "X-Request-Id"
+)
+
+// Client calls one Envoke. It may be used concurrently.
+type Client struct {
+	base string
+	http *http.Client
+}
+
+// New makes a client of the Envoke at a URL such as http://127.0.0.1:9000.
+func New(base string) (*Client, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("%q is no address of a server: give a URL such as http://127.0.0.1:9000", base)
+	}
+	return &Client{base: strings.TrimRight(base, "/"), http: &http.Client{
+		Transport: &http.Transport{
+			Proxy:               http.ProxyFromEnvironment,
+			DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+			MaxIdleConnsPerHost: 16,
+		},
+		Timeout: callTimeout,
+		// An Envoke never redirects: what does is another server.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}, nil
+}
+
+// Base is the URL that the client was made for.
+func (c *Client) Base() string { return c.base }
+
+// Close gives up connections that nothing uses.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// request is one call of the API.
+type request struct {
+	method, path string
+	header       http.Header
+	body         any // sent as JSON; nil: none
+}
+
+// fetch sends a request and returns what its reply holds.
+func fetch[T any](ctx context.Context, c *Client, r request) (T, error) {
+	var out T
+	err := c.do(ctx, r, &out)
+	return out, err
+}
+
+// do sends a request and decodes the reply's JSON into out, unless it is nil. The
+// error of a server is a *ReplyError.
+func (c *Client) do(ctx context.Context, r request, out any) error {
+	reply, err := c.send(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = reply.Body.Close() }()
+	raw, err := io.ReadAll(io.LimitReader(reply.Body, maxReply+1))
+	switch {
+	case err != nil:
+		return fmt.Errorf("read the reply of %s: %w", c.base, err)
+	case len(raw) > maxReply:
+		return fmt.Errorf("the reply of %s is larger than %d bytes", c.base, maxReply)
+	case reply.Header.Get(requestIDHeader) == "":
+		return &ForeignError{Base: c.base, Status: reply.Status}
+	case reply.StatusCode/100 != 2:
+		return c.failure(reply, raw)
+	case out == nil:
+		return nil
+	}
+	if err := json.Unmarshal(raw, out); err != nil {
+		return &ForeignError{Base: c.base, Status: reply.Status}
+	}
+	return nil
+}
+
+func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
+	var body io.Reader = http.NoBody
+	if r.body != nil {
+		raw, err := encode(r.body)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(raw)
+	}
+	request, err := http.NewRequestWithContext(ctx, r.method, c.base+r.path, body)
+	if err != nil {
+		return nil, err
+	}
+	if r.header != nil {
+		request.Header = r.header.Clone()
+	}
+	if r.body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	reply, err := c.http.Do(request)
+	if err != nil {
+		return nil, c.unreachable(ctx, err)
+	}
+	return reply, nil
+}
+
+// encode leaves <, > and & as they are, so that code arrives as it was written.
+func encode(v any) ([]byte, error) {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(v)
+	return out.Bytes(), err
+}
+
+// unreachable tells what kept a request from being answered.
+func (c *Client) unreachable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return &UnreachableError{Base: c.base, Slow: true, Err: err}
+	}
+	var cause *url.Error
+	if errors.As(err, &cause) {
+		err = cause.Err // without the URL, which Base has
+	}
+	return &UnreachableError{Base: c.base, Err: err}
+}
