@@ -12,6 +12,9 @@ import (
 
 	"github.com/spf13/pflag"
 	"sigs.k8s.io/yaml"
+
+	"envoke/internal/faas"
+	"envoke/internal/selection"
 )
 
 // Config holds every setting. A setting is a flag (--max-script-size), an
@@ -35,6 +38,9 @@ type Config struct {
 	SessionExpirySeconds int
 	DBLoggingEnabled     bool
 	LogRetentionHours    int
+
+	RuntimeSelectionStrategy, RuntimeMappingsFile string
+	mappings                                      *selection.Mappings // nil: names begin with their language
 
 	NodejsRuntimeURL      string
 	PythonRuntimeURL      string
@@ -79,6 +85,8 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.BoolVar(&c.DBLoggingEnabled, "db-logging-enabled", true, "store a row for each request")
 	f.IntVar(&c.LogRetentionHours, "log-retention-hours", 168, "how long request rows are kept")
 
+	f.StringVar(&c.RuntimeSelectionStrategy, "runtime-selection-strategy", "prefix", "how a function's name tells its language: prefix, or config (by --runtime-mappings-file)")
+	f.StringVar(&c.RuntimeMappingsFile, "runtime-mappings-file", "", "JSON list of {pattern, runtime_type, is_regex}: the first that matches a name is its language")
 	f.StringVar(&c.NodejsRuntimeURL, "nodejs-runtime-url", "", "unix:<path> or http://<host>:<port> of a nodejs host; empty: started here")
 	f.StringVar(&c.PythonRuntimeURL, "python-runtime-url", "", "the same of a python host")
 	f.StringVar(&c.RustRuntimeURL, "rust-runtime-url", "", "the same of a rust host")
@@ -106,7 +114,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 // would send somebody's data where they do not expect it.
 var notBuilt = []string{
 	"REDIS_URL", "REDIS_CACHE_URL",
-	"RUNTIME_MAPPINGS_FILE", "KUBERNETES_NAMESPACE", "OPENFAAS_GATEWAY_URL",
+	"KUBERNETES_NAMESPACE", "OPENFAAS_GATEWAY_URL",
 }
 
 // load fills what flags left unset from the environment, then from the config
@@ -255,7 +263,40 @@ func (c *Config) check() (faults []error) {
 			}
 		}
 	}
+	if err := c.loadMappings(); err != nil {
+		faults = append(faults, err)
+	}
 	return append(faults, c.checkHost()...)
+}
+
+// loadMappings reads the file that maps names to languages, where that is wanted.
+func (c *Config) loadMappings() (err error) {
+	switch c.RuntimeSelectionStrategy {
+	case "prefix", "PrefixMatching": // the older name
+		if c.RuntimeMappingsFile != "" {
+			return errors.New("RUNTIME_MAPPINGS_FILE is set, but RUNTIME_SELECTION_STRATEGY is not config: nobody would read it")
+		}
+		return nil
+	case "config":
+		if c.RuntimeMappingsFile == "" {
+			return errors.New("RUNTIME_SELECTION_STRATEGY is config: name the file in RUNTIME_MAPPINGS_FILE")
+		}
+		if c.mappings, err = selection.Open(c.RuntimeMappingsFile); err != nil {
+			return fmt.Errorf("RUNTIME_MAPPINGS_FILE: %w", err)
+		}
+		return nil
+	case "discovery":
+		return errors.New("RUNTIME_SELECTION_STRATEGY: discovery comes with Kubernetes, which this version has no part for: say prefix or config")
+	}
+	return fmt.Errorf("RUNTIME_SELECTION_STRATEGY is %q: it must be prefix or config", c.RuntimeSelectionStrategy)
+}
+
+// selectFunction finds the function that a caller's name means.
+func (c *Config) selectFunction(name string) (faas.Ref, error) {
+	if c.mappings == nil {
+		return faas.ParseRef(name)
+	}
+	return c.mappings.Select(name)
 }
 
 // checkHost refuses a public bind: without auth an open port is remote code
