@@ -12,9 +12,6 @@ import (
 
 	"github.com/spf13/pflag"
 	"sigs.k8s.io/yaml"
-
-	"envoke/internal/faas"
-	"envoke/internal/selection"
 )
 
 // Config holds every setting. A setting is a flag (--max-script-size), an
@@ -40,7 +37,6 @@ type Config struct {
 	LogRetentionHours    int
 
 	RuntimeSelectionStrategy, RuntimeMappingsFile string
-	mappings                                      *selection.Mappings // nil: names begin with their language
 
 	NodejsRuntimeURL      string
 	PythonRuntimeURL      string
@@ -263,40 +259,10 @@ func (c *Config) check() (faults []error) {
 			}
 		}
 	}
-	if err := c.loadMappings(); err != nil {
+	if _, err := c.mappings(); err != nil {
 		faults = append(faults, err)
 	}
 	return append(faults, c.checkHost()...)
-}
-
-// loadMappings reads the file that maps names to languages, where that is wanted.
-func (c *Config) loadMappings() (err error) {
-	switch c.RuntimeSelectionStrategy {
-	case "prefix", "PrefixMatching": // the older name
-		if c.RuntimeMappingsFile != "" {
-			return errors.New("RUNTIME_MAPPINGS_FILE is set, but RUNTIME_SELECTION_STRATEGY is not config: nobody would read it")
-		}
-		return nil
-	case "config":
-		if c.RuntimeMappingsFile == "" {
-			return errors.New("RUNTIME_SELECTION_STRATEGY is config: name the file in RUNTIME_MAPPINGS_FILE")
-		}
-		if c.mappings, err = selection.Open(c.RuntimeMappingsFile); err != nil {
-			return fmt.Errorf("RUNTIME_MAPPINGS_FILE: %w", err)
-		}
-		return nil
-	case "discovery":
-		return errors.New("RUNTIME_SELECTION_STRATEGY: discovery comes with Kubernetes, which this version has no part for: say prefix or config")
-	}
-	return fmt.Errorf("RUNTIME_SELECTION_STRATEGY is %q: it must be prefix or config", c.RuntimeSelectionStrategy)
-}
-
-// selectFunction finds the function that a caller's name means.
-func (c *Config) selectFunction(name string) (faas.Ref, error) {
-	if c.mappings == nil {
-		return faas.ParseRef(name)
-	}
-	return c.mappings.Select(name)
 }
 
 // checkHost refuses a public bind: without auth an open port is remote code

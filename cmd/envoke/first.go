@@ -13,15 +13,15 @@ import (
 	"envoke/internal/faas"
 )
 
-// runFirst has ext_proc refuse a session that is none, and a seeded function run
-// through Envoy, the host and a worker: all layers are there, or it is an error. Its
-// path says the language, however names are mapped to languages.
+// runFirst has ext_proc refuse an execute without a name, and a seeded function run
+// through Envoy, the host and a worker: all layers are there, or it is an error. The
+// path of the second says its language, however names are mapped to languages.
 func runFirst(ctx context.Context, base string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	_, err := call(ctx, base+"/api/v1/execute/none", `{}`)
+	_, err := call(ctx, base+"/api/v1/execute", `{}`)
 	var refused *refusal
-	if !errors.As(err, &refused) || refused.status != http.StatusNotFound || !strings.Contains(refused.body, string(faas.InExtProc)) {
+	if !errors.As(err, &refused) || refused.status != http.StatusBadRequest || !strings.Contains(refused.body, string(faas.InExtProc)) {
 		return fmt.Errorf("ext_proc does not answer: %w", err)
 	}
 	var reply struct {

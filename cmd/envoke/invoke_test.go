@@ -119,7 +119,7 @@ func TestMappedNames(t *testing.T) {
 		i.send(t, http.MethodPost, "/api/v1/initialize", `{}`, "Language-Title", name).isError(t, 400, "INVALID_REQUEST", "extproc")
 		i.send(t, http.MethodGet, "/function/"+name, "").isError(t, 400, "INVALID_REQUEST", "extproc")
 	}
-	i.send(t, http.MethodGet, "/function/table", "").isError(t, 503, "UNAVAILABLE", "runtime")
+	i.send(t, http.MethodGet, "/function/table", "").isError(t, 404, "NOT_FOUND", "runtime")
 }
 
 func TestSelectionStrategy(t *testing.T) {

@@ -76,7 +76,7 @@ func (s *Schema) run(value any) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer func() {
-		if fault := recover(); fault == errTooMuch { //nolint:errorlint // it is that very one
+		if fault := recover(); fault == errTooMuch {
 			err = errTooMuch
 		} else if fault != nil {
 			panic(fault)

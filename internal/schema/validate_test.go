@@ -153,8 +153,13 @@ func TestValidateAtOnce(t *testing.T) {
 
 func FuzzValidate(f *testing.F) {
 	for _, seed := range [][2]string{
-		{order, `{"id":1,"pay":{"card":1}}`}, {`{"$ref":"#"}`, `1`}, {`false`, `null`}, {`{"uniqueItems":true}`, `[1,1.0,1e0]`},
-		{`{"multipleOf":0.1}`, `1e999`}, {`{"contains":{"const":1},"unevaluatedItems":false}`, `[1,2]`}, {`{"not":{}}`, `"\ud800"`},
+		{order, `{"id":1,"pay":{"card":1}}`},
+		{`{"$ref":"#"}`, `1`},
+		{`false`, `null`},
+		{`{"uniqueItems":true}`, `[1,1.0,1e0]`},
+		{`{"multipleOf":0.1}`, `1e999`},
+		{`{"contains":{"const":1},"unevaluatedItems":false}`, `[1,2]`},
+		{`{"not":{}}`, `"\ud800"`},
 		{`{"$schema":"http://json-schema.org/draft-04/schema#","dependencies":{"a":["b"]}}`, `{"a":1}`},
 	} {
 		f.Add([]byte(seed[0]), []byte(seed[1]))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -51,12 +52,10 @@ func TestPlainRequest(t *testing.T) {
 	r.register(t, "echo", faas.Function{Script: javaScriptOf(`return event`)})
 	type object = map[string]any
 	httpOf := func(method, path string, query, headers object, isBase64 bool) object {
-		for name, value := range (object{"host": "host", "user-agent": "test", "accept-encoding": "identity"}) {
-			headers[name] = value
-		}
+		maps.Copy(headers, object{"host": "host", "user-agent": "test", "accept-encoding": "identity"})
 		return object{"http": object{"method": method, "path": path, "query": query, "headers": headers, "is_base64": isBase64}}
 	}
-	json_, text := "application/json", "text/plain; charset=utf-8"
+	jsonType, text := "application/json", "text/plain; charset=utf-8"
 	for _, test := range []struct {
 		name, method, path, body string
 		headers                  []string
@@ -76,16 +75,16 @@ func TestPlainRequest(t *testing.T) {
 			context: httpOf("GET", "/", object{"\ufffd": "%zz", "": "1"}, object{}, false),
 		},
 		{
-			name: "JSON", method: "POST", path: "?q=1", body: ` {"a":[1]} `, headers: []string{"Content-Type: " + json_}, params: object{"a": []any{1.}},
-			context: httpOf("POST", "/", object{"q": "1"}, object{"content-type": json_, "content-length": "11"}, false),
+			name: "JSON", method: "POST", path: "?q=1", body: ` {"a":[1]} `, headers: []string{"Content-Type: " + jsonType}, params: object{"a": []any{1.}},
+			context: httpOf("POST", "/", object{"q": "1"}, object{"content-type": jsonType, "content-length": "11"}, false),
 		},
 		{
 			name: "JSON of a kind", method: "PUT", body: `7`, headers: []string{"Content-Type: application/problem+json; a=b"}, params: 7.,
 			context: httpOf("PUT", "/", object{}, object{"content-type": "application/problem+json; a=b", "content-length": "1"}, false),
 		},
 		{
-			name: "delete with a body", method: "DELETE", path: "?q=1", body: `"x"`, headers: []string{"Content-Type: " + json_}, params: "x",
-			context: httpOf("DELETE", "/", object{"q": "1"}, object{"content-type": json_, "content-length": "3"}, false),
+			name: "delete with a body", method: "DELETE", path: "?q=1", body: `"x"`, headers: []string{"Content-Type: " + jsonType}, params: "x",
+			context: httpOf("DELETE", "/", object{"q": "1"}, object{"content-type": jsonType, "content-length": "3"}, false),
 		},
 		{
 			name: "text that looks like JSON", method: "POST", body: "{\"a\":\"é\"}\n", headers: []string{"Content-Type: " + text}, params: "{\"a\":\"é\"}\n",
@@ -100,8 +99,8 @@ func TestPlainRequest(t *testing.T) {
 			context: httpOf("POST", "/", object{}, object{"content-type": "application/octet-stream", "content-length": "3"}, true),
 		},
 		{
-			name: "compressed", method: "POST", body: "{}", headers: []string{"Content-Type: " + json_, "Content-Encoding: gzip"}, params: "e30=",
-			context: httpOf("POST", "/", object{}, object{"content-type": json_, "content-encoding": "gzip", "content-length": "2"}, true),
+			name: "compressed", method: "POST", body: "{}", headers: []string{"Content-Type: " + jsonType, "Content-Encoding: gzip"}, params: "e30=",
+			context: httpOf("POST", "/", object{}, object{"content-type": jsonType, "content-encoding": "gzip", "content-length": "2"}, true),
 		},
 		{
 			name: "a form", method: "POST", body: "a=1&b=2", headers: []string{"Content-Type: application/x-www-form-urlencoded"}, params: "a=1&b=2",
@@ -124,8 +123,8 @@ func TestPlainRequest(t *testing.T) {
 			context: httpOf("POST", "/", object{}, object{"content-length": "2"}, true),
 		},
 		{
-			name: "nothing at all", method: "POST", path: "?q=1", headers: []string{"Content-Type: " + json_}, params: nil,
-			context: httpOf("POST", "/", object{"q": "1"}, object{"content-type": json_, "content-length": "0"}, false),
+			name: "nothing at all", method: "POST", path: "?q=1", headers: []string{"Content-Type: " + jsonType}, params: nil,
+			context: httpOf("POST", "/", object{"q": "1"}, object{"content-type": jsonType, "content-length": "0"}, false),
 		},
 		{
 			name: "headers", method: "GET", params: object{}, headers: []string{
@@ -154,7 +153,7 @@ func TestPlainRequest(t *testing.T) {
 func TestPlainRefusals(t *testing.T) {
 	r := newRig(t, pool.Options{})
 	r.register(t, "fail", faas.Function{Script: javaScriptOf(`if (params) throw new TypeError('no'); return {statusCode: 200, headers: {'a b': 'c'}}`)})
-	json_, runtime := "Content-Type: application/json", `"component":"runtime"`
+	jsonType, runtime := "Content-Type: application/json", `"component":"runtime"`
 	for _, test := range []struct {
 		name, path, body string
 		want             reply
@@ -168,7 +167,7 @@ func TestPlainRefusals(t *testing.T) {
 		{"no response", "nodejs-fail", "0", failure(500, "RUNTIME_ERROR", `the function's response cannot be sent: "a b" is no name of a header`,
 			`"component":"function","type":"InvalidResponse"`)},
 	} {
-		response := r.plain(t, http.MethodPost, functionPath+test.path, test.body, json_, "X-Request-ID: trace-1")
+		response := r.plain(t, http.MethodPost, functionPath+test.path, test.body, jsonType, "X-Request-ID: trace-1")
 		got := reply{Status: response.StatusCode, Body: bodyOf(response)}
 		if diff := cmp.Diff(test.want, got); diff != "" || response.Header.Get("Content-Type") != "application/json" {
 			t.Errorf("%s: %v (-want +got)\n%s", test.name, response.Header, diff)
@@ -201,7 +200,9 @@ func TestPlainResponse(t *testing.T) {
 		{
 			"headers", "POST",
 			`{"statusCode":201,"headers":{"x-a":"1","Set-Cookie":["a=1; Path=/","b=2"],"content-type":"text/html","Location":"/x","x-request-id":"mine","X-Envoke-Session":"s","x-envoy-upstream-service-time":"1","Connection":"close","Content-Length":"99","Transfer-Encoding":"chunked"},"body":"<p>"}`,
-			201, http.Header{"X-A": {"1"}, "Set-Cookie": {"a=1; Path=/", "b=2"}, "Content-Type": {"text/html"}, "Location": {"/x"}, "Content-Length": {"3"}}, `<p>`,
+			201,
+			http.Header{"X-A": {"1"}, "Set-Cookie": {"a=1; Path=/", "b=2"}, "Content-Type": {"text/html"}, "Location": {"/x"}, "Content-Length": {"3"}},
+			`<p>`,
 		},
 		{"text", "POST", `{"statusCode":200,"body":"é"}`, 200, http.Header{"Content-Type": {"text/plain; charset=utf-8"}, "Content-Length": {"2"}}, "é"},
 		{"bytes", "POST", `{"statusCode":200,"body":"/wA=","isBase64Encoded":true}`, 200, http.Header{"Content-Type": {"application/octet-stream"}, "Content-Length": {"2"}}, "\xff\x00"},
