@@ -21,6 +21,10 @@ type State struct {
 	// Filter is the Wasm module of the filter; empty: requests pass by it.
 	Filter []byte `json:"filter"`
 
+	// MappedNames says that ext_proc maps functions' names to languages, so that a
+	// name in a path does not say where to go.
+	MappedNames bool `json:"mapped_names"`
+
 	// AccessLog is the file that gets one line of JSON per request; empty: none.
 	AccessLog string `json:"access_log"`
 	// MaxTimeout is the longest that any execute may take. Routes wait a second

@@ -18,6 +18,7 @@ import (
 	"envoke/internal/controlpb"
 	"envoke/internal/faas"
 	"envoke/internal/lookup"
+	"envoke/internal/schema"
 )
 
 const (
@@ -32,6 +33,7 @@ const (
 type Session struct {
 	faas.Session
 	Script faas.Script
+	Params *schema.Schema // what params must keep to; nil: anything
 }
 
 // Options make Bundles. All fields are required.
@@ -60,7 +62,8 @@ type Bundles struct {
 	sessions  *lookup.Memory[faas.SessionID, held]
 	functions *lookup.Memory[faas.Ref, heldFunction]
 	scripts   *lookup.Memory[faas.Digest, faas.Script]
-	key       atomic.Pointer[faas.SessionKey] // nil until control has said it
+	schemas   *lookup.Memory[faas.Ref, *schema.Schema] // by version, which is immutable
+	key       atomic.Pointer[faas.SessionKey]          // nil until control has said it
 	trust     trust
 }
 
@@ -91,6 +94,7 @@ func New(o Options) *Bundles {
 		sessions:  lookup.New[faas.SessionID](o.MaxSessions, o.MaxScriptBytes, heldSize),
 		functions: lookup.New[faas.Ref](maxFunctions, maxFunctionBytes, functionSize),
 		scripts:   lookup.New[faas.Digest](o.MaxSessions, o.MaxScriptBytes, scriptSize),
+		schemas:   lookup.New[faas.Ref](maxFunctions, maxSchemaBytes, (*schema.Schema).Size),
 	}
 	b.trust.start()
 	b.metrics = newMetrics(o.Registerer, b)

@@ -54,8 +54,12 @@ func (h *Host) run(ctx context.Context, c *fasthttp.RequestCtx, in invocation) e
 	return nil
 }
 
-// invoke runs the function. What it prints is logged under the request's id.
+// invoke checks the params and runs the function. What it prints is logged under the
+// request's id.
 func (h *Host) invoke(ctx context.Context, requestID string, in invocation) (pool.Result, error) {
+	if err := checkParams(in.session.Params, in.params); err != nil {
+		return pool.Result{}, err
+	}
 	timeout := h.timeout(in.session.Timeout)
 	defer h.stages.run.since(time.Now())
 	return h.Engine.Invoke(ctx, work(in.session), pool.Invocation{
