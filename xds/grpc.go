@@ -46,12 +46,12 @@ func grpcRoutes(s State) []*routev3.Route {
 
 func grpcRoutesOf(s State, language faas.Language, which *routev3.HeaderMatcher) []*routev3.Route {
 	to := func(name, path string) *routev3.Route {
-		return route("grpc-"+name+"-"+string(language), match(grpcCall(path), which), &routev3.RouteAction{
+		return route(name+string(language), match(grpcCall(path), which), &routev3.RouteAction{
 			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: grpcCluster(language)},
 			Timeout:          duration(s.MaxTimeout + time.Second),
 		})
 	}
-	return []*routev3.Route{to("execute", grpcExecutePath), to("health", grpcHealthPath)}
+	return []*routev3.Route{to(string(faas.Execute)+"-grpc-", grpcExecutePath), to("grpc-health-", grpcHealthPath)}
 }
 
 // grpcCall matches gRPC only: what comes to the path by plain HTTP is a 404.

@@ -63,12 +63,12 @@ var localReplyTable = []localReply{
 		"control could not be reached or went away",
 	},
 	{
-		"xds.route_name == '" + noLanguage + "'", 0, faas.NotFound, faas.InEnvoy,
-		"no runtime of that language is configured here: the path is /runtime/<language>/<title> or /function/<language>-<title>",
-	},
-	{
 		"xds.route_name == '" + grpcElsewhere + "'", 0, faas.NotFound, faas.InEnvoy,
 		"no runtime host of that language answers gRPC here: the metadata language-title must begin with a language that is served",
+	},
+	{
+		"xds.route_name == '" + noLanguage + "'", 0, faas.NotFound, faas.InEnvoy,
+		"no runtime of that language is configured here: the path is /runtime/<language>/<title> or /function/<language>-<title>",
 	},
 	{
 		"response.code_details == 'upgrade_failed'", 0, faas.InvalidRequest, faas.InEnvoy,

@@ -64,7 +64,9 @@ func newEnvironment(s streams, given settings) (*environment, func(), error) {
 	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return &environment{config: config, sockets: sockets, logger: logger, level: level, metrics: metrics, mappings: mappings}, remove, nil
+	return &environment{
+		config: config, sockets: sockets, logger: logger, level: level, metrics: metrics, mappings: mappings,
+	}, remove, nil
 }
 
 // makeFolders makes those of the settings' folders that the part uses, for this user

@@ -3,14 +3,12 @@ package host
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"time"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"envoke/internal/faas"
-	"envoke/runtimes/bundle"
 	"envoke/runtimes/pool"
 )
 
@@ -52,39 +50,15 @@ func (h *Host) Execute(ctx context.Context, e Execution) (pool.Result, error) {
 	if err != nil {
 		return pool.Result{}, err
 	}
-	session, err := h.subject(ctx, e)
+	var p post
+	if err := h.fill(&p, e.Script, e.Context); err != nil {
+		return pool.Result{}, err
+	}
+	session, err := h.sessionOf(ctx, &p, e.Session)
 	if err != nil {
 		return pool.Result{}, err
 	}
 	return h.invoke(ctx, e.RequestID, invocation{arrived: arrived, session: session, params: params})
-}
-
-// subject is what an execution runs: sessions are shared, so one whose context is
-// replaced is a copy.
-func (h *Host) subject(ctx context.Context, e Execution) (*bundle.Session, error) {
-	var p post
-	if err := h.setContext(&p, e.Context); err != nil {
-		return nil, err
-	}
-	if e.Script != nil {
-		if err := h.setScript(&p, *e.Script); err != nil {
-			return nil, err
-		}
-		return &bundle.Session{
-			Session: faas.Session{Owner: "call:" + rand.Text(), Context: p.context, Timeout: p.timeout},
-			Script:  faas.NewScript(h.Language, *p.script, p.options),
-		}, nil
-	}
-	session, err := h.Bundles.Session(ctx, e.Session)
-	if err != nil || p.context == nil {
-		return session, err
-	}
-	own := *session
-	own.Context = p.context
-	if p.timeout > 0 {
-		own.Timeout = p.timeout
-	}
-	return &own, nil
 }
 
 // Initialize makes a session, as an initialize by HTTP does. Its id is the host's own:
@@ -98,12 +72,7 @@ func (h *Host) Initialize(ctx context.Context, i Initialization) (*faas.Session,
 	if ref.Name.Language != h.Language {
 		return nil, invalid("this host runs " + string(h.Language) + " functions only")
 	}
-	if i.Script != nil {
-		if err := h.setScript(&p, *i.Script); err != nil {
-			return nil, err
-		}
-	}
-	if err := h.setContext(&p, i.Context); err != nil {
+	if err := h.fill(&p, i.Script, i.Context); err != nil {
 		return nil, err
 	}
 	// Whether a registered function's results are cached is not known here: without
@@ -119,8 +88,13 @@ func (h *Host) Initialize(ctx context.Context, i Initialization) (*faas.Session,
 	return &session.Session, nil
 }
 
-// setContext checks a context that is not part of a body.
-func (h *Host) setContext(p *post, raw []byte) error {
+// fill takes a script and a context that are not members of a body.
+func (h *Host) fill(p *post, script *string, raw []byte) error {
+	if script != nil {
+		if err := h.setScript(p, *script); err != nil {
+			return err
+		}
+	}
 	raw, err := value("context", raw)
 	if err != nil {
 		return err

@@ -95,8 +95,8 @@ func (x *ExecuteRequest) GetScriptContent() string {
 
 type ExecuteResponse struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
-	Result           string                 `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"` // JSON, as the function returned it
-	ExecutionTimeMs  float64                `protobuf:"fixed64,2,opt,name=execution_time_ms,json=executionTimeMs,proto3" json:"execution_time_ms,omitempty"`
+	Result           string                 `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`                                                      // JSON, as the function returned it
+	ExecutionTimeMs  float64                `protobuf:"fixed64,2,opt,name=execution_time_ms,json=executionTimeMs,proto3" json:"execution_time_ms,omitempty"`         // without the wait for a worker
 	MemoryUsageBytes *int64                 `protobuf:"varint,3,opt,name=memory_usage_bytes,json=memoryUsageBytes,proto3,oneof" json:"memory_usage_bytes,omitempty"` // of the worker; absent: unknown
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
