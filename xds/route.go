@@ -66,7 +66,9 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 		// Control knows which path below takes which method.
 		viaFilter(s, toAPI(faas.FunctionWrite, prefix(functionsPath+"/"), WriteTimeout)),
 		toAPI(faas.Health, match(exact(healthPath), read), apiTimeout),
-
+	)
+	routes = append(routes, grpcRoutes(s)...)
+	routes = append(routes,
 		wrongMethod(prefix(executePath+"/"), "POST"),
 		wrongMethod(exact(executePath), "POST"),
 		wrongMethod(exact(initializePath), "POST"),

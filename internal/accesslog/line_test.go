@@ -75,6 +75,7 @@ func TestOperation(t *testing.T) {
 	for route, want := range map[string]faas.Operation{
 		"initialize": faas.Initialize, "oneshot": faas.OneShot, "execute": faas.Execute, "execute-plain-rust": faas.Execute,
 		"invoke-nodejs": faas.Invoke, "invokehttp-python": faas.InvokeHTTP, "invokehttp": faas.InvokeHTTP,
+		"grpc-execute-nodejs": faas.Execute, "grpc-health-nodejs": faas.Health, "grpc-elsewhere": faas.OtherOperation,
 		"session": faas.SessionRead, "function": faas.FunctionRead, "health": faas.Health,
 		"": faas.OtherOperation, "other": faas.OtherOperation, "not-found": faas.OtherOperation, "executes": faas.OtherOperation,
 	} {
