@@ -5,9 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"time"
-	"unicode/utf8"
-
-	"github.com/go-json-experiment/json/jsontext"
 
 	"envoke/internal/faas"
 	"envoke/runtimes/bundle"
@@ -59,8 +56,7 @@ func (h *Host) Execute(ctx context.Context, e Execution) (pool.Result, error) {
 	return h.invoke(ctx, e.RequestID, invocation{arrived: arrived, session: session, params: params})
 }
 
-// subject is what an execution runs: sessions are shared, so one whose context is
-// replaced is a copy.
+// subject is what an execution runs.
 func (h *Host) subject(ctx context.Context, e Execution) (*bundle.Session, error) {
 	var p post
 	if err := h.setContext(&p, e.Context); err != nil {
@@ -70,12 +66,20 @@ func (h *Host) subject(ctx context.Context, e Execution) (*bundle.Session, error
 		if err := h.setScript(&p, *e.Script); err != nil {
 			return nil, err
 		}
+	}
+	return h.sessionOf(ctx, &p, e.Session)
+}
+
+// sessionOf is what a call runs that brings a script or names a session. Sessions are
+// shared: one whose context is another for this call is a copy.
+func (h *Host) sessionOf(ctx context.Context, p *post, id faas.SessionID) (*bundle.Session, error) {
+	if p.script != nil {
 		return &bundle.Session{
 			Session: faas.Session{Owner: "call:" + rand.Text(), Context: p.context, Timeout: p.timeout},
 			Script:  faas.NewScript(h.Language, *p.script, p.options),
 		}, nil
 	}
-	session, err := h.Bundles.Session(ctx, e.Session)
+	session, err := h.Bundles.Session(ctx, id)
 	if err != nil || p.context == nil {
 		return session, err
 	}
@@ -137,7 +141,7 @@ func (h *Host) setContext(p *post, raw []byte) error {
 // value checks that raw is one JSON value, or empty, as members does.
 func value(name string, raw []byte) ([]byte, error) {
 	raw = bytes.Trim(raw, " \t\r\n")
-	if len(raw) > 0 && (!utf8.Valid(raw) || !jsontext.Value(raw).IsValid(lenient...)) {
+	if len(raw) > 0 && !isJSON(raw) {
 		return nil, invalid(name + " is not valid JSON")
 	}
 	return raw, nil

@@ -2,14 +2,12 @@ package host
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
 	"envoke/internal/faas"
-	"envoke/runtimes/bundle"
 )
 
 // protocolPath is the execute of the older runtime protocol, for controllers that
@@ -39,7 +37,11 @@ func (h *Host) executeProtocol(ctx context.Context, c *fasthttp.RequestCtx) erro
 	if err != nil {
 		return err
 	}
-	session, err := h.sessionOf(ctx, &p, id)
+	var named faas.SessionID
+	if p.script == nil && json.Unmarshal(id, &named) != nil {
+		return invalid("send script_content, or a session's id as request_id")
+	}
+	session, err := h.sessionOf(ctx, &p, named)
 	if err != nil {
 		return err
 	}
@@ -51,29 +53,4 @@ func (h *Host) executeProtocol(ctx context.Context, c *fasthttp.RequestCtx) erro
 	reply.bytes = append(appendMeasures(appendStart(reply.bytes, result), result), '}')
 	writeBuffer(c, reply)
 	return nil
-}
-
-// sessionOf is what a call of the older protocol runs. Sessions are shared: one whose
-// context is another for this call is a copy.
-func (h *Host) sessionOf(ctx context.Context, p *post, id []byte) (*bundle.Session, error) {
-	if p.script != nil {
-		return &bundle.Session{
-			Session: faas.Session{Owner: "call:" + rand.Text(), Context: p.context, Timeout: p.timeout},
-			Script:  faas.NewScript(h.Language, *p.script, p.options),
-		}, nil
-	}
-	var session faas.SessionID
-	if err := json.Unmarshal(id, &session); err != nil {
-		return nil, invalid("send script_content, or a session's id as request_id")
-	}
-	found, err := h.Bundles.Session(ctx, session)
-	if err != nil || p.context == nil {
-		return found, err
-	}
-	own := *found
-	own.Context = p.context
-	if p.timeout > 0 {
-		own.Timeout = p.timeout
-	}
-	return &own, nil
 }
