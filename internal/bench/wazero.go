@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
@@ -41,7 +40,7 @@ func ServeWazero(ctx context.Context, socket string) error {
 		return fmt.Errorf("listen on %s: %w", socket, err)
 	}
 	bare := bareWazero{runtime: runtime, compiled: compiled}
-	server := &fasthttp.Server{Handler: bare.answer, ReadTimeout: 10 * time.Minute}
+	server := &fasthttp.Server{Handler: bare.answer, NoDefaultDate: true}
 	stopped := make(chan error, 1)
 	defer context.AfterFunc(ctx, func() { stopped <- server.Shutdown() })()
 	if err := server.Serve(listener); err != nil {
@@ -62,17 +61,22 @@ func (b bareWazero) answer(c *fasthttp.RequestCtx) {
 	}
 	err := json.Unmarshal(c.PostBody(), &question)
 	if err != nil {
-		c.Error(err.Error(), http.StatusBadRequest)
+		refuse(c, http.StatusBadRequest, err)
 		return
 	}
 	result, err := b.call(c, question.Params)
 	if err != nil {
-		c.Error(err.Error(), http.StatusInternalServerError)
+		refuse(c, http.StatusInternalServerError, err)
 		return
 	}
 	c.SetContentType("application/json")
 	c.SetBody(fmt.Appendf(nil, `{"result":%s,"request_id":"00000000-0000-8310-8000-000000000000",`+
 		`"language_title":"rust-bench","execution_time_ms":0.051,"memory_usage_bytes":1114112,"cached":false}`, result))
+}
+
+func refuse(c *fasthttp.RequestCtx, status int, err error) {
+	c.SetStatusCode(status)
+	c.SetBodyString(err.Error())
 }
 
 // call returns what the module wrote to stdout.
