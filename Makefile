@@ -27,6 +27,9 @@ PROTOC_GEN_GO := $(TOOLS)/protoc-gen-go@v1.36.11/protoc-gen-go
 PROTOC_GEN_GO_GRPC := $(TOOLS)/protoc-gen-go-grpc@v1.6.1/protoc-gen-go-grpc
 GRPCIO_TOOLS := $(TOOLS)/grpcio-tools@1.85.1
 
+# What the benchmark compares with, beside what is here anyway.
+PEERS := $(CACHE)/peers
+
 GO_LEAST = $(shell awk '$$1 == "go" { print $$2 }' go.mod)
 RACE = $(if $(shell command -v "$$(go env CC)"),-race)
 
@@ -53,7 +56,9 @@ filter: tools ## build the Wasm filter, which bin/envoke carries in it
 	@GOOS=wasip1 GOARCH=wasm go build -trimpath -buildvcs=false -ldflags='-s -w' -buildmode=c-shared -o $(FILTER) ./filter
 
 .PHONY: bench
-bench: build ## measure against Envoy alone and a controller hop; writes bench.json
+bench: build ## measure against Envoy alone, a controller hop and peers; writes bench.json
+	@$(MAKE) --no-print-directory --keep-going $(PEERS)/python $(PEERS)/node || \
+	echo "make bench: something to compare with could not be installed: the table names what is missing" >&2
 	@go run ./cmd/bench -json bench.json $(ARGS)
 
 ##@ Develop
@@ -81,7 +86,7 @@ format: tools $(GOLANGCI_LINT) ## format all Go files
 
 # WebAssembly modules that are committed with their source; each folder's module and
 # hashes lie beside it, and a test holds them together.
-MODULES := migrations/seeds/rust-data_validator runtimes/conformance/testdata/probe
+MODULES := migrations/seeds/rust-data_validator runtimes/conformance/testdata/probe internal/bench/add
 
 .PHONY: seeds
 seeds: ## rebuild the committed WebAssembly modules, with the Rust that they name
@@ -141,6 +146,19 @@ $(PROTOC_GEN_GO):
 
 $(PROTOC_GEN_GO_GRPC):
 	GOBIN=$(@D) go install google.golang.org/grpc/cmd/$(notdir $(@D))
+
+# A folder that is there is whole.
+$(PEERS)/python: internal/bench/peers/requirements.txt
+	rm -rf $@ $@.new
+	PIP_ROOT_USER_ACTION=ignore $(PYTHON) -m pip install --quiet --only-binary :all: --target $@.new --requirement $<
+	mv $@.new $@
+
+$(PEERS)/node: internal/bench/peers/package.json
+	rm -rf $@ $@.new
+	mkdir -p $@.new
+	cp $< $@.new
+	npm install --prefix $@.new --silent --ignore-scripts --no-audit --no-fund
+	mv $@.new $@
 
 $(GRPCIO_TOOLS):
 	PIP_ROOT_USER_ACTION=ignore $(PYTHON) -m pip install --quiet --only-binary :all: --target $@ $(subst @,==,$(notdir $@))
