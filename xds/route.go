@@ -24,6 +24,7 @@ const (
 	runtimePath    = "/runtime/"
 	functionPath   = "/function/"
 	healthPath     = "/health"
+	documentPath   = "/api/v1/openapi.json"
 )
 
 // Headers by which ext_proc speaks to the routes. Clients cannot: the listener
@@ -66,6 +67,7 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 		// Control knows which path below takes which method.
 		viaFilter(s, toAPI(faas.FunctionWrite, prefix(functionsPath+"/"), WriteTimeout)),
 		toAPI(faas.Health, match(exact(healthPath), read), apiTimeout),
+		toAPI(faas.Document, match(exact(documentPath), read), apiTimeout),
 	)
 	routes = append(routes, grpcRoutes(s)...)
 	routes = append(routes,
@@ -75,6 +77,7 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 		wrongMethod(prefix(sessionsPath), "GET, HEAD, DELETE"),
 		wrongMethod(exact(functionsPath), "GET, HEAD, POST"),
 		wrongMethod(exact(healthPath), "GET, HEAD"),
+		wrongMethod(exact(documentPath), "GET, HEAD"),
 		refuse(noLanguage, prefix(runtimePath), http.StatusNotFound),
 		refuse(noLanguage, prefix(functionPath), http.StatusNotFound),
 	)
