@@ -31,6 +31,9 @@ GRPCIO_TOOLS := $(TOOLS)/grpcio-tools@1.85.1
 SCHEMATHESIS := $(TOOLS)/schemathesis@4.32.5
 OPENAPI_PYTHON_CLIENT := $(TOOLS)/openapi-python-client@0.29.1
 
+# What the benchmark compares with, beside what is here anyway.
+PEERS := $(CACHE)/peers
+
 GO_LEAST = $(shell awk '$$1 == "go" { print $$2 }' go.mod)
 RACE = $(if $(shell command -v "$$(go env CC)"),-race)
 
@@ -62,7 +65,9 @@ examples: build $(OPENAPI_PYTHON_CLIENT) ## run all of examples/, against ENVOKE
 		echo "== $$example"; $$example; done'
 
 .PHONY: bench
-bench: build ## measure against Envoy alone and a controller hop; writes bench.json
+bench: build ## measure against Envoy alone, a controller hop and peers; writes bench.json
+	@$(MAKE) --no-print-directory --keep-going $(PEERS)/python $(PEERS)/node || \
+	echo "make bench: something to compare with could not be installed: the table names what is missing" >&2
 	@go run ./cmd/bench -json bench.json $(ARGS)
 
 ##@ Develop
@@ -99,7 +104,7 @@ format: tools $(GOLANGCI_LINT) ## format all Go files
 
 # WebAssembly modules that are committed with their source; each folder's module and
 # hashes lie beside it, and a test holds them together.
-MODULES := migrations/seeds/rust-data_validator runtimes/conformance/testdata/probe examples/wasm/primes
+MODULES := migrations/seeds/rust-data_validator runtimes/conformance/testdata/probe internal/bench/add examples/wasm/primes
 
 .PHONY: seeds
 seeds: ## rebuild the committed WebAssembly modules, with the Rust that they name
@@ -112,11 +117,14 @@ seeds: ## rebuild the committed WebAssembly modules, with the Rust that they nam
 	done
 
 .PHONY: proto
-proto: tools $(PROTOC_GEN_GO) $(PROTOC_GEN_GO_GRPC) $(GRPCIO_TOOLS) ## regenerate internal/controlpb from its .proto
-	PYTHONPATH=$(GRPCIO_TOOLS) $(PYTHON) -m grpc_tools.protoc --proto_path=internal/controlpb \
-		--plugin=$(PROTOC_GEN_GO) --go_out=internal/controlpb --go_opt=paths=source_relative \
-		--plugin=$(PROTOC_GEN_GO_GRPC) --go-grpc_out=internal/controlpb --go-grpc_opt=paths=source_relative \
-		control.proto
+proto: tools $(PROTOC_GEN_GO) $(PROTOC_GEN_GO_GRPC) $(GRPCIO_TOOLS) ## regenerate the Go code of each .proto
+	@for proto in internal/controlpb/control.proto runtimes/runtimepb/runtime.proto; do \
+		dir=$$(dirname "$$proto"); \
+		PYTHONPATH=$(GRPCIO_TOOLS) $(PYTHON) -m grpc_tools.protoc --proto_path="$$dir" \
+			--plugin=$(PROTOC_GEN_GO) --go_out="$$dir" --go_opt=paths=source_relative \
+			--plugin=$(PROTOC_GEN_GO_GRPC) --go-grpc_out="$$dir" --go-grpc_opt=paths=source_relative \
+			"$$(basename "$$proto")"; \
+	done
 
 .PHONY: check
 check: FUZZTIME = 5s
@@ -157,6 +165,19 @@ $(PROTOC_GEN_GO):
 
 $(PROTOC_GEN_GO_GRPC):
 	GOBIN=$(@D) go install google.golang.org/grpc/cmd/$(notdir $(@D))
+
+# A folder that is there is whole.
+$(PEERS)/python: internal/bench/peers/requirements.txt
+	rm -rf $@ $@.new
+	PIP_ROOT_USER_ACTION=ignore $(PYTHON) -m pip install --quiet --only-binary :all: --target $@.new --requirement $<
+	mv $@.new $@
+
+$(PEERS)/node: internal/bench/peers/package.json
+	rm -rf $@ $@.new
+	mkdir -p $@.new
+	cp $< $@.new
+	npm install --prefix $@.new --silent --ignore-scripts --no-audit --no-fund
+	mv $@.new $@
 
 $(GRPCIO_TOOLS) $(SCHEMATHESIS) $(OPENAPI_PYTHON_CLIENT):
 	PIP_ROOT_USER_ACTION=ignore $(PYTHON) -m pip install --quiet --only-binary :all: --target $@ $(subst @,==,$(notdir $@))

@@ -49,6 +49,7 @@ type Listener struct {
 type Runtime struct {
 	Language  faas.Language `json:"language"`
 	Endpoints []Endpoint    `json:"endpoints"` // may be empty: requests get 503
+	GRPC      []Endpoint    `json:"grpc"`      // where its hosts answer gRPC; empty: nowhere
 }
 
 // Endpoint is the address of one runtime host: a Unix socket, or an IP address and
@@ -72,10 +73,14 @@ func (s State) normal() State {
 	s.Runtimes = slices.Clone(s.Runtimes)
 	slices.SortFunc(s.Runtimes, func(a, b Runtime) int { return cmp.Compare(a.Language, b.Language) })
 	for i, r := range s.Runtimes {
-		s.Runtimes[i].Endpoints = slices.Clone(r.Endpoints)
-		slices.SortFunc(s.Runtimes[i].Endpoints, compareEndpoints)
+		s.Runtimes[i].Endpoints = sorted(r.Endpoints)
+		s.Runtimes[i].GRPC = sorted(r.GRPC)
 	}
 	return s
+}
+
+func sorted(endpoints []Endpoint) []Endpoint {
+	return slices.SortedFunc(slices.Values(endpoints), compareEndpoints)
 }
 
 func compareEndpoints(a, b Endpoint) int {
@@ -117,7 +122,7 @@ func (r Runtime) check() error {
 		faults = append(faults, fmt.Errorf("runtime %q is of no known language", r.Language))
 	}
 	seen := map[Endpoint]bool{}
-	for _, e := range r.Endpoints {
+	for _, e := range slices.Concat(r.Endpoints, r.GRPC) {
 		if seen[e] {
 			faults = append(faults, fmt.Errorf("runtime %q: endpoint %v is there twice", r.Language, e))
 		}

@@ -18,25 +18,33 @@ const usage = `Usage: bench [flags]
 
 Measures, side by side in one run, what a small POST costs:
 
-  a  Envoy's direct response                  the limit of any proxy
-  b  Envoy → node:http                        what Envoy alone costs
-  c  Envoy → Go reverse proxy → node:http     the controller hop that Envoke replaces: over TCP,
-                                              as services are
-  u  the same over Unix sockets               the hop at its cheapest
-  d  node:http alone, over a Unix socket
-  e  the nodejs host alone, over its Unix socket
-  f  a plain execute through Envoke's Envoy
-  g  an execute through ext_proc
-  h  a one-shot of new code: initialize and the first execute
+%s
+What is alone is asked over a Unix socket, and so is what is behind Envoy: but for case
+c, since a controller and its runtimes are services with addresses, and
+functions-framework, which listens on ports only.
 
-each but h in closed loops of 32 connections and of one, and in an open loop of a
-fixed rate whose latency counts from the time a request was due. Cases take turns
-in short rounds; medians are shown with their least and greatest values. Build
-Envoke first (make build), and let the machine rest: the table says how much CPU
-other programs took.
+Each but the one-shots is measured in closed loops of 32 connections and of one, and in
+an open loop of a fixed rate whose latency counts from the time a request was due. Cases
+take turns in short rounds; medians are shown with their least and greatest values. Each
+one-shot waits until the pool of ready workers is full again. Build Envoke first (make
+build), and let the machine rest: the table says how much CPU other programs took.
 
 Flags:
 `
+
+// caseList is the cases of every part.
+func caseList() string {
+	var list strings.Builder
+	for _, part := range bench.Parts() {
+		fmt.Fprintf(&list, "%s:\n", part)
+		for _, c := range bench.Cases() {
+			if c.Part == part {
+				fmt.Fprintf(&list, "  %-2s  %s\n", c.Key, c.Name)
+			}
+		}
+	}
+	return list.String()
+}
 
 // settings are the flags.
 type settings struct {
@@ -52,23 +60,26 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // main prints errors
 	quick := flags.Bool("quick", false, "a rough run of less than a minute: short rounds, and fewer of them")
-	flags.IntVar(&s.Rounds, "rounds", 25, "`number` of rounds")
+	only := flags.String("only", "", "`parts` to measure, with commas between: js, python, wasm, peers (default: all)")
+	flags.IntVar(&s.Rounds, "rounds", 12, "`number` of rounds")
 	flags.DurationVar(&s.Duration, "duration", 500*time.Millisecond, "`duration` of one measurement")
 	flags.DurationVar(&s.WarmUp, "warm-up", 1500*time.Millisecond, "`duration` of each case's warm-up")
 	flags.Float64Var(&s.Rate, "rate", 2000, "`arrivals` a second of the open loop")
-	flags.IntVar(&s.ColdStarts, "cold-starts", 100, "`number` of cold starts in a round")
+	flags.IntVar(&s.ColdStarts, "cold-starts", 25, "`number` of cold starts of each language in a round")
 	flags.IntVar(&s.Concurrency, "concurrency", 1, "worker threads of either Envoy")
 	flags.BoolVar(&s.check, "check", false, "exit with 1 when a target is missed")
 	flags.StringVar(&s.json, "json", "", "write the report as JSON to this `file`, with every round")
-	flags.BoolVar(&s.bare, "bare", false, "measure a to d only, without Envoke")
+	flags.BoolVar(&s.bare, "bare", false, "measure only what needs no Envoke")
 	flags.StringVar(&s.Envoke, "envoke", "bin/envoke", "Envoke's `binary`")
 	flags.StringVar(&s.Envoy, "envoy", os.Getenv("ENVOY"), "Envoy's `binary` (default: $ENVOY, else the pinned one)")
 	flags.StringVar(&s.Node, "node", cmp.Or(os.Getenv("NODE"), "node"), "Node's `binary`; $NODE changes the default")
+	flags.StringVar(&s.Python, "python", cmp.Or(os.Getenv("PYTHON"), "python3"), "Python's `binary`; $PYTHON changes the default")
+	flags.StringVar(&s.PeersDir, "peers", "", "`folder` of what make installed to compare with (default: peers in -cache-dir)")
 	flags.StringVar(&s.CacheDir, "cache-dir", filepath.Join(".envoke", "cache"), "`folder` that holds the pinned Envoy")
 	envokeArgs := flags.String("envoke-args", "", "more `arguments` of envoke serve, separated by spaces")
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
-		_, _ = io.WriteString(stdout, usage)
+		_, _ = fmt.Fprintf(stdout, usage, caseList())
 		flags.SetOutput(stdout)
 		flags.PrintDefaults()
 	}
@@ -79,6 +90,9 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 		s.Rounds, s.Duration, s.WarmUp, s.ColdStarts = 3, 400*time.Millisecond, time.Second, 10
 	}
 	s.EnvokeArgs = strings.Fields(*envokeArgs)
+	if s.Parts, err = bench.ParseParts(*only); err != nil {
+		return s, fmt.Errorf("-only: %w", err)
+	}
 	return s, s.validate(flags.Args())
 }
 

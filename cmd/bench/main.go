@@ -15,10 +15,6 @@ import (
 	"envoke/internal/bench"
 )
 
-// proxyCommand makes this program the reverse proxy of case c. A process of its
-// own keeps its CPU time apart from the load generator's.
-const proxyCommand = "reverse-proxy"
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process at once: children die with it.
@@ -29,10 +25,10 @@ func main() {
 	}
 }
 
-// run is the whole program: a benchmark or, for one, its reverse proxy.
+// run is the whole program: a benchmark or, for one, a server that it measures.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	if len(args) > 0 && args[0] == proxyCommand {
-		return serveProxy(ctx, args[1:])
+	if serve := bench.Command(args); serve != nil {
+		return serve(ctx)
 	}
 	settings, err := parse(args, stdout)
 	if errors.Is(err, flag.ErrHelp) {
@@ -42,11 +38,4 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	return measure(ctx, settings, stdout, stderr)
-}
-
-func serveProxy(ctx context.Context, addresses []string) error {
-	if len(addresses) != 2 {
-		return errors.New("the reverse proxy needs two addresses: one to listen on, one upstream")
-	}
-	return bench.ServeProxy(ctx, addresses[0], addresses[1])
 }

@@ -21,9 +21,9 @@ import (
 	"envoke/internal/envoytest"
 )
 
-// TestMain lets the test binary be the reverse proxy that a run starts.
+// TestMain lets the test binary be the servers that a run starts.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == proxyCommand {
+	if bench.Command(os.Args[1:]) != nil {
 		main()
 		return
 	}
@@ -35,7 +35,7 @@ func TestHelpNamesEveryCase(t *testing.T) {
 	if err := run(t.Context(), []string{"--help"}, &stdout, nil); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"  a  ", "  h  ", "-quick", "-check", "-json"} {
+	for _, want := range []string{"  a   ", "  h   ", "  wf  ", "-quick", "-check", "-only"} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("the help lacks %q", want)
 		}
@@ -54,7 +54,7 @@ func TestParse(t *testing.T) {
 		t.Error(diff)
 	}
 	for _, args := range [][]string{
-		{"-unknown"}, {"extra"}, {"-rounds", "0"}, {"-rate", "-1"}, {"-duration", "0s"}, {"-concurrency", "0"},
+		{"-unknown"}, {"extra"}, {"-rounds", "0"}, {"-rate", "-1"}, {"-duration", "0s"}, {"-concurrency", "0"}, {"-only", "java"},
 	} {
 		if _, err := parse(args, nil); err == nil || errors.Is(err, flag.ErrHelp) {
 			t.Errorf("%q: error %v", args, err)
@@ -77,7 +77,7 @@ func TestInterrupt(t *testing.T) {
 		}
 		return len(p), nil
 	})
-	err := run(ctx, []string{"-bare", "-envoy", envoytest.Binary(t)}, io.Discard, begun)
+	err := run(ctx, []string{"-bare", "-only", "js", "-envoy", envoytest.Binary(t)}, io.Discard, begun)
 	if err == nil || err.Error() != "interrupted" {
 		t.Errorf("error %v", err)
 	}
@@ -90,14 +90,14 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 // The bare cases on a real Envoy and a real Node, in rounds too short to mean
 // anything.
 func TestBareRun(t *testing.T) {
-	_, err := runShort(t, "-bare", "-check")
+	_, err := runShort(t, "-bare", "-check", "-only", "js")
 	// Nothing of Envoke was measured, so its targets are not met.
-	if err == nil || !strings.Contains(err.Error(), "targets not met: 4") {
+	if err == nil || !strings.Contains(err.Error(), "targets not met: f/b, f/c, g/b, e/d") {
 		t.Errorf("error %v", err)
 	}
 }
 
-// All cases, with Envoke as it is built.
+// All cases, with Envoke as it is built and without what make installs for them.
 func TestRun(t *testing.T) {
 	envoke := filepath.Join(t.TempDir(), "envoke")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", envoke, "envoke/cmd/envoke")
@@ -108,16 +108,34 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := len(report.Results); got != 8*3+1 {
-		t.Errorf("%d results, want eight cases under three loads and cold starts", got)
+	missing := map[string]bool{}
+	for _, m := range report.Missing {
+		missing[m.Case] = true
 	}
+	measured := map[string]int{}
 	for _, result := range report.Results {
+		measured[result.Case]++
 		if result.Rounds[0].Requests == 0 {
 			t.Errorf("%s, %s: no requests", result.Name, result.Load)
 		}
 	}
+	for _, c := range bench.Cases() {
+		want := 3 // loads
+		switch {
+		case missing[c.Key]:
+			want = 0
+		case c.Cold:
+			want = 1
+		}
+		if measured[c.Key] != want {
+			t.Errorf("case %s was measured under %d loads, want %d", c.Key, measured[c.Key], want)
+		}
+	}
+	if len(missing) != 8 {
+		t.Errorf("missing %v: want all that make installs", missing)
+	}
 	for _, ratio := range report.Ratios {
-		if ratio.ThirtyTwo.Median == 0 || ratio.One.Median == 0 {
+		if !missing[ratio.Beside] && (ratio.ThirtyTwo.Median == 0 || ratio.One.Median == 0) {
 			t.Errorf("%s/%s was not measured", ratio.Case, ratio.Beside)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"envoke/envoy"
@@ -34,8 +35,8 @@ func measure(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 			return fmt.Errorf("write the report to %s: %w", s.json, err)
 		}
 	}
-	if missed := report.Missed(); s.check && len(missed) > 0 {
-		return fmt.Errorf("targets not met: %d", len(missed))
+	if missed := report.MissedTargets(); s.check && len(missed) > 0 {
+		return fmt.Errorf("targets not met: %s", strings.Join(missed, ", "))
 	}
 	return nil
 }
@@ -56,28 +57,35 @@ func (s *settings) findBinaries(ctx context.Context) (err error) {
 	} else if _, err := exec.LookPath(s.Envoke); err != nil {
 		return fmt.Errorf("%s is not there: run `make build` first, name it with -envoke, or measure without it by -bare", s.Envoke)
 	}
-	if s.Node, err = findNode(ctx, s.Node); err != nil {
-		return err
+	if s.Node, err = resolve(ctx, s.Node, "-p", "process.execPath"); err != nil {
+		return fmt.Errorf("%w; install Node.js 20 or later, or name it with -node", err)
+	}
+	if s.Python, err = resolve(ctx, s.Python, "-c", "import sys; print(sys.executable)"); err != nil {
+		return fmt.Errorf("%w; install Python 3.10 or later, or name it with -python", err)
 	}
 	if s.Envoy == "" {
-		if s.Envoy, err = envoy.Fetch(ctx, s.CacheDir, os.Getenv("PYTHON")); err != nil {
+		if s.Envoy, err = envoy.Fetch(ctx, s.CacheDir, s.Python); err != nil {
 			return err
 		}
 	}
-	self, err := os.Executable()
-	if err != nil {
+	if s.PeersDir == "" {
+		s.PeersDir = filepath.Join(s.CacheDir, "peers")
+	}
+	if s.PeersDir, err = filepath.Abs(s.PeersDir); err != nil {
+		return fmt.Errorf("find the peers: %w", err)
+	}
+	if s.Self, err = os.Executable(); err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	s.ProxyCommand = []string{self, proxyCommand}
 	return nil
 }
 
-// findNode resolves Node to its real binary: a shim would hide it from the
-// accounting of CPU time, which knows Node by its binary's name.
-func findNode(ctx context.Context, node string) (string, error) {
-	out, err := exec.CommandContext(ctx, node, "-p", "process.execPath").Output()
+// resolve asks an interpreter for its real binary: a shim would hide it from the
+// accounting of CPU time, which knows interpreters by their binaries' names.
+func resolve(ctx context.Context, interpreter string, args ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, interpreter, args...).Output()
 	if err != nil {
-		return "", fmt.Errorf("run %s: %w; install Node.js 20 or later, or name it with -node", node, err)
+		return "", fmt.Errorf("run %s: %w", interpreter, err)
 	}
 	return strings.TrimSpace(string(out)), nil
 }

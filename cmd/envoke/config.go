@@ -246,7 +246,7 @@ func (c *Config) check() (faults []error) {
 			faults = append(faults, fmt.Errorf("%s is %d: it must be %d to %d", number.name, number.value, number.least, number.top))
 		}
 	}
-	if _, err := newLogger(nil, c.LogLevel, c.LogFormat); err != nil {
+	if _, _, err := newLogger(nil, c.LogLevel, c.LogFormat); err != nil {
 		faults = append(faults, err)
 	}
 	if c.DatabaseURL != "" && !strings.HasPrefix(c.DatabaseURL, "sqlite:") {

@@ -143,6 +143,7 @@ func state(e *environment, runtimes map[faas.Language]*runtimeProbe) xds.State {
 			s.Runtimes = append(s.Runtimes, xds.Runtime{
 				Language:  language,
 				Endpoints: []xds.Endpoint{probe.endpoint},
+				GRPC:      probe.grpc,
 			})
 		}
 	}

@@ -26,6 +26,7 @@ type environment struct {
 	config  *Config
 	sockets sockets
 	logger  *slog.Logger
+	level   *slog.LevelVar // of the logger
 	metrics *prometheus.Registry
 	// mappings map functions' names to languages; nil: names begin with theirs.
 	mappings *selection.Mappings
@@ -46,7 +47,7 @@ func newEnvironment(s streams, given settings) (*environment, func(), error) {
 	if err := config.load(given.all, s.getenv); err != nil {
 		return nil, nil, err
 	}
-	logger, err := newLogger(s.stderr, config.LogLevel, config.LogFormat)
+	logger, level, err := newLogger(s.stderr, config.LogLevel, config.LogFormat)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -63,7 +64,9 @@ func newEnvironment(s streams, given settings) (*environment, func(), error) {
 	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return &environment{config: config, sockets: sockets, logger: logger, metrics: metrics, mappings: mappings}, remove, nil
+	return &environment{
+		config: config, sockets: sockets, logger: logger, level: level, metrics: metrics, mappings: mappings,
+	}, remove, nil
 }
 
 // makeFolders makes those of the settings' folders that the part uses, for this user

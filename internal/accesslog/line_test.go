@@ -74,6 +74,7 @@ func TestParseLine(t *testing.T) {
 func TestOperation(t *testing.T) {
 	for route, want := range map[string]faas.Operation{
 		"initialize": faas.Initialize, "oneshot": faas.OneShot, "execute": faas.Execute, "execute-plain-rust": faas.Execute,
+		"execute-grpc-nodejs": faas.Execute, "grpc-health-nodejs": faas.OtherOperation, "grpc-elsewhere": faas.OtherOperation,
 		"invoke-nodejs": faas.Invoke, "invokehttp-python": faas.InvokeHTTP, "invokehttp": faas.InvokeHTTP,
 		"session": faas.SessionRead, "function": faas.FunctionRead, "health": faas.Health,
 		"": faas.OtherOperation, "other": faas.OtherOperation, "not-found": faas.OtherOperation, "executes": faas.OtherOperation,

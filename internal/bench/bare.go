@@ -11,13 +11,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"text/template"
 )
-
-//go:embed node_server.js
-var nodeServer []byte
 
 //go:embed bare_envoy.yaml
 var bareEnvoy string
@@ -27,126 +23,56 @@ var bareEnvoyTemplate = template.Must(template.New("bare_envoy.yaml").Parse(bare
 // directReply is what the bare Envoy answers by itself.
 const directReply = `{"result":3}`
 
-// stand is everything that a run measures.
-type stand struct {
-	dir       string // short: Unix sockets allow paths of 107 bytes
-	processes []*process
-	cases     []Case
+// bootstrap is what bare_envoy.yaml is filled with.
+type bootstrap struct {
+	Admin       string // the admin's socket
+	DirectReply string
+	Upstreams   []server
 }
 
-// roots are the processes whose trees are accounted.
-func (s *stand) roots() map[int]Role {
-	roots := make(map[int]Role, len(s.processes))
-	for _, p := range s.processes {
-		roots[p.cmd.Process.Pid] = p.role
+// Name is the server's cluster.
+func (s server) Name() string { return s.name }
+
+// EnvoyAddress is where the server listens, as Envoy's configuration writes it.
+func (s server) EnvoyAddress() string {
+	if network(s.address) == "unix" {
+		return fmt.Sprintf("{pipe: {path: %q}}", s.address)
 	}
-	return roots
+	host, port, _ := net.SplitHostPort(s.address) // it has both: loopback made it
+	return fmt.Sprintf("{socket_address: {address: %s, port_value: %s}}", host, port)
 }
 
-// stop ends the processes, the last started first.
-func (s *stand) stop() {
-	for _, p := range slices.Backward(s.processes) {
-		p.stop()
-	}
-}
-
-func (s *stand) start(ctx context.Context, role Role, argv ...string) (*process, error) {
-	p, err := startProcess(ctx, role, argv)
-	if err == nil {
-		s.processes = append(s.processes, p)
-	}
-	return p, err
-}
-
-// startBare starts node:http, the reverse proxy and the bare Envoy, in the order
-// in which they need each other.
-func (s *stand) startBare(ctx context.Context, config Config) error {
-	ports, err := freePorts(ctx, 2)
+// startBare starts what we compare with, and a bare Envoy before it.
+func (s *stand) startBare(ctx context.Context) error {
+	started, err := s.startServers(ctx)
 	if err != nil {
 		return err
 	}
-	nodeSocket, nodePort := filepath.Join(s.dir, "node.sock"), ports[0]
-	proxySocket, proxyPort := filepath.Join(s.dir, "proxy.sock"), ports[1]
-	if err := s.startNode(ctx, config.Node, nodeSocket, nodePort); err != nil {
-		return err
-	}
-	if err := s.startProxy(ctx, config, loopback(proxyPort), loopback(nodePort)); err != nil {
-		return err
-	}
-	if err := s.startProxy(ctx, config, proxySocket, nodeSocket); err != nil {
-		return err
-	}
-	address, err := s.startBareEnvoy(ctx, config, map[string]string{
-		"Node": nodeSocket, "Proxy": proxySocket, "ProxyPort": proxyPort, "DirectReply": directReply,
-	})
+	envoy, err := s.startBareEnvoy(ctx, started)
 	if err != nil {
 		return err
 	}
-	s.addBareCases(address, nodeSocket)
+	s.addBareEndpoints(envoy, started)
 	return nil
 }
 
-func loopback(port string) string { return net.JoinHostPort("127.0.0.1", port) }
-
-// freePorts are ports of 127.0.0.1 that nobody listened on a moment ago.
-func freePorts(ctx context.Context, n int) (ports []string, err error) {
-	for range n {
-		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", loopback("0"))
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		defer func() { _ = listener.Close() }() // all at the end: no port twice
-		_, port, err := net.SplitHostPort(listener.Addr().String())
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		ports = append(ports, port)
-	}
-	return ports, nil
-}
-
-func (s *stand) startProxy(ctx context.Context, config Config, listen, upstream string) error {
-	p, err := s.start(ctx, Proxy, append(slices.Clone(config.ProxyCommand), listen, upstream)...)
-	if err != nil {
-		return err
-	}
-	return p.waitFor(ctx, accepts(ctx, listen))
-}
-
-func (s *stand) startNode(ctx context.Context, node, socket, port string) error {
-	script := filepath.Join(s.dir, "node_server.js")
-	if err := os.WriteFile(script, nodeServer, 0o600); err != nil {
-		return fmt.Errorf("write the node:http server: %w", err)
-	}
-	p, err := s.start(ctx, Node, node, script, socket, port)
-	if err != nil {
-		return err
-	}
-	if err := p.waitFor(ctx, accepts(ctx, socket)); err != nil {
-		return err
-	}
-	return p.waitFor(ctx, accepts(ctx, loopback(port)))
-}
-
 // startBareEnvoy returns the address that Envoy listens on.
-func (s *stand) startBareEnvoy(ctx context.Context, config Config, values map[string]string) (string, error) {
-	values["Admin"] = filepath.Join(s.dir, "admin.sock")
-	var bootstrap bytes.Buffer
-	if err := bareEnvoyTemplate.Execute(&bootstrap, values); err != nil {
+func (s *stand) startBareEnvoy(ctx context.Context, upstreams []server) (address string, err error) {
+	admin := filepath.Join(s.dir, "admin.sock")
+	var text bytes.Buffer
+	if err := bareEnvoyTemplate.Execute(&text, bootstrap{admin, directReply, upstreams}); err != nil {
 		return "", fmt.Errorf("write the bare Envoy's bootstrap: %w", err)
 	}
 	path := filepath.Join(s.dir, "bare_envoy.yaml")
-	if err := os.WriteFile(path, bootstrap.Bytes(), 0o600); err != nil {
+	if err := os.WriteFile(path, text.Bytes(), 0o600); err != nil {
 		return "", fmt.Errorf("write the bare Envoy's bootstrap: %w", err)
 	}
-	p, err := s.start(ctx, Envoy, config.Envoy, "-c", path, "--log-level", "warning",
-		"--concurrency", strconv.Itoa(config.Concurrency), "--disable-hot-restart")
-	if err != nil {
-		return "", err
+	argv := []string{
+		s.config.Envoy, "-c", path, "--log-level", "warning",
+		"--concurrency", strconv.Itoa(s.config.Concurrency), "--disable-hot-restart",
 	}
-	var address string
-	err = p.waitFor(ctx, func() (err error) {
-		address, err = listenerAddress(ctx, values["Admin"])
+	err = s.run(ctx, Envoy, argv, func() (err error) {
+		address, err = listenerAddress(ctx, admin)
 		return err
 	})
 	return address, err
@@ -189,19 +115,13 @@ func listenerAddress(ctx context.Context, admin string) (string, error) {
 	return net.JoinHostPort(socket.Host, strconv.Itoa(socket.Port)), nil
 }
 
-// addBareCases gives the bare cases paths that are as long as our own.
-func (s *stand) addBareCases(address, nodeSocket string) {
+// addBareEndpoints gives the bare cases paths that are as long as our own.
+func (s *stand) addBareEndpoints(envoy string, started []server) {
 	const rest = "/v1/execute/00000000-0000-8110-8000-000000000000"
-	envoy := func(prefix string) Endpoint {
-		return Endpoint{Network: "tcp", Address: address, Path: prefix + rest}
+	s.endpoints["a"] = Endpoint{Network: "tcp", Address: envoy, Path: "/direct" + rest, Fixed: directReply}
+	for _, server := range started {
+		path := "/" + server.name + rest
+		s.endpoints[server.alone] = Endpoint{Network: network(server.address), Address: server.address, Path: path}
+		s.endpoints[server.behind] = Endpoint{Network: "tcp", Address: envoy, Path: path}
 	}
-	direct := envoy("/direct")
-	direct.Fixed = directReply
-	s.cases = append(s.cases,
-		Case{Key: "a", Name: "Envoy, direct response", Endpoint: direct},
-		Case{Key: "b", Name: "Envoy → node:http", Endpoint: envoy("/node")},
-		Case{Key: "c", Name: "Envoy → Go reverse proxy → node:http", Endpoint: envoy("/proxy")},
-		Case{Key: "u", Name: "the same over Unix sockets", Endpoint: envoy("/unix-proxy")},
-		Case{Key: "d", Name: "node:http alone", Endpoint: Endpoint{Network: "unix", Address: nodeSocket, Path: "/node" + rest}},
-	)
 }

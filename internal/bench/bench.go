@@ -15,27 +15,22 @@ type Config struct {
 	WarmUp     time.Duration // of each case, before the first round
 	Rate       float64       // arrivals a second of the open loop
 	ColdStarts int           // one-shots in a round
+	Parts      []Part
 
 	Envoy       string   // the binary
 	Node        string   // the binary, not a shim: its CPU time is found by its name
-	Envoke      string   // the binary; empty: measure the bare cases only
+	Python      string   // the same
+	Envoke      string   // the binary; empty: measure only what needs none
 	EnvokeArgs  []string // more arguments of `envoke serve`
 	CacheDir    string   // of Envoke
 	Concurrency int      // worker threads of either Envoy
+	PeersDir    string   // what make installed to compare with; what it lacks is missing in the report
 
-	// ProxyCommand runs ServeProxy with the two sockets, which are appended, in a
-	// process of its own.
-	ProxyCommand []string
+	// Self is a program that serves what Command finds in its arguments: processes of
+	// their own keep the CPU time of our servers apart from the load generator's.
+	Self string
 	// Progress is told of what is under way. It may be nil.
 	Progress func(line string)
-}
-
-// Case is one way of answering.
-type Case struct {
-	Key      string
-	Name     string
-	Endpoint Endpoint
-	Cold     bool // every request brings new code
 }
 
 // loads are the ways in which every case but the cold one is asked.
@@ -71,17 +66,10 @@ func Run(ctx context.Context, config Config) (Report, error) {
 		return Report{}, fmt.Errorf("make a temporary folder: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	stand := &stand{dir: dir}
+	stand := newStand(config, dir)
 	defer stand.stop()
-	config.Progress("starting node:http, the reverse proxy and Envoy")
-	if err := stand.startBare(ctx, config); err != nil {
+	if err := stand.start(ctx); err != nil {
 		return Report{}, err
-	}
-	if config.Envoke != "" {
-		config.Progress("starting " + config.Envoke)
-		if err := stand.startOurs(ctx, config); err != nil {
-			return Report{}, err
-		}
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // the generator's waking of idle threads costs it a quarter more
 	began := time.Now()
@@ -91,5 +79,7 @@ func Run(ctx context.Context, config Config) (Report, error) {
 	}
 	machine := describeMachine(ctx, config)
 	machine.OtherLoad = spreadOf(run.otherLoad)
-	return newReport(began, machine, config, run.results()), nil
+	report := newReport(began, machine, config, run.results())
+	report.Missing = stand.missing
+	return report, nil
 }

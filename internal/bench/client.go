@@ -23,6 +23,9 @@ type Endpoint struct {
 	Header  http.Header // beside Host, Content-Type and Content-Length
 	// Fixed is the whole body of every reply of an endpoint that cannot add.
 	Fixed string
+	// Unseen gives the members of a body that bring code nobody has seen before, anew
+	// for each mark. Only cold cases have it.
+	Unseen func(mark string) string
 }
 
 // client is one keep-alive HTTP/1.1 connection. It holds the connection itself

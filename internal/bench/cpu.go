@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -16,15 +17,15 @@ type Role string
 
 // The roles, in the order in which they are shown.
 const (
-	Envoy  Role = "envoy"
-	Envoke Role = "envoke"
-	Node   Role = "node"
-	Proxy  Role = "proxy"
-	Client Role = "client"
+	Envoy       Role = "envoy"
+	Envoke      Role = "envoke"
+	Interpreter Role = "interpreter" // Node.js and Python, as our worker or as a server
+	Other       Role = "other"       // servers that are neither: the Go proxy, wazero, workerd
+	Client      Role = "client"
 )
 
 // Roles lists every role.
-func Roles() []Role { return []Role{Envoy, Envoke, Node, Proxy, Client} }
+func Roles() []Role { return []Role{Envoy, Envoke, Interpreter, Other, Client} }
 
 // clockTick is the unit of /proc's CPU times: USER_HZ is 100 on every Linux.
 const clockTick = 10 * time.Millisecond
@@ -84,22 +85,24 @@ func (fs procfs) readCPU(roots map[int]Role) (cpuTimes, error) {
 // from its own entry to its parent's when it ends, none is lost or counted twice.
 func (fs procfs) add(times cpuTimes, p stat, role Role, children map[int][]stat) {
 	times[role] += p.own
-	times[Node] += p.reaped
+	times[Interpreter] += p.reaped
 	for _, child := range children[p.pid] {
 		fs.add(times, child, fs.roleOf(child.pid, role), children)
 	}
 }
 
-// roleOf tells Envoy and Node by their binaries; any other process plays its
+// roleOf tells Envoy and interpreters by their binaries; any other process plays its
 // parent's role.
 func (fs procfs) roleOf(pid int, parent Role) Role {
 	binary, err := os.Readlink(filepath.Join(string(fs), strconv.Itoa(pid), "exe"))
 	if err != nil {
 		return parent
 	}
-	switch role := Role(filepath.Base(binary)); role {
-	case Envoy, Node:
-		return role
+	switch name := filepath.Base(binary); {
+	case name == "envoy":
+		return Envoy
+	case name == "node", strings.HasPrefix(name, "python"):
+		return Interpreter
 	}
 	return parent
 }

@@ -71,17 +71,19 @@ func TestReadCPUCountsTreesByRole(t *testing.T) {
 		13: {statLine("sh", 13, 12, [2]int{4, 2}), "/bin/sh"}, // a child of a worker is part of it
 		14: {statLine("envoke", 14, 10, [2]int{1, 2}), "/bin/envoke"},
 		20: {statLine("bench", 20, 1, [2]int{6, 2}), "/bin/bench"},
+		15: {statLine("python3", 15, 10, [2]int{3, 2}), "/usr/bin/python3.11"},
 		30: {statLine("other", 30, 1, [2]int{800, 2}), "/usr/bin/node"},
 	})
-	got, err := fs.readCPU(map[int]Role{10: Envoke, 20: Proxy})
+	got, err := fs.readCPU(map[int]Role{10: Envoke, 20: Other})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := cpuTimes{
 		Envoke: 51 * clockTick,
 		Envoy:  20 * clockTick,
-		Node:   (30 + 4 + 7 + 2 + 2 + 2 + 2 + 2) * clockTick,
-		Proxy:  6 * clockTick,
+		// Its own, a child's and Python's, and what all but the stranger reaped.
+		Interpreter: (30 + 4 + 3 + 7 + 6*2) * clockTick,
+		Other:       6 * clockTick,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -92,8 +94,8 @@ func TestReadCPUCountsTreesByRole(t *testing.T) {
 }
 
 func TestCPUTimes(t *testing.T) {
-	spent := cpuTimes{Envoy: 5, Node: 9}.sub(cpuTimes{Envoy: 2})
-	if diff := cmp.Diff(cpuTimes{Envoy: 3, Node: 9}, spent); diff != "" {
+	spent := cpuTimes{Envoy: 5, Interpreter: 9}.sub(cpuTimes{Envoy: 2})
+	if diff := cmp.Diff(cpuTimes{Envoy: 3, Interpreter: 9}, spent); diff != "" {
 		t.Error(diff)
 	}
 	if got := spent.sum(); got != 12 {

@@ -11,6 +11,7 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/fixed_heap/v3"
+	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -30,15 +31,15 @@ func TestBareEnvoyHasOurEdgeLimits(t *testing.T) {
 func bareListener(t *testing.T) *listenerv3.Listener {
 	t.Helper()
 	var text bytes.Buffer
-	err := bareEnvoyTemplate.Execute(&text, map[string]string{
-		"Admin": "/a", "Node": "/n", "ProxyPort": "1", "Proxy": "/p", "DirectReply": directReply,
-	})
+	err := bareEnvoyTemplate.Execute(&text, bootstrap{Admin: "/a", DirectReply: directReply, Upstreams: []server{
+		{name: "node", address: "/n"}, {name: "proxy", address: "127.0.0.1:1"},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var bootstrap bootstrapv3.Bootstrap
-	decode(t, text.Bytes(), &bootstrap)
-	return bootstrap.GetStaticResources().GetListeners()[0]
+	var decoded bootstrapv3.Bootstrap
+	decode(t, text.Bytes(), &decoded)
+	return decoded.GetStaticResources().GetListeners()[0]
 }
 
 func ourListener(t *testing.T) *listenerv3.Listener {

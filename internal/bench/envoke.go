@@ -11,58 +11,62 @@ import (
 	"strconv"
 )
 
-// The function that our cases run does what the bare node:http server does.
-const (
-	languageTitle = "nodejs-bench"
-	addFunction   = `module.exports = (event) => event.params.a + event.params.b;`
-)
-
 // target is where a running Envoke is reached.
 type target struct {
-	address    string // host:port of its Envoy
-	hostSocket string // the nodejs host's Unix socket
+	address string // host:port of its Envoy
+	runDir  string // of the hosts' sockets
 }
 
-// startOurs starts Envoke and adds our cases.
-func (s *stand) startOurs(ctx context.Context, config Config) error {
-	ours, err := s.startEnvoke(ctx, config)
+// startOurs starts Envoke and adds the endpoints of our cases.
+func (s *stand) startOurs(ctx context.Context) error {
+	ours, err := s.startEnvoke(ctx)
 	if err != nil {
 		return err
 	}
-	id, err := initialize(ctx, ours.address)
+	for _, f := range functions() {
+		if !s.wants(f.alone, f.plain, f.extProc, f.cold) {
+			continue
+		}
+		if err := s.addFunction(ctx, ours, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addFunction makes the session that the cases of a function execute.
+func (s *stand) addFunction(ctx context.Context, ours target, f function) error {
+	id, err := initialize(ctx, ours.address, f)
 	if err != nil {
-		return err
+		return fmt.Errorf("initialize %s: %w", f.title, err)
 	}
 	execute := Endpoint{Network: "tcp", Address: ours.address, Path: "/api/v1/execute/" + id}
 	host, extProc, oneShot := execute, execute, execute
-	host.Network, host.Address = "unix", ours.hostSocket
+	host.Network, host.Address = "unix", filepath.Join(ours.runDir, f.host+".sock")
 	extProc.Header = http.Header{"X-Cache-Control": {"no-cache"}}
-	oneShot.Path, oneShot.Header = "/api/v1/execute", http.Header{"Language-Title": {languageTitle}}
-	s.cases = append(s.cases,
-		Case{Key: "e", Name: "nodejs host alone", Endpoint: host},
-		Case{Key: "f", Name: "Envoke, plain execute", Endpoint: execute},
-		Case{Key: "g", Name: "Envoke, execute through ext_proc", Endpoint: extProc},
-		Case{Key: "h", Name: "Envoke, one-shot of new code", Endpoint: oneShot, Cold: true},
-	)
+	oneShot.Path, oneShot.Header = "/api/v1/execute", http.Header{"Language-Title": {f.title}}
+	oneShot.Unseen = f.unseen
+	s.endpoints[f.alone], s.endpoints[f.plain], s.endpoints[f.extProc], s.endpoints[f.cold] = host, execute, extProc, oneShot
 	return nil
 }
 
 // startEnvoke runs `envoke serve` with folders of its own and waits until it says
 // that it is ready.
-func (s *stand) startEnvoke(ctx context.Context, config Config) (target, error) {
-	runDir := filepath.Join(s.dir, "run")
-	p, err := s.start(ctx, Envoke, append([]string{
-		config.Envoke, "serve",
+func (s *stand) startEnvoke(ctx context.Context) (target, error) {
+	ours := target{runDir: filepath.Join(s.dir, "run")}
+	argv := append([]string{
+		s.config.Envoke, "serve",
 		"--host", "127.0.0.1", "--port", "0", "--admin-port", "0",
-		"--data-dir", filepath.Join(s.dir, "data"), "--cache-dir", config.CacheDir, "--run-dir", runDir,
-		"--database-url=", "--nodejs-runtime-url=", "--log-level", "warn",
-		"--node", config.Node, "--envoy", config.Envoy,
-		"--envoy-concurrency", strconv.Itoa(config.Concurrency),
-	}, config.EnvokeArgs...)...)
+		"--data-dir", filepath.Join(s.dir, "data"), "--cache-dir", s.config.CacheDir, "--run-dir", ours.runDir,
+		"--database-url=", "--nodejs-runtime-url=", "--python-runtime-url=", "--rust-runtime-url=", "--log-level", "warn",
+		"--node", s.config.Node, "--python", s.config.Python, "--envoy", s.config.Envoy,
+		"--envoy-concurrency", strconv.Itoa(s.config.Concurrency),
+	}, s.config.EnvokeArgs...)
+	p, err := startProcess(ctx, Envoke, argv)
 	if err != nil {
 		return target{}, err
 	}
-	ours := target{hostSocket: filepath.Join(runDir, "nodejs.sock")}
+	s.processes = append(s.processes, p)
 	err = p.waitFor(ctx, func() error {
 		address := readyAddress.FindStringSubmatch(p.output.String())
 		if address == nil {
@@ -78,29 +82,25 @@ func (s *stand) startEnvoke(ctx context.Context, config Config) (target, error) 
 var readyAddress = regexp.MustCompile(`http://(127\.0\.0\.1:\d+)`)
 
 // initialize makes the session that our cases execute.
-func initialize(ctx context.Context, address string) (string, error) {
+func initialize(ctx context.Context, address string, f function) (string, error) {
 	endpoint := Endpoint{
 		Network: "tcp", Address: address, Path: "/api/v1/initialize",
-		Header: http.Header{"Language-Title": {languageTitle}},
+		Header: http.Header{"Language-Title": {f.title}},
 	}
 	c, err := dial(ctx, endpoint)
 	if err != nil {
 		return "", err
 	}
 	defer c.close()
-	body, err := json.Marshal(map[string]string{"script_content": addFunction})
+	reply, err := c.roundTrip(newRequest(endpoint, []byte("{"+f.members(f.source)+"}")))
 	if err != nil {
-		return "", fmt.Errorf("initialize: %w", err)
-	}
-	reply, err := c.roundTrip(newRequest(endpoint, body))
-	if err != nil {
-		return "", fmt.Errorf("initialize: %w", err)
+		return "", err
 	}
 	var session struct {
 		ID string `json:"request_id"`
 	}
 	if err := json.Unmarshal(reply, &session); err != nil || session.ID == "" {
-		return "", fmt.Errorf("initialize: no request_id in %.300s", reply)
+		return "", fmt.Errorf("no request_id in %.300s", reply)
 	}
 	return session.ID, nil
 }

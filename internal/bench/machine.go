@@ -16,6 +16,7 @@ type Machine struct {
 	Kernel string `json:"kernel"`
 	Go     string `json:"go"`
 	Node   string `json:"node"`
+	Python string `json:"python"`
 	Envoy  string `json:"envoy"`
 	// OtherLoad is how many CPUs everything that is not part of the benchmark took
 	// during a measurement. Above a few hundredths the figures are rough.
@@ -32,6 +33,7 @@ func describeMachine(ctx context.Context, config Config) Machine {
 		Kernel: strings.TrimSpace(string(kernel)),
 		Go:     strings.TrimPrefix(runtime.Version(), "go"),
 		Node:   version(ctx, config.Node),
+		Python: version(ctx, config.Python),
 		Envoy:  version(ctx, config.Envoy),
 	}
 }

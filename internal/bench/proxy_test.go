@@ -20,14 +20,7 @@ func TestServeProxy(t *testing.T) {
 	listen := filepath.Join(t.TempDir(), "proxy.sock")
 	done := make(chan error, 1)
 	go func() { done <- ServeProxy(ctx, listen, upstream.Address) }()
-	p, err := startProcess(t.Context(), Proxy, []string{"sleep", "60"}) // for its waitFor only
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.stop()
-	if err := p.waitFor(t.Context(), accepts(t.Context(), listen)); err != nil {
-		t.Fatal(err)
-	}
+	awaitSocket(t, listen)
 	endpoint := Endpoint{Network: "unix", Address: listen, Path: "/proxy/x"}
 	if _, err := measure(t.Context(), endpoint, Load{Connections: 8}, 50*time.Millisecond); err != nil {
 		t.Error(err)

@@ -13,6 +13,14 @@ import (
 const (
 	settlePoll = 50 * time.Millisecond
 	settleMost = time.Second
+	quietPolls = 2
+)
+
+// What starts goes on to work after it is ready: Envoy compiles the filter for seconds,
+// which must be over before anything is measured.
+const (
+	startPolls = 20
+	startMost  = 30 * time.Second
 )
 
 // resultKey names a series of rounds.
@@ -53,12 +61,16 @@ func (r *run) measureAll(ctx context.Context) error {
 }
 
 func (r *run) warmUp(ctx context.Context) error {
+	r.config.Progress("waiting until what was started rests")
+	if _, _, err := r.settle(ctx, startPolls, startMost); err != nil {
+		return err
+	}
 	r.config.Progress("warming up")
-	for _, c := range r.stand.cases {
+	for _, c := range r.stand.cases() {
 		if c.Cold {
 			continue
 		}
-		if _, err := measure(ctx, c.Endpoint, r.config.loads()[0], r.config.WarmUp); err != nil {
+		if _, err := measure(ctx, r.stand.endpoints[c.Key], r.config.loads()[0], r.config.WarmUp); err != nil {
 			return fmt.Errorf("warm up %s: %w", c.Name, err)
 		}
 	}
@@ -68,7 +80,7 @@ func (r *run) warmUp(ctx context.Context) error {
 // measureCases goes through the cases, in every other round from the last to the
 // first: a machine that slows down meanwhile then favours neither end.
 func (r *run) measureCases(ctx context.Context, load Load, backwards bool) error {
-	cases := slices.Clone(r.stand.cases)
+	cases := r.stand.cases()
 	if backwards {
 		slices.Reverse(cases)
 	}
@@ -77,7 +89,7 @@ func (r *run) measureCases(ctx context.Context, load Load, backwards bool) error
 			continue
 		}
 		err := r.account(ctx, resultKey{c.Key, load.Name}, func() (outcome, error) {
-			return measure(ctx, c.Endpoint, load, r.config.Duration)
+			return measure(ctx, r.stand.endpoints[c.Key], load, r.config.Duration)
 		})
 		if err != nil {
 			return fmt.Errorf("measure %s, %s: %w", c.Name, load.Name, err)
@@ -87,13 +99,13 @@ func (r *run) measureCases(ctx context.Context, load Load, backwards bool) error
 }
 
 func (r *run) measureCold(ctx context.Context, round int) error {
-	for _, c := range r.stand.cases {
+	r.config.Progress(fmt.Sprintf("cold starts, round %d of %d", round+1, r.config.coldRounds()))
+	for _, c := range r.stand.cases() {
 		if !c.Cold {
 			continue
 		}
-		r.config.Progress(fmt.Sprintf("cold starts, round %d of %d", round+1, r.config.coldRounds()))
 		err := r.account(ctx, resultKey{c.Key, Cold}, func() (outcome, error) {
-			return coldStarts(ctx, c.Endpoint, round, r.config.ColdStarts)
+			return r.coldStarts(ctx, r.stand.endpoints[c.Key], round)
 		})
 		if err != nil {
 			return fmt.Errorf("measure %s: %w", c.Name, err)
@@ -113,7 +125,7 @@ func (r *run) account(ctx context.Context, key resultKey, measure func() (outcom
 	if err != nil {
 		return err
 	}
-	after, busyAfter, err := r.settle(ctx)
+	after, busyAfter, err := r.settle(ctx, quietPolls, settleMost)
 	if err != nil {
 		return err
 	}
@@ -124,14 +136,15 @@ func (r *run) account(ctx context.Context, key resultKey, measure func() (outcom
 	return nil
 }
 
-// settle waits until the measured processes rest, and reads their CPU times.
-func (r *run) settle(ctx context.Context) (times cpuTimes, busy time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(ctx, settleMost)
+// settle waits until the measured processes rest for some polls in a row, but no
+// longer than most, and reads their CPU times.
+func (r *run) settle(ctx context.Context, polls int, most time.Duration) (times cpuTimes, busy time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	poll := time.NewTicker(settlePoll)
 	defer poll.Stop()
 	times, busy, err = r.readCPU()
-	for quiet := 0; err == nil && quiet < 2; {
+	for quiet := 0; err == nil && quiet < polls; {
 		select {
 		case <-ctx.Done():
 			return times, busy, nil
@@ -158,27 +171,31 @@ func (r *run) readCPU() (times cpuTimes, busy time.Duration, err error) {
 	return times, busy, err
 }
 
-// coldStarts sends one-shots one after another, each with code that nobody has
-// seen before.
-func coldStarts(ctx context.Context, endpoint Endpoint, round, n int) (outcome, error) {
-	ctx, cancel := context.WithTimeout(ctx, stallTimeout+time.Duration(n)*time.Second)
+// coldStarts sends one-shots one after another, each with code that nobody has seen
+// before. In between it waits until the machine rests: the pool of ready workers is
+// then full again.
+func (r *run) coldStarts(ctx context.Context, endpoint Endpoint, round int) (outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, stallTimeout+time.Duration(r.config.ColdStarts)*(time.Second+settleMost))
 	defer cancel()
 	c, err := dial(ctx, endpoint)
 	if err != nil {
 		return outcome{}, err
 	}
 	defer c.close()
-	var latencies []time.Duration
-	began := time.Now()
-	for i := range n {
-		code := fmt.Sprintf("%s // %d-%d", addFunction, round, i)
-		q := newQuestion(endpoint, firstOperand, fmt.Sprintf(`,"script_content":%q`, code))
+	var o outcome
+	for i := range r.config.ColdStarts {
+		q := newQuestion(endpoint, firstOperand, ","+endpoint.Unseen(fmt.Sprintf("%d-%d", round, i)))
 		sent := time.Now()
 		if err := q.ask(c); err != nil {
 			return outcome{}, err
 		}
-		latencies = append(latencies, time.Since(sent))
+		latency := time.Since(sent)
+		o.elapsed += latency
+		o.sorted = append(o.sorted, latency)
+		if _, _, err := r.settle(ctx, quietPolls, settleMost); err != nil {
+			return outcome{}, err
+		}
 	}
-	slices.Sort(latencies)
-	return outcome{elapsed: time.Since(began), sorted: latencies}, nil
+	slices.Sort(o.sorted)
+	return o, nil
 }

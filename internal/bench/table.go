@@ -13,7 +13,7 @@ func (r Report) WriteTo(w io.Writer) (int64, error) {
 	var out bytes.Buffer
 	r.writeHead(&out)
 	for rest := r.Results; len(rest) > 0; {
-		load, t := rest[0].Load, resultTable()
+		load, t := rest[0].Load, resultTable(rest[0].Load)
 		for len(rest) > 0 && rest[0].Load == load {
 			t.add(resultRow(rest[0])...)
 			rest = rest[1:]
@@ -31,14 +31,17 @@ const roughAbove = 0.1
 
 func (r Report) writeHead(out *bytes.Buffer) {
 	m, s := r.Machine, r.Settings
-	fmt.Fprintf(out, "%d × %s, Linux %s, Go %s, Node %s, Envoy %s with concurrency %d\n",
-		m.CPUs, m.CPU, m.Kernel, m.Go, m.Node, m.Envoy, s.EnvoyConcurrency)
+	fmt.Fprintf(out, "%d × %s, Linux %s, Go %s, Node %s, Python %s, Envoy %s with concurrency %d\n",
+		m.CPUs, m.CPU, m.Kernel, m.Go, m.Node, m.Python, m.Envoy, s.EnvoyConcurrency)
 	fmt.Fprintf(out, "Medians of %d rounds of %.4g s (1 connection, open loop, cold start: of every third). µs: CPU time per request, by process;\nserved: all but the client. A ratio is taken within each round; CPU compares served µs: less is better.\n", s.Rounds, s.Seconds)
 	fmt.Fprintf(out, "Other programs took %.2f CPUs (%.2f–%.2f)", m.OtherLoad.Median, m.OtherLoad.Min, m.OtherLoad.Max)
 	if m.OtherLoad.Median > roughAbove {
 		out.WriteString(": too many, these figures are rough")
 	}
 	out.WriteString(".\n")
+	for _, m := range r.Missing {
+		fmt.Fprintf(out, "Not measured: %s  %s: %s\n", m.Case, m.Name, m.Why)
+	}
 }
 
 func (r Report) title(load string) string {
@@ -46,18 +49,21 @@ func (r Report) title(load string) string {
 	case Open:
 		return fmt.Sprintf("Open loop, %.6g requests/s, latency from the time each was due", r.Settings.Rate)
 	case Cold:
-		return "Cold start: new code in every request, one after another"
+		return "Cold start: new code in every request, one after another, each when the pool is full again"
 	}
 	return "Closed loop, " + load
 }
 
-func resultTable() *table {
+func resultTable(load string) *table {
 	t := &table{text: 2}
 	header := []string{"", "", "requests/s", "min–max", "p50 ms", "p99 ms"}
 	for _, role := range Roles() {
 		header = append(header, string(role)+" µs")
 	}
 	header = append(header, "served µs")
+	if load == Cold {
+		header = append(header, "p50 target", "")
+	}
 	t.add(header...)
 	return t
 }
@@ -71,7 +77,14 @@ func resultRow(r Result) []string {
 	for _, role := range Roles() {
 		row = append(row, number(r.CPU[role].Median, 0))
 	}
-	return append(row, number(r.Served.Median, 0))
+	row = append(row, number(r.Served.Median, 0))
+	switch {
+	case r.Most == 0:
+		return row
+	case r.Missed:
+		return append(row, fmt.Sprintf("≤ %.4g", r.Most), "NOT MET")
+	}
+	return append(row, fmt.Sprintf("≤ %.4g", r.Most), "met")
 }
 
 // ratioTable leaves out what was not measured and has no target.

@@ -105,6 +105,20 @@ func New(o Options) *Bundles {
 // can be checked.
 func (b *Bundles) Ready() bool { return b.key.Load() != nil }
 
+// NewID makes the id of a session that does not come through ext_proc, which makes
+// all others. A plain session's executes skip ext_proc. It is UNAVAILABLE until
+// control has said its key.
+func (b *Bundles) NewID(plain bool) (faas.SessionID, error) {
+	key := b.key.Load()
+	if key == nil {
+		return "", errNoControl
+	}
+	return key.NewID(b.language, plain), nil
+}
+
+// errNoControl is the answer to all that needs the key. Who gets it must not change it.
+var errNoControl = &faas.Error{Code: faas.Unavailable, Message: "this runtime host has not reached control yet; try again"}
+
 // Create stores a new session through control, with its script where that is its
 // own, and holds it.
 func (b *Bundles) Create(ctx context.Context, s *Session, ownScript bool) error {

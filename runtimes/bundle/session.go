@@ -49,7 +49,7 @@ func (b *Bundles) fetch(ctx context.Context, id faas.SessionID) (*Session, error
 	key := b.key.Load()
 	if key == nil {
 		b.metrics.sessions.failed.Inc()
-		return nil, &faas.Error{Code: faas.Unavailable, Message: "this runtime host has not reached control yet; try again"}
+		return nil, errNoControl
 	}
 	if language, _ := id.Language(); language != b.language || !key.Check(id) {
 		b.metrics.sessions.forged.Inc()

@@ -134,6 +134,10 @@ func (h *Host) parseScript(p *post, raw []byte) error {
 	if err := json.Unmarshal(raw, &script); err != nil {
 		return invalid("script_content must be a string")
 	}
+	return h.setScript(p, script)
+}
+
+func (h *Host) setScript(p *post, script string) error {
 	if len(script) > h.MaxScript {
 		return tooLarge("script_content", h.MaxScript)
 	}

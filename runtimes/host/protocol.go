@@ -26,15 +26,19 @@ func (h *Host) executeProtocol(ctx context.Context, c *fasthttp.RequestCtx) erro
 	}
 	defer body.release()
 	var (
-		p          post
-		id, script []byte
+		p             post
+		named, script []byte
+		id            faas.SessionID
 	)
-	err = p.parseCall(body.bytes, member{"request_id", &id}, member{"script_content", &script})
+	err = p.parseCall(body.bytes, member{"request_id", &named}, member{"script_content", &script})
 	if err == nil {
 		err = h.parseScript(&p, script)
 	}
 	if err == nil {
 		err = checkCompileOptions(p.options, h.MaxMemoryMB)
+	}
+	if err == nil && p.script == nil && json.Unmarshal(named, &id) != nil {
+		err = invalid("send script_content, or a session's id as request_id")
 	}
 	if err != nil {
 		return err
@@ -53,20 +57,16 @@ func (h *Host) executeProtocol(ctx context.Context, c *fasthttp.RequestCtx) erro
 	return nil
 }
 
-// sessionOf is what a call of the older protocol runs. Sessions are shared: one whose
-// context is another for this call is a copy.
-func (h *Host) sessionOf(ctx context.Context, p *post, id []byte) (*bundle.Session, error) {
+// sessionOf is what a call runs that brings a script or names a session. Sessions are
+// shared: one whose context is another for this call is a copy.
+func (h *Host) sessionOf(ctx context.Context, p *post, id faas.SessionID) (*bundle.Session, error) {
 	if p.script != nil {
 		return &bundle.Session{
 			Session: faas.Session{Owner: "call:" + rand.Text(), Context: p.context, Timeout: p.timeout},
 			Script:  faas.NewScript(h.Language, *p.script, p.options),
 		}, nil
 	}
-	var session faas.SessionID
-	if err := json.Unmarshal(id, &session); err != nil {
-		return nil, invalid("send script_content, or a session's id as request_id")
-	}
-	found, err := h.Bundles.Session(ctx, session)
+	found, err := h.Bundles.Session(ctx, id)
 	if err != nil || p.context == nil {
 		return found, err
 	}

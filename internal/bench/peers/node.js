@@ -1,6 +1,6 @@
 'use strict';
 // A bare node:http server, the least that a function in Node.js costs: it adds
-// two numbers and answers with the fields that Envoke answers with. The arguments
+// two numbers and answers with the fields that Envoke answers with, as all peers do. The arguments
 // are the Unix socket and the port of 127.0.0.1 to listen on.
 const http = require('node:http');
 

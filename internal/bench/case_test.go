@@ -1,0 +1,78 @@
+package bench
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParseParts(t *testing.T) {
+	for _, test := range []struct {
+		text  string
+		want  []Part
+		wrong bool
+	}{
+		{text: "", want: Parts()},
+		{text: "wasm", want: []Part{Wasm}},
+		{text: "python,js", want: []Part{Python, JavaScript}},
+		{text: "java", wrong: true},
+		{text: "js,", wrong: true},
+	} {
+		got, err := ParseParts(test.text)
+		if (err != nil) != test.wrong {
+			t.Errorf("%q: error %v", test.text, err)
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%q: %s", test.text, diff)
+		}
+	}
+}
+
+func keys(cases []Case) (keys []string) {
+	for _, c := range cases {
+		keys = append(keys, c.Key)
+	}
+	return keys
+}
+
+func TestAPartBringsWhatItIsComparedWith(t *testing.T) {
+	want := []string{"e", "f", "pe", "pf", "nb", "nd", "yb", "yd", "kb", "kd"}
+	if diff := cmp.Diff(want, keys(casesOf([]Part{Peers}))); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"wd", "we", "wf", "wh"}, keys(casesOf([]Part{Wasm}))); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(Cases(), casesOf(Parts())); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Keys are written down in three places.
+func TestKeys(t *testing.T) {
+	all := keys(Cases())
+	if sorted := slices.Sorted(slices.Values(all)); len(slices.Compact(sorted)) != len(all) {
+		t.Errorf("a key is there twice: %q", all)
+	}
+	answered := []string{"", "a"} // Envoy answers it by itself
+	for _, s := range newStand(Config{}, "").servers(make([]string, 4)) {
+		answered = append(answered, s.alone, s.behind)
+	}
+	for _, f := range functions() {
+		answered = append(answered, f.alone, f.plain, f.extProc, f.cold)
+	}
+	for _, key := range all {
+		if !slices.Contains(answered, key) {
+			t.Errorf("nothing answers case %s", key)
+		}
+	}
+	for _, r := range comparisons {
+		answered = append(answered, r.Case, r.Beside)
+	}
+	for _, key := range answered {
+		if key != "" && !slices.Contains(all, key) {
+			t.Errorf("there is no case %s", key)
+		}
+	}
+}
