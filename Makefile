@@ -99,11 +99,14 @@ seeds: ## rebuild the committed WebAssembly modules, with the Rust that they nam
 	done
 
 .PHONY: proto
-proto: tools $(PROTOC_GEN_GO) $(PROTOC_GEN_GO_GRPC) $(GRPCIO_TOOLS) ## regenerate internal/controlpb from its .proto
-	PYTHONPATH=$(GRPCIO_TOOLS) $(PYTHON) -m grpc_tools.protoc --proto_path=internal/controlpb \
-		--plugin=$(PROTOC_GEN_GO) --go_out=internal/controlpb --go_opt=paths=source_relative \
-		--plugin=$(PROTOC_GEN_GO_GRPC) --go-grpc_out=internal/controlpb --go-grpc_opt=paths=source_relative \
-		control.proto
+proto: tools $(PROTOC_GEN_GO) $(PROTOC_GEN_GO_GRPC) $(GRPCIO_TOOLS) ## regenerate the Go code of each .proto
+	@for proto in internal/controlpb/control.proto runtimes/runtimepb/runtime.proto; do \
+		dir=$$(dirname "$$proto"); \
+		PYTHONPATH=$(GRPCIO_TOOLS) $(PYTHON) -m grpc_tools.protoc --proto_path="$$dir" \
+			--plugin=$(PROTOC_GEN_GO) --go_out="$$dir" --go_opt=paths=source_relative \
+			--plugin=$(PROTOC_GEN_GO_GRPC) --go-grpc_out="$$dir" --go-grpc_opt=paths=source_relative \
+			"$$(basename "$$proto")"; \
+	done
 
 .PHONY: check
 check: FUZZTIME = 5s

@@ -16,10 +16,11 @@ type handler func(s *Server, ctx context.Context, r *request) (*extprocv3.Proces
 const (
 	initializePath = "/api/v1/initialize"
 	executePath    = "/api/v1/execute"
+	functionPath   = "/function/"
 )
 
 // api is every operation whose route in Envoy passes ext_proc. A path that ends in
-// a slash stands for all below it.
+// a slash stands for all below it, an empty method for all.
 var api = []struct {
 	method    string
 	path      string
@@ -29,13 +30,14 @@ var api = []struct {
 	{http.MethodPost, executePath + "/", faas.Execute, (*Server).execute},
 	{http.MethodPost, executePath, faas.OneShot, (*Server).oneShot},
 	{http.MethodPost, initializePath, faas.Initialize, (*Server).initialize},
+	{"", functionPath, faas.InvokeHTTP, (*Server).invokeHTTP},
 }
 
 // find fails closed: what the table does not name is refused, even if a route
 // sent it here.
 func find(r *request) (faas.Operation, handler) {
 	for _, entry := range api {
-		if r.method == entry.method && matches(r.path, entry.path) {
+		if (entry.method == "" || r.method == entry.method) && matches(r.path, entry.path) {
 			return entry.operation, entry.handle
 		}
 	}

@@ -12,7 +12,7 @@ import (
 // host that will serve it is the one that creates it: x-envoke-hash hashes like the
 // :path of the executes to come.
 func (s *Server) initialize(ctx context.Context, r *request) (*extprocv3.ProcessingResponse, error) {
-	ref, err := r.ref()
+	ref, err := s.ref(r)
 	if err != nil {
 		return nil, err
 	}
@@ -25,11 +25,15 @@ func (s *Server) initialize(ctx context.Context, r *request) (*extprocv3.Process
 		return nil, err
 	}
 	id := string(s.key.NewID(language, plain))
-	return setHeaders(
-		header{sessionHeader, id},
-		header{hashHeader, executePath + "/" + id},
-		header{clusterHeader, clusterOf(language)},
-	), nil
+	headers := []header{
+		{sessionHeader, id},
+		{hashHeader, executePath + "/" + id},
+		{clusterHeader, clusterOf(language)},
+	}
+	if name := ref.String(); name != r.title.value { // hosts know no other names
+		headers = append(headers, header{titleHeader, name})
+	}
+	return setHeaders(headers...), nil
 }
 
 // oneShot makes a session as initialize does; the host executes it at once.
@@ -61,11 +65,11 @@ func (s *Server) plain(ctx context.Context, ref faas.Ref) (bool, error) {
 }
 
 // ref is what the Language-Title header says, sent exactly once.
-func (r *request) ref() (faas.Ref, error) {
+func (s *Server) ref(r *request) (faas.Ref, error) {
 	if r.title.count > 1 {
 		return faas.Ref{}, &faas.Error{Code: faas.InvalidRequest, Message: "send the Language-Title header exactly once"}
 	}
-	return faas.ParseRef(r.title.value)
+	return s.choose(r.title.value)
 }
 
 func noRuntime(language faas.Language) error {

@@ -11,9 +11,12 @@ import (
 // The headers that Envoy's routes and the runtime hosts read. Envoy strips them
 // from what callers send, before anything else.
 const (
-	sessionHeader = "x-envoke-session"
-	hashHeader    = "x-envoke-hash"
-	clusterHeader = "x-envoke-cluster"
+	sessionHeader  = "x-envoke-session"
+	hashHeader     = "x-envoke-hash"
+	clusterHeader  = "x-envoke-cluster"
+	functionHeader = "x-envoke-function"
+
+	titleHeader = "language-title" // of callers
 )
 
 // immediateDetails marks a reply as ours in Envoy's access log and for its

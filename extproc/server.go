@@ -36,7 +36,10 @@ type Registry interface {
 
 // Options make a Server. All fields are required.
 type Options struct {
-	Registry   Registry
+	Registry Registry
+	// Select finds the function that a caller's name means. Its errors are for the
+	// caller to read.
+	Select     func(name string) (faas.Ref, error)
 	Key        faas.SessionKey
 	Runtimes   []faas.Language // the languages that have a runtime host
 	Logger     *slog.Logger
@@ -46,6 +49,7 @@ type Options struct {
 // Server implements Envoy's ExternalProcessor service.
 type Server struct {
 	registry Registry
+	choose   func(name string) (faas.Ref, error)
 	key      faas.SessionKey
 	routes   map[faas.Language]*extprocv3.ProcessingResponse
 	logger   *slog.Logger
@@ -58,6 +62,7 @@ var _ extprocv3.ExternalProcessorServer = (*Server)(nil)
 func New(o Options) *Server {
 	s := &Server{
 		registry: o.Registry,
+		choose:   o.Select,
 		key:      o.Key,
 		routes:   make(map[faas.Language]*extprocv3.ProcessingResponse, len(o.Runtimes)),
 		logger:   o.Logger,

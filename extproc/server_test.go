@@ -60,6 +60,7 @@ func newServer(t testing.TB, known extproc.Registry, log io.Writer) (*extproc.Se
 	t.Helper()
 	metrics := prometheus.NewPedanticRegistry()
 	return extproc.New(extproc.Options{
+		Select:     faas.ParseRef,
 		Registry:   known,
 		Key:        key,
 		Runtimes:   []faas.Language{faas.NodeJS},

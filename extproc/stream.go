@@ -45,7 +45,7 @@ func readHeaders(headers *corev3.HeaderMap) *request {
 			r.path, _, _ = strings.Cut(valueOf(h), "?")
 		case "x-request-id":
 			r.id = valueOf(h)
-		case "language-title":
+		case titleHeader:
 			r.title.add(valueOf(h))
 		case "x-cache-control":
 			r.cacheControl.add(valueOf(h))

@@ -8,10 +8,12 @@ import (
 // accessLogFormat is one request's line. Text that a client chose is cut, so that
 // a line has a bounded length.
 var accessLogFormat = map[string]any{
-	"start":          "%START_TIME(%s.%6f)%", // Unix seconds
-	"request_id":     `%COALESCE({"operators":[{"command":"REQ","param":"X-REQUEST-ID","max_length":256},{"command":"RESP","param":"X-REQUEST-ID"}]})%`,
-	"route":          "%ROUTE_NAME%",
-	"session":        "%REQ(X-ENVOKE-SESSION)%",
+	"start":      "%START_TIME(%s.%6f)%", // Unix seconds
+	"request_id": `%COALESCE({"operators":[{"command":"REQ","param":"X-REQUEST-ID","max_length":256},{"command":"RESP","param":"X-REQUEST-ID"}]})%`,
+	"route":      "%ROUTE_NAME%",
+	// By gRPC the host names it, in trailers, or in headers that are trailers too. No
+	// function can: hosts drop headers of ours from what functions say.
+	"session":        `%COALESCE({"operators":[{"command":"REQ","param":"X-ENVOKE-SESSION"},{"command":"TRAILER","param":"X-ENVOKE-EXECUTED"},{"command":"RESP","param":"X-ENVOKE-EXECUTED"}]})%`,
 	"language_title": "%REQ(LANGUAGE-TITLE):256%",
 	"method":         "%REQ(:METHOD):256%",
 	"path":           "%PATH(NQ):1024%",

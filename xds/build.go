@@ -23,6 +23,8 @@ const (
 // RuntimeCluster is the cluster of a language's hosts.
 func RuntimeCluster(language faas.Language) string { return "runtime-" + string(language) }
 
+func grpcCluster(language faas.Language) string { return RuntimeCluster(language) + "-grpc" }
+
 // Build makes the snapshot of a state. It is pure: equal states give snapshots of
 // equal versions. The error names every fault of the state, or the inconsistency
 // of the snapshot.
@@ -36,6 +38,10 @@ func Build(state State) (*Snapshot, error) {
 	for _, r := range s.Runtimes {
 		clusters = append(clusters, runtimeCluster(r))
 		assignments = append(assignments, loadAssignment(RuntimeCluster(r.Language), r.Endpoints...))
+		if len(r.GRPC) > 0 {
+			clusters = append(clusters, runtimeGRPCCluster(r))
+			assignments = append(assignments, loadAssignment(grpcCluster(r.Language), r.GRPC...))
+		}
 	}
 	snapshot, err := newSnapshot(contents{
 		listeners: []*listenerv3.Listener{publicListener(s)},

@@ -26,10 +26,20 @@ const (
 // runtimeCluster has its endpoints by EDS, so that hosts come and go without Envoy
 // warming a cluster. Ring hash keeps a session with the host that has loaded it.
 func runtimeCluster(r Runtime) *clusterv3.Cluster {
-	c := cluster(RuntimeCluster(r.Language), http1())
+	c := discovered(cluster(RuntimeCluster(r.Language), http1()))
+	c.LbPolicy = clusterv3.Cluster_RING_HASH
+	return c
+}
+
+// runtimeGRPCCluster has no affinity: the session is in the message, which Envoy does
+// not read. Any host can serve any session.
+func runtimeGRPCCluster(r Runtime) *clusterv3.Cluster {
+	return discovered(cluster(grpcCluster(r.Language), http2()))
+}
+
+func discovered(c *clusterv3.Cluster) *clusterv3.Cluster {
 	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS}
 	c.EdsClusterConfig = &clusterv3.Cluster_EdsClusterConfig{EdsConfig: fromADS()}
-	c.LbPolicy = clusterv3.Cluster_RING_HASH
 	return c
 }
 

@@ -25,7 +25,7 @@ type localReply struct {
 
 // CEL over route names: whose answer was it that did not come?
 const (
-	toRuntime = "(xds.route_name in ['initialize', 'oneshot'] || xds.route_name.startsWith('execute'))"
+	toRuntime = "(xds.route_name in ['initialize', 'oneshot'] || xds.route_name.startsWith('execute') || xds.route_name.startsWith('invoke') || xds.route_name.startsWith('grpc-'))"
 	toControl = "xds.route_name in ['session', 'function', 'health']"
 	// The second is an answer of ext_proc's that its mutation rules forbid.
 	fromExtProc = "response.code_details.startsWith('ext_proc') || response.code_details.startsWith('header_mutation')"
@@ -61,6 +61,14 @@ var localReplyTable = []localReply{
 	{
 		toControl + awayCode, http.StatusServiceUnavailable, faas.Unavailable, faas.InControl,
 		"control could not be reached or went away",
+	},
+	{
+		"xds.route_name == '" + grpcElsewhere + "'", 0, faas.NotFound, faas.InEnvoy,
+		"no runtime host of that language answers gRPC here: the metadata language-title must begin with a language that is served",
+	},
+	{
+		"xds.route_name == '" + noLanguage + "'", 0, faas.NotFound, faas.InEnvoy,
+		"no runtime of that language is configured here: the path is /runtime/<language>/<title> or /function/<language>-<title>",
 	},
 	{
 		"response.code_details == 'upgrade_failed'", 0, faas.InvalidRequest, faas.InEnvoy,

@@ -21,6 +21,8 @@ const (
 	executePath    = "/api/v1/execute"
 	sessionsPath   = "/api/v1/sessions/"
 	functionsPath  = "/api/v1/functions"
+	runtimePath    = "/runtime/"
+	functionPath   = "/function/"
 	healthPath     = "/health"
 )
 
@@ -30,6 +32,8 @@ const (
 	ClusterHeader = "x-envoke-cluster" // the cluster that serves the request
 	HashHeader    = "x-envoke-hash"    // what the ring is asked with in place of :path
 	SessionHeader = "x-envoke-session" // the id that a new session gets
+	// FunctionHeader names the function to run, where the path does not (MappedNames).
+	FunctionHeader = "x-envoke-function"
 )
 
 const (
@@ -47,6 +51,7 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 	for _, r := range s.Runtimes {
 		routes = append(routes, plainExecute(s, r.Language))
 	}
+	routes = append(routes, invokes(s)...)
 	post := method(http.MethodPost)
 	read := method(http.MethodGet, http.MethodHead)
 	readDelete := method(http.MethodGet, http.MethodHead, http.MethodDelete)
@@ -61,13 +66,17 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 		// Control knows which path below takes which method.
 		viaFilter(toAPI(faas.FunctionWrite, prefix(functionsPath+"/"), WriteTimeout)),
 		toAPI(faas.Health, match(exact(healthPath), read), apiTimeout),
-
+	)
+	routes = append(routes, grpcRoutes(s)...)
+	routes = append(routes,
 		wrongMethod(prefix(executePath+"/"), "POST"),
 		wrongMethod(exact(executePath), "POST"),
 		wrongMethod(exact(initializePath), "POST"),
 		wrongMethod(prefix(sessionsPath), "GET, HEAD, DELETE"),
 		wrongMethod(exact(functionsPath), "GET, HEAD, POST"),
 		wrongMethod(exact(healthPath), "GET, HEAD"),
+		refuse(noLanguage, prefix(runtimePath), http.StatusNotFound),
+		refuse(noLanguage, prefix(functionPath), http.StatusNotFound),
 	)
 	return &routev3.RouteConfiguration{
 		Name: RoutesName,
@@ -75,7 +84,7 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 			Name: "all", Domains: []string{"*"}, Routes: routes,
 		}},
 		// Hosts drop what functions say in our headers; this is the second wall.
-		ResponseHeadersToRemove: []string{ClusterHeader, HashHeader, SessionHeader},
+		ResponseHeadersToRemove: []string{ClusterHeader, HashHeader, SessionHeader, FunctionHeader},
 	}
 }
 
@@ -84,9 +93,35 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 // much as a controller's hop. A cache header needs ext_proc, whatever it says.
 func plainExecute(s State, language faas.Language) *routev3.Route {
 	m := match(plainID(language), method(http.MethodPost), absent("x-cache-control"))
+	return direct(s, faas.Execute+"-plain", m, language)
+}
+
+// noLanguage is the route of calls whose path begins with no language that is served.
+const noLanguage = "language"
+
+// invokes are the calls of registered functions. Hosts know themselves which version
+// a name stands for, so ext_proc is asked only where it maps names to languages.
+func invokes(s State) (routes []*routev3.Route) {
+	for _, r := range s.Runtimes {
+		path := runtimePath + string(r.Language) + "/"
+		routes = append(routes,
+			direct(s, faas.Invoke, match(prefix(path), method(http.MethodPost)), r.Language),
+			wrongMethod(prefix(path), "POST"))
+		if !s.MappedNames {
+			routes = append(routes, direct(s, faas.InvokeHTTP, prefix(functionPath+string(r.Language)+"-"), r.Language))
+		}
+	}
+	if s.MappedNames {
+		routes = append(routes, viaExtProc(s, faas.InvokeHTTP, prefix(functionPath), ":path"))
+	}
+	return routes
+}
+
+// direct sends a request straight to the hosts of a language.
+func direct(s State, operation faas.Operation, m *routev3.RouteMatch, language faas.Language) *routev3.Route {
 	action := runtimeAction(s, ":path")
 	action.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: RuntimeCluster(language)}
-	return route(string(faas.Execute)+"-plain-"+string(language), m, action)
+	return route(string(operation)+"-"+string(language), m, action)
 }
 
 func plainID(language faas.Language) *routev3.RouteMatch {
@@ -116,8 +151,8 @@ func enable(filter string, r *routev3.Route) *routev3.Route {
 	return r
 }
 
-// runtimeAction hashes a session's id, so that its executes meet the host that has
-// loaded it. Nothing is retried: a function must never run twice for one request.
+// runtimeAction hashes a session's id or a function's path, so that calls meet the
+// host that has loaded the code. Nothing is retried: a function must never run twice for one request.
 func runtimeAction(s State, hashHeader string) *routev3.RouteAction {
 	return &routev3.RouteAction{
 		Timeout: duration(s.MaxTimeout + time.Second),

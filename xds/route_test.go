@@ -58,6 +58,18 @@ func TestRoutes(t *testing.T) {
 		{name: "alias", method: "PUT", path: functionsPath + "/nodejs-a/aliases/prod", upstream: "api", status: 200},
 		{name: "a method that control refuses", method: "PATCH", path: functionsPath + "/nodejs-a", upstream: "api", status: 200},
 		{name: "checks are not public", method: "POST", path: "/check", status: 404},
+		{name: "function by path", method: "POST", path: "/runtime/nodejs/a", upstream: "host", status: 200},
+		{name: "version by path", method: "POST", path: "/runtime/nodejs/a%4012", upstream: "host", status: 200},
+		{name: "get of a function by path", method: "GET", path: "/runtime/nodejs/a", status: 405, allow: "POST"},
+		{name: "function by path in a language that is not served", method: "POST", path: "/runtime/python/a", status: 404},
+		{name: "function by path in no language", method: "GET", path: "/runtime/nodejs", status: 404},
+		{name: "plain HTTP", method: "POST", path: "/function/nodejs-a", upstream: "host", status: 200},
+		{name: "plain HTTP, get and more path", method: "GET", path: "/function/nodejs-a:prod/b/c?d=e", upstream: "host", status: 200},
+		{name: "plain HTTP, any method", method: "PURGE", path: "/function/nodejs-a", upstream: "host", status: 200},
+		{name: "plain HTTP, headers only", method: "HEAD", path: "/function/nodejs-a", status: 200},
+		{name: "plain HTTP in a language that is not served", method: "GET", path: "/function/python-a", status: 404},
+		{name: "plain HTTP of no function", method: "GET", path: "/function/", status: 404},
+		{name: "the older protocol is not public", method: "POST", path: "/execute", status: 404},
 		{name: "health", method: "GET", path: healthPath, upstream: "api", status: 200},
 		{name: "get of a plain execute", method: "GET", path: plain, status: 405, allow: "POST"},
 		{name: "get of initialize", method: "GET", path: initializePath, status: 405, allow: "POST"},
@@ -85,6 +97,19 @@ func TestRoutes(t *testing.T) {
 					got.Upstream, got.Header.Get("x-envoke-extproc"), tt.upstream, tt.extProc)
 			}
 		})
+	}
+}
+
+// TestMappedNames: only ext_proc knows the language of a name.
+func TestMappedNames(t *testing.T) {
+	s := newStack(t, func(s *State) { s.MappedNames = true })
+	for path, extProc := range map[string]bool{
+		functionPath + "image-resize": true, functionPath + "nodejs-a/b": true, runtimePath + "nodejs/a": false,
+	} {
+		got := decode(t, s.do("POST", path, "{}"))
+		if !strings.HasPrefix(got.Upstream, "host") || (got.Header.Get("x-envoke-extproc") != "") != extProc {
+			t.Errorf("%s got to %s, by ext_proc %q; want %v", path, got.Upstream, got.Header.Get("x-envoke-extproc"), extProc)
+		}
 	}
 }
 
@@ -123,17 +148,18 @@ func TestAffinity(t *testing.T) {
 func TestSpoofedHeaders(t *testing.T) {
 	s := newStack(t, nil)
 	spoof := []string{
-		ClusterHeader, "nowhere", HashHeader, "x", SessionHeader, "mine", "X-Envoke-Anything", "x",
+		ClusterHeader, "nowhere", HashHeader, "x", SessionHeader, "mine", FunctionHeader, "python-a", "X-Envoke-Anything", "x",
 		"X-User-ID", "root", "x-envoy-upstream-rq-timeout-ms", "1", "x-envoy-internal", "true",
 	}
 	for _, path := range []string{
 		executePath + "/" + string(faas.NewSessionKey().NewID(faas.NodeJS, true)), // no ext_proc
 		executePath + "/other",
 		initializePath,
+		functionPath + "nodejs-a", // no ext_proc either
 	} {
 		reply := s.do("POST", path, "{}", spoof...)
 		got := decode(t, reply)
-		for _, name := range []string{HashHeader, SessionHeader, "X-Envoke-Anything", "X-User-ID", "X-Envoy-Internal", "X-Envoy-Upstream-Rq-Timeout-Ms"} {
+		for _, name := range []string{HashHeader, SessionHeader, FunctionHeader, "X-Envoke-Anything", "X-User-ID", "X-Envoy-Internal", "X-Envoy-Upstream-Rq-Timeout-Ms"} {
 			if value := got.Header.Get(name); value != "" {
 				t.Errorf("%s: the host got %s: %s", path, name, value)
 			}

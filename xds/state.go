@@ -21,6 +21,10 @@ type State struct {
 	// Filter is the Wasm module of the filter; empty: requests pass by it.
 	Filter []byte `json:"filter"`
 
+	// MappedNames says that ext_proc maps functions' names to languages, so that a
+	// name in a path does not say where to go.
+	MappedNames bool `json:"mapped_names"`
+
 	// AccessLog is the file that gets one line of JSON per request; empty: none.
 	AccessLog string `json:"access_log"`
 	// MaxTimeout is the longest that any execute may take. Routes wait a second
@@ -45,6 +49,7 @@ type Listener struct {
 type Runtime struct {
 	Language  faas.Language `json:"language"`
 	Endpoints []Endpoint    `json:"endpoints"` // may be empty: requests get 503
+	GRPC      []Endpoint    `json:"grpc"`      // where its hosts answer gRPC; empty: nowhere
 }
 
 // Endpoint is the address of one runtime host: a Unix socket, or an IP address and
@@ -68,10 +73,14 @@ func (s State) normal() State {
 	s.Runtimes = slices.Clone(s.Runtimes)
 	slices.SortFunc(s.Runtimes, func(a, b Runtime) int { return cmp.Compare(a.Language, b.Language) })
 	for i, r := range s.Runtimes {
-		s.Runtimes[i].Endpoints = slices.Clone(r.Endpoints)
-		slices.SortFunc(s.Runtimes[i].Endpoints, compareEndpoints)
+		s.Runtimes[i].Endpoints = sorted(r.Endpoints)
+		s.Runtimes[i].GRPC = sorted(r.GRPC)
 	}
 	return s
+}
+
+func sorted(endpoints []Endpoint) []Endpoint {
+	return slices.SortedFunc(slices.Values(endpoints), compareEndpoints)
 }
 
 func compareEndpoints(a, b Endpoint) int {
@@ -113,7 +122,7 @@ func (r Runtime) check() error {
 		faults = append(faults, fmt.Errorf("runtime %q is of no known language", r.Language))
 	}
 	seen := map[Endpoint]bool{}
-	for _, e := range r.Endpoints {
+	for _, e := range slices.Concat(r.Endpoints, r.GRPC) {
 		if seen[e] {
 			faults = append(faults, fmt.Errorf("runtime %q: endpoint %v is there twice", r.Language, e))
 		}

@@ -36,6 +36,8 @@ type Config struct {
 	DBLoggingEnabled     bool
 	LogRetentionHours    int
 
+	RuntimeSelectionStrategy, RuntimeMappingsFile string
+
 	NodejsRuntimeURL      string
 	PythonRuntimeURL      string
 	RustRuntimeURL        string
@@ -79,6 +81,8 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.BoolVar(&c.DBLoggingEnabled, "db-logging-enabled", true, "store a row for each request")
 	f.IntVar(&c.LogRetentionHours, "log-retention-hours", 168, "how long request rows are kept")
 
+	f.StringVar(&c.RuntimeSelectionStrategy, "runtime-selection-strategy", "prefix", "how a function's name tells its language: prefix, or config (by --runtime-mappings-file)")
+	f.StringVar(&c.RuntimeMappingsFile, "runtime-mappings-file", "", "JSON list of {pattern, runtime_type, is_regex}: the first that matches a name is its language")
 	f.StringVar(&c.NodejsRuntimeURL, "nodejs-runtime-url", "", "unix:<path> or http://<host>:<port> of a nodejs host; empty: started here")
 	f.StringVar(&c.PythonRuntimeURL, "python-runtime-url", "", "the same of a python host")
 	f.StringVar(&c.RustRuntimeURL, "rust-runtime-url", "", "the same of a rust host")
@@ -106,7 +110,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 // would send somebody's data where they do not expect it.
 var notBuilt = []string{
 	"REDIS_URL", "REDIS_CACHE_URL",
-	"RUNTIME_MAPPINGS_FILE", "KUBERNETES_NAMESPACE", "OPENFAAS_GATEWAY_URL",
+	"KUBERNETES_NAMESPACE", "OPENFAAS_GATEWAY_URL",
 }
 
 // load fills what flags left unset from the environment, then from the config
@@ -242,7 +246,7 @@ func (c *Config) check() (faults []error) {
 			faults = append(faults, fmt.Errorf("%s is %d: it must be %d to %d", number.name, number.value, number.least, number.top))
 		}
 	}
-	if _, err := newLogger(nil, c.LogLevel, c.LogFormat); err != nil {
+	if _, _, err := newLogger(nil, c.LogLevel, c.LogFormat); err != nil {
 		faults = append(faults, err)
 	}
 	if c.DatabaseURL != "" && !strings.HasPrefix(c.DatabaseURL, "sqlite:") {
@@ -254,6 +258,9 @@ func (c *Config) check() (faults []error) {
 				faults = append(faults, fmt.Errorf("%s: %w", l.variable(), err))
 			}
 		}
+	}
+	if _, err := c.mappings(); err != nil {
+		faults = append(faults, err)
 	}
 	return append(faults, c.checkHost()...)
 }

@@ -102,7 +102,7 @@ func (c *control) serveGRPC(e *environment, key faas.SessionKey) {
 	c.grpc = grpc.NewServer(registry.ServerOptions()...)
 	c.registry.Register(c.grpc)
 	extprocv3.RegisterExternalProcessorServer(c.grpc, extproc.New(extproc.Options{
-		Registry: c.registry, Key: key, Runtimes: languagesOf(c.runtimes),
+		Registry: c.registry, Select: e.selectFunction, Key: key, Runtimes: languagesOf(c.runtimes),
 		Logger: e.logger, Registerer: e.metrics,
 	}))
 	c.xds = xds.New(xds.Options{Logger: e.logger, Registerer: e.metrics})
@@ -114,7 +114,7 @@ func (c *control) serveAPI(e *environment, key faas.SessionKey) {
 	c.api = &http.Server{
 		Handler: api.New(api.Options{
 			Store: c.store, Key: key, Revoke: c.registry.Revoke, Changed: c.registry.FunctionChanged,
-			Check: hosts(c.runtimes).Check, Runtimes: c.runtimeStates,
+			Select: e.selectFunction, Check: hosts(c.runtimes).Check, Runtimes: c.runtimeStates,
 			MaxScript: e.config.MaxScriptSize, MaxModule: e.config.MaxModuleSize,
 			Version: version, Logger: e.logger,
 		}),
@@ -134,6 +134,7 @@ func state(e *environment, runtimes map[faas.Language]*runtimeProbe) xds.State {
 		},
 		ExtProcPath: e.sockets.control(),
 		APIPath:     e.sockets.api(),
+		MappedNames: e.mappings != nil,
 		AccessLog:   e.config.accessLogPath(),
 		MaxTimeout:  e.config.runtimeTimeout(),
 	}
@@ -142,6 +143,7 @@ func state(e *environment, runtimes map[faas.Language]*runtimeProbe) xds.State {
 			s.Runtimes = append(s.Runtimes, xds.Runtime{
 				Language:  language,
 				Endpoints: []xds.Endpoint{probe.endpoint},
+				GRPC:      probe.grpc,
 			})
 		}
 	}

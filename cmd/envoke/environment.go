@@ -17,6 +17,7 @@ import (
 
 	"envoke/envoy"
 	"envoke/internal/logs"
+	"envoke/internal/selection"
 	"envoke/runtimes/pool"
 )
 
@@ -25,8 +26,11 @@ type environment struct {
 	config  *Config
 	sockets sockets
 	logger  *slog.Logger
+	level   *slog.LevelVar // of the logger
 	metrics *prometheus.Registry
-	envoy   *envoy.Process // the child, or what stands for one that somebody else runs
+	// mappings map functions' names to languages; nil: names begin with theirs.
+	mappings *selection.Mappings
+	envoy    *envoy.Process // the child, or what stands for one that somebody else runs
 	// operatorsURL is where the operators' port listens, once it does; publicURL is
 	// Envoy's public listener.
 	operatorsURL, publicURL string
@@ -43,7 +47,11 @@ func newEnvironment(s streams, given settings) (*environment, func(), error) {
 	if err := config.load(given.all, s.getenv); err != nil {
 		return nil, nil, err
 	}
-	logger, err := newLogger(s.stderr, config.LogLevel, config.LogFormat)
+	logger, level, err := newLogger(s.stderr, config.LogLevel, config.LogFormat)
+	if err != nil {
+		return nil, nil, err
+	}
+	mappings, err := config.mappings()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -56,7 +64,9 @@ func newEnvironment(s streams, given settings) (*environment, func(), error) {
 	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return &environment{config: config, sockets: sockets, logger: logger, metrics: metrics}, remove, nil
+	return &environment{
+		config: config, sockets: sockets, logger: logger, level: level, metrics: metrics, mappings: mappings,
+	}, remove, nil
 }
 
 // makeFolders makes those of the settings' folders that the part uses, for this user

@@ -28,11 +28,11 @@ func TestBadInitialize(t *testing.T) {
 		code      string
 		component string
 	}{
-		{"no header", `{"script_content":"1"}`, nil, 400, "INVALID_REQUEST", "extproc"},
+		{"no header", `{"script_content":"1"}`, nil, 400, "INVALID_REQUEST", "extproc or envoy"},
 		{"two headers", `{}`, append(title, "Language-Title", "nodejs-two"), 400, "INVALID_REQUEST", "extproc"},
-		{"unknown language", `{}`, []string{"Language-Title", "cobol-x"}, 400, "INVALID_REQUEST", "extproc"},
-		{"a path as a title", `{}`, []string{"Language-Title", "nodejs-../../etc/passwd"}, 400, "INVALID_REQUEST", "extproc"},
-		{"a title of 200 bytes", `{}`, []string{"Language-Title", "nodejs-" + strings.Repeat("x", 200)}, 400, "INVALID_REQUEST", "extproc"},
+		{"unknown language", `{}`, []string{"Language-Title", "cobol-x"}, 400, "INVALID_REQUEST", "extproc or envoy"},
+		{"a path as a title", `{}`, []string{"Language-Title", "nodejs-../../etc/passwd"}, 400, "INVALID_REQUEST", "extproc or envoy"},
+		{"a title of 200 bytes", `{}`, []string{"Language-Title", "nodejs-" + strings.Repeat("x", 200)}, 400, "INVALID_REQUEST", "extproc or envoy"},
 		{"Rust that nobody has compiled", `{"script_content":"fn main() {}"}`, []string{"Language-Title", "rust-x"}, 422, "INITIALIZATION_ERROR", "function"},
 		{"no code and no function", `{}`, []string{"Language-Title", "nodejs-nobody"}, 404, "NOT_FOUND", "runtime"},
 		{"bad JSON", `{"script_content":`, title, 400, "INVALID_REQUEST", "runtime"},

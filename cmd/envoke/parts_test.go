@@ -10,7 +10,7 @@ func TestGreeting(t *testing.T) {
 	const greeting = "\nEnvoke listens.\n\nRun a function:\n"
 	for _, test := range []struct{ format, stdout string }{{"text", greeting + "\n"}, {"json", ""}} {
 		var stdout, stderr bytes.Buffer
-		logger, err := newLogger(&stderr, "info", test.format)
+		logger, _, err := newLogger(&stderr, "info", test.format)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -36,8 +36,8 @@ func TestPythonSeed(t *testing.T) {
 	if got := i.execute(t, id, `{"action":"reverse","text":"añb"}`).result(t); got != `{"action":"reverse","result":"bña"}` {
 		t.Errorf("got %s", got)
 	}
-	e := i.execute(t, id, `{"action":"shout","text":"a"}`).isError(t, 500, "RUNTIME_ERROR", "function")
-	if e.Error.Details["type"] != "ValueError" || e.Error.Details["line"] != 18. {
+	e := i.execute(t, id, `{"action":"shout","text":"a"}`).isError(t, 400, "INVALID_PARAMS", "runtime")
+	if e.Error.Details["path"] != "/action" {
 		t.Errorf("details %v", e.Error.Details)
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"envoke/runtimes/bundle"
 	"envoke/runtimes/host"
 	"envoke/runtimes/pool"
+	"envoke/runtimes/rpc"
 	"envoke/xds"
 )
 
@@ -58,6 +59,9 @@ type runtimeHost struct {
 	engine   engine
 	host     *host.Host
 	listener net.Listener
+
+	rpc         *rpc.Server
+	rpcListener net.Listener
 }
 
 func openHost(ctx context.Context, e *environment, l language) (*runtimeHost, error) {
@@ -74,6 +78,9 @@ func openHost(ctx context.Context, e *environment, l language) (*runtimeHost, er
 		return nil, errors.Join(err, listener.Close())
 	}
 	h := &runtimeHost{language: l.Language, conn: conn, engine: code, listener: listener}
+	if h.rpcListener, err = listenUnix(ctx, e.sockets.hostGRPC(string(l.Language))); err != nil {
+		return nil, errors.Join(err, listener.Close(), conn.Close())
+	}
 	h.bundles = bundle.New(bundle.Options{
 		Conn: conn, Host: hostName(l.Language), Language: l.Language, Logger: e.logger, Registerer: e.metrics,
 		MaxSessions: maxSessions, MaxScriptBytes: maxScriptBytes,
@@ -83,7 +90,18 @@ func openHost(ctx context.Context, e *environment, l language) (*runtimeHost, er
 		MaxTimeout: e.config.runtimeTimeout(), MaxScript: l.maxScript(e.config), MaxBody: maxBody, MaxMemoryMB: e.config.WorkerMemoryMB,
 		SessionExpiry: e.config.sessionExpiry(), Logger: e.logger, Registerer: e.metrics,
 	})
+	h.rpc = newRPC(e, h)
 	return h, nil
+}
+
+func newRPC(e *environment, h *runtimeHost) *rpc.Server {
+	idle, _ := h.engine.(rpc.IdleWorkers) // WebAssembly has no workers
+	return rpc.New(rpc.Options{
+		Language: h.language, Version: version, Host: h.host,
+		MaxTimeout: e.config.runtimeTimeout(), MaxMessage: maxBody,
+		Output: &e.output, Metrics: e.metrics, Logger: e.logger,
+		LogLevel: e.level, Idle: idle, MaxIdle: e.config.MaxWorkers,
+	})
 }
 
 // hostName is unique among the hosts of a control.
@@ -102,6 +120,7 @@ func (h *runtimeHost) start(l *lifecycle) {
 	})
 	l.start(name+" workers", h.engine.Serve)
 	l.start(name+" host", func(ctx context.Context) error { return h.host.Serve(ctx, h.listener) })
+	l.start(name+" gRPC", func(ctx context.Context) error { return h.rpc.Serve(ctx, h.rpcListener) })
 }
 
 func (h *runtimeHost) ready(context.Context) error {
@@ -114,6 +133,7 @@ func (h *runtimeHost) ready(context.Context) error {
 // runtimeProbe asks a runtime host how it is.
 type runtimeProbe struct {
 	endpoint xds.Endpoint
+	grpc     []xds.Endpoint // none: only hosts of this run folder are known to have one
 	client   *http.Client
 }
 
@@ -121,7 +141,11 @@ type runtimeProbe struct {
 func probes(e *environment) map[faas.Language]*runtimeProbe {
 	out := make(map[faas.Language]*runtimeProbe)
 	for _, l := range languages() {
-		out[l.Language] = newProbe(l.endpoint(e))
+		probe := newProbe(l.endpoint(e))
+		if l.elsewhere(e.config) == "" {
+			probe.grpc = []xds.Endpoint{{Path: e.sockets.hostGRPC(string(l.Language))}}
+		}
+		out[l.Language] = probe
 	}
 	return out
 }
@@ -188,7 +212,9 @@ func (c *control) runtimeStates(ctx context.Context) map[faas.Language]string {
 // logLine puts a function's output where an operator finds it: by the request's id
 // where that is known, by its owner (the session) and the code's digest in any case.
 func (e *environment) logLine(line pool.LogLine) {
-	e.output.Add(logs.Line{RequestID: line.RequestID, Time: time.Now().UTC(), Level: line.Level.String(), Text: line.Text})
+	e.output.Add(logs.Line{
+		RequestID: line.RequestID, Owner: line.Owner, Time: time.Now().UTC(), Level: line.Level.String(), Text: line.Text,
+	})
 	if e.print != nil {
 		e.print(line)
 		return

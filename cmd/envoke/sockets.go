@@ -28,6 +28,11 @@ func (s sockets) host(language string) string {
 	return filepath.Join(s.dir, language+".sock")
 }
 
+// hostGRPC is where the language's host answers gRPC.
+func (s sockets) hostGRPC(language string) string {
+	return filepath.Join(s.dir, language+"-grpc.sock")
+}
+
 // openSockets makes the folder, for its owner only. An empty dir makes a new one
 // in the temporary folder, which the returned function removes.
 func openSockets(dir string) (sockets, func(), error) {

@@ -57,7 +57,7 @@ func parseLine(text []byte) (faas.RequestLog, error) {
 		RequestID:     known(l.RequestID),
 		Operation:     operation(l.Route),
 		SessionID:     session(l.Path, l.Session),
-		LanguageTitle: known(l.LanguageTitle),
+		LanguageTitle: languageTitle(operation(l.Route), known(l.Path), known(l.LanguageTitle)),
 		Method:        known(l.Method),
 		Path:          known(l.Path),
 		StatusCode:    int(min(integer(l.Status), 999)),
@@ -87,14 +87,28 @@ func (l *line) started() (time.Time, error) {
 
 // operation is that of a route's name.
 func operation(route string) faas.Operation {
-	if strings.HasPrefix(route, "execute-plain-") {
-		return faas.Execute
-	}
-	switch o := faas.Operation(route); o {
-	case faas.Initialize, faas.OneShot, faas.Execute, faas.SessionRead, faas.FunctionRead, faas.FunctionWrite, faas.Health:
+	name, _, _ := strings.Cut(route, "-") // a language may follow
+	switch o := faas.Operation(name); o {
+	case faas.Initialize, faas.OneShot, faas.Execute, faas.Invoke, faas.InvokeHTTP, faas.SessionRead, faas.FunctionRead, faas.FunctionWrite, faas.Health:
 		return o
 	}
 	return faas.OtherOperation
+}
+
+// maxTitle bounds what a path may say of a function's name, in bytes.
+const maxTitle = 256
+
+// languageTitle is the name of the function that is called: what the path says, else
+// the header.
+func languageTitle(operation faas.Operation, path, header string) string {
+	name := header
+	switch operation {
+	case faas.Invoke:
+		name = strings.Replace(strings.TrimPrefix(path, "/runtime/"), "/", "-", 1)
+	case faas.InvokeHTTP:
+		name, _, _ = strings.Cut(strings.TrimPrefix(path, "/function/"), "/")
+	}
+	return strings.ToValidUTF8(name[:min(len(name), maxTitle)], "")
 }
 
 // session is the session's id: that in the path, which routed the request, else

@@ -40,6 +40,14 @@ func TestParseLine(t *testing.T) {
 			line: `{"method":"POST","path":"/api/v1/execute/` + pathID + `","route":"execute","session":"` + headerID + `","start":1763834873.123456,"status":200}`,
 			want: faas.RequestLog{Operation: faas.Execute, SessionID: pathID, Method: "POST", Path: "/api/v1/execute/" + pathID, StatusCode: 200, StartedAt: start},
 		},
+		"function by its path": {
+			line: `{"language_title":"python-other","method":"POST","path":"/runtime/nodejs/a@12","route":"invoke-nodejs","start":1763834873.123456,"status":200}`,
+			want: faas.RequestLog{Operation: faas.Invoke, LanguageTitle: "nodejs-a@12", Method: "POST", Path: "/runtime/nodejs/a@12", StatusCode: 200, StartedAt: start},
+		},
+		"plain HTTP": {
+			line: `{"language_title":"python-other","method":"GET","path":"/function/nodejs-a/b/c","route":"invokehttp-nodejs","start":1763834873.123456,"status":204}`,
+			want: faas.RequestLog{Operation: faas.InvokeHTTP, LanguageTitle: "nodejs-a", Method: "GET", Path: "/function/nodejs-a/b/c", StatusCode: 204, StartedAt: start},
+		},
 		"ids that are none": {
 			line: `{"method":"GET","path":"/api/v1/sessions/x","route":"session","session":"` + headerID + `0","start":1763834873.123456,"status":404}`,
 			want: faas.RequestLog{Operation: faas.SessionRead, Method: "GET", Path: "/api/v1/sessions/x", StatusCode: 404, StartedAt: start},
@@ -66,6 +74,8 @@ func TestParseLine(t *testing.T) {
 func TestOperation(t *testing.T) {
 	for route, want := range map[string]faas.Operation{
 		"initialize": faas.Initialize, "oneshot": faas.OneShot, "execute": faas.Execute, "execute-plain-rust": faas.Execute,
+		"execute-grpc-nodejs": faas.Execute, "grpc-health-nodejs": faas.OtherOperation, "grpc-elsewhere": faas.OtherOperation,
+		"invoke-nodejs": faas.Invoke, "invokehttp-python": faas.InvokeHTTP, "invokehttp": faas.InvokeHTTP,
 		"session": faas.SessionRead, "function": faas.FunctionRead, "health": faas.Health,
 		"": faas.OtherOperation, "other": faas.OtherOperation, "not-found": faas.OtherOperation, "executes": faas.OtherOperation,
 	} {

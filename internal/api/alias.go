@@ -35,7 +35,7 @@ func newAlias(a faas.Alias) alias {
 }
 
 func (a *api) listAliases(r *http.Request) (int, any, error) {
-	name, err := nameOf(r)
+	name, err := a.nameOf(r)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -52,7 +52,7 @@ func (a *api) listAliases(r *http.Request) (int, any, error) {
 
 // putAlias sets an alias, a new one or one that exists.
 func (a *api) putAlias(r *http.Request) (int, any, error) {
-	name, err := nameOf(r)
+	name, err := a.nameOf(r)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -103,7 +103,7 @@ func checkWeights(own int, weights map[int]int) error {
 }
 
 func (a *api) deleteAlias(r *http.Request) (int, any, error) {
-	name, err := nameOf(r)
+	name, err := a.nameOf(r)
 	if err != nil {
 		return 0, nil, err
 	}

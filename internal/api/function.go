@@ -74,7 +74,7 @@ func (a *api) listFunctions(r *http.Request) (int, any, error) {
 
 // showFunction shows the version that the name, name@version or name:alias means.
 func (a *api) showFunction(r *http.Request) (int, any, error) {
-	ref, err := faas.ParseRef(r.PathValue("name"))
+	ref, err := a.refOf(r)
 	if err != nil {
 		return 0, nil, err
 	}

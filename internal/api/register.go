@@ -33,7 +33,7 @@ func (a *api) createFunction(r *http.Request) (int, any, error) {
 // updateFunction adds a version, which replaces all that the function was described
 // by.
 func (a *api) updateFunction(r *http.Request) (int, any, error) {
-	name, err := nameOf(r)
+	name, err := a.nameOf(r)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -69,7 +69,7 @@ func (a *api) put(r *http.Request, f faas.Function, store func(context.Context, 
 // deleteFunction deletes a function with its versions and aliases. Sessions that run
 // it go on until they expire.
 func (a *api) deleteFunction(r *http.Request) (int, any, error) {
-	name, err := nameOf(r)
+	name, err := a.nameOf(r)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -120,9 +120,19 @@ func (d *definition) checkName() error {
 	return nil
 }
 
+// refOf is the function in the path. What lists show is always understood; other
+// names as those who call functions write them.
+func (a *api) refOf(r *http.Request) (faas.Ref, error) {
+	name := r.PathValue("name")
+	if ref, err := faas.ParseRef(name); err == nil {
+		return ref, nil
+	}
+	return a.Select(name)
+}
+
 // nameOf is the function in the path, which is changed as a whole: by its bare name.
-func nameOf(r *http.Request) (faas.Name, error) {
-	ref, err := faas.ParseRef(r.PathValue("name"))
+func (a *api) nameOf(r *http.Request) (faas.Name, error) {
+	ref, err := a.refOf(r)
 	if err == nil && !ref.Bare() {
 		err = &faas.Error{Code: faas.InvalidRequest, Message: "only reading takes a version or alias: name the function alone, as " + ref.Name.String()}
 	}

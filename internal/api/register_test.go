@@ -261,7 +261,8 @@ func FuzzRegister(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content string) {
 		options := api.Options{
 			Store: noStore{}, Changed: func(context.Context, faas.Name) {}, MaxScript: 1 << 10, MaxModule: 1 << 10,
-			Check: func(context.Context, string, faas.Name, faas.Script) error { return errChecked },
+			Select: faas.ParseRef,
+			Check:  func(context.Context, string, faas.Name, faas.Script) error { return errChecked },
 		}
 		recorder := httptest.NewRecorder()
 		api.New(options).ServeHTTP(recorder, httptest.NewRequest("POST", functions, strings.NewReader(content)))

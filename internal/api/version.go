@@ -23,7 +23,7 @@ type versionList struct {
 
 // listVersions lists all versions, newest first.
 func (a *api) listVersions(r *http.Request) (int, any, error) {
-	name, err := nameOf(r)
+	name, err := a.nameOf(r)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -44,7 +44,7 @@ func (a *api) listVersions(r *http.Request) (int, any, error) {
 // rollback makes a version that exists the current one. It makes no new version:
 // the number keeps saying which code runs.
 func (a *api) rollback(r *http.Request) (int, any, error) {
-	name, err := nameOf(r)
+	name, err := a.nameOf(r)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -10,6 +10,8 @@ const (
 	Initialize     Operation = "initialize"
 	Execute        Operation = "execute"
 	OneShot        Operation = "oneshot"
+	Invoke         Operation = "invoke"     // a registered function by its path
+	InvokeHTTP     Operation = "invokehttp" // the same, as plain HTTP
 	SessionRead    Operation = "session"
 	FunctionRead   Operation = "function"
 	FunctionWrite  Operation = "functionwrite"

@@ -3,6 +3,7 @@
 package logs
 
 import (
+	"log/slog"
 	"sync"
 	"time"
 )
@@ -15,6 +16,7 @@ const (
 // Line is one line that a function printed.
 type Line struct {
 	RequestID string    `json:"-"` // of the invocation
+	Owner     string    `json:"-"` // of the worker
 	Time      time.Time `json:"time"`
 	Level     string    `json:"level"`
 	Text      string    `json:"text"`
@@ -58,4 +60,37 @@ func (o *Output) addTo(entries []Entry) {
 			entry.Output = append(entry.Output, line)
 		}
 	}
+}
+
+// OutputQuery selects lines. Empty fields select all.
+type OutputQuery struct {
+	ID    string     // of an invocation, or of a session that runs a script of its own
+	Level slog.Level // the least
+	Since time.Time
+
+	Offset, Limit int // of the lines that match
+}
+
+func (q *OutputQuery) matches(line *Line) bool {
+	var level slog.Level
+	return (q.ID == "" || line.RequestID == q.ID || line.Owner == "session:"+q.ID) &&
+		level.UnmarshalText([]byte(line.Level)) == nil && level >= q.Level &&
+		!line.Time.Before(q.Since)
+}
+
+// Find returns a page of the lines that match, the oldest first, and how many match
+// in all.
+func (o *Output) Find(q OutputQuery) (page []Line, total int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := range o.lines {
+		if !q.matches(&o.lines[i]) {
+			continue
+		}
+		if total >= q.Offset && len(page) < q.Limit {
+			page = append(page, o.lines[i])
+		}
+		total++
+	}
+	return page, total
 }

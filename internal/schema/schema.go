@@ -1,5 +1,6 @@
-// Package schema checks the JSON Schemas that functions bring for their params,
-// before anybody relies on them. A schema stands alone: nothing is ever fetched.
+// Package schema checks the JSON Schemas that functions bring for their params
+// before anybody relies on them, and params by them. A schema stands alone: nothing
+// is ever fetched.
 package schema
 
 import (
@@ -37,10 +38,12 @@ const (
 	itself  = nowhere + "schema"
 )
 
-// A Fault is what is wrong with a schema, fit for its author to read.
+// A Fault is what is wrong with a schema, or with a value by its schema, fit for
+// its author to read.
 type Fault struct {
-	Path   string // JSON Pointer into the schema; empty: the whole
-	Reason string
+	Path    string // JSON Pointer into the schema or the value; empty: the whole
+	Keyword string // of the schema that a value does not keep to, where it is one
+	Reason  string
 }
 
 func (f *Fault) Error() string {
@@ -50,29 +53,36 @@ func (f *Fault) Error() string {
 	return "at " + f.Path + ": " + f.Reason
 }
 
-// Check tells whether raw is a JSON Schema that can be used: draft 2020-12, unless
-// its $schema names an older one. The error is a *Fault.
+// Check tells whether raw is a JSON Schema that can be used. The error is a *Fault.
 func Check(raw []byte) error {
+	_, err := Compile(raw)
+	return err
+}
+
+// Compile makes a schema of raw: of draft 2020-12, unless its $schema names an older
+// one. The error is a *Fault.
+func Compile(raw []byte) (*Schema, error) {
 	if len(raw) > MaxBytes {
-		return &Fault{Reason: fmt.Sprintf("is larger than %d bytes", MaxBytes)}
+		return nil, &Fault{Reason: fmt.Sprintf("is larger than %d bytes", MaxBytes)}
 	}
 	if err := checkTokens(raw); err != nil {
-		return err
+		return nil, err
 	}
 	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
 	if err != nil {
-		return &Fault{Reason: "is not valid JSON"}
+		return nil, &Fault{Reason: "is not valid JSON"}
 	}
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft2020)
 	compiler.UseLoader(noLoader{})
 	if err := compiler.AddResource(itself, document); err != nil {
-		return &Fault{Reason: plain(err.Error())}
+		return nil, &Fault{Reason: plain(err.Error())}
 	}
-	if _, err := compiler.Compile(itself); err != nil {
-		return faultOf(err)
+	compiled, err := compiler.Compile(itself)
+	if err != nil {
+		return nil, faultOf(err)
 	}
-	return nil
+	return newSchema(compiled)
 }
 
 // checkTokens bounds what the library does not.

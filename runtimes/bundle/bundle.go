@@ -18,6 +18,7 @@ import (
 	"envoke/internal/controlpb"
 	"envoke/internal/faas"
 	"envoke/internal/lookup"
+	"envoke/internal/schema"
 )
 
 const (
@@ -32,6 +33,7 @@ const (
 type Session struct {
 	faas.Session
 	Script faas.Script
+	Params *schema.Schema // what params must keep to; nil: anything
 }
 
 // Options make Bundles. All fields are required.
@@ -60,7 +62,8 @@ type Bundles struct {
 	sessions  *lookup.Memory[faas.SessionID, held]
 	functions *lookup.Memory[faas.Ref, heldFunction]
 	scripts   *lookup.Memory[faas.Digest, faas.Script]
-	key       atomic.Pointer[faas.SessionKey] // nil until control has said it
+	schemas   *lookup.Memory[faas.Ref, *schema.Schema] // by version, which is immutable
+	key       atomic.Pointer[faas.SessionKey]          // nil until control has said it
 	trust     trust
 }
 
@@ -91,6 +94,7 @@ func New(o Options) *Bundles {
 		sessions:  lookup.New[faas.SessionID](o.MaxSessions, o.MaxScriptBytes, heldSize),
 		functions: lookup.New[faas.Ref](maxFunctions, maxFunctionBytes, functionSize),
 		scripts:   lookup.New[faas.Digest](o.MaxSessions, o.MaxScriptBytes, scriptSize),
+		schemas:   lookup.New[faas.Ref](maxFunctions, maxSchemaBytes, (*schema.Schema).Size),
 	}
 	b.trust.start()
 	b.metrics = newMetrics(o.Registerer, b)
@@ -100,6 +104,20 @@ func New(o Options) *Bundles {
 // Ready tells whether control has been heard of: without its key no session id
 // can be checked.
 func (b *Bundles) Ready() bool { return b.key.Load() != nil }
+
+// NewID makes the id of a session that does not come through ext_proc, which makes
+// all others. A plain session's executes skip ext_proc. It is UNAVAILABLE until
+// control has said its key.
+func (b *Bundles) NewID(plain bool) (faas.SessionID, error) {
+	key := b.key.Load()
+	if key == nil {
+		return "", errNoControl
+	}
+	return key.NewID(b.language, plain), nil
+}
+
+// errNoControl is the answer to all that needs the key. Who gets it must not change it.
+var errNoControl = &faas.Error{Code: faas.Unavailable, Message: "this runtime host has not reached control yet; try again"}
 
 // Create stores a new session through control, with its script where that is its
 // own, and holds it.

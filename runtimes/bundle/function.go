@@ -7,13 +7,21 @@ import (
 
 	"envoke/internal/controlpb"
 	"envoke/internal/faas"
+	"envoke/internal/schema"
 )
 
 // Bounds of the functions held: by name, by version and by alias each counts.
 const (
 	maxFunctions     = 10_000
 	maxFunctionBytes = 64 << 20
+	maxSchemaBytes   = 64 << 20 // of compiled schemas
 )
+
+// Function is a version of a registered function, its code included.
+type Function struct {
+	faas.Function
+	Params *schema.Schema // what params must keep to; nil: anything
+}
 
 // heldFunction is a function without its code, with the generation of trust in
 // which control vouched for it.
@@ -29,16 +37,37 @@ func functionSize(h heldFunction) int64 { return entrySize + int64(len(h.functio
 // session its id, so that the session keeps its version, else the request's id.
 // What is held is served without a question as long as control is heard, since
 // control tells of every change.
-func (b *Bundles) Function(ctx context.Context, ref faas.Ref, key string) (faas.Function, error) {
+func (b *Bundles) Function(ctx context.Context, ref faas.Ref, key string) (Function, error) {
 	f, err := b.function(ctx, ref)
 	if picked := f.Pick(key); err == nil && picked != f.Version {
 		f, err = b.function(ctx, faas.Ref{Name: ref.Name, Version: picked})
 	}
 	if err != nil {
-		return faas.Function{}, err
+		return Function{}, err
 	}
-	f.Script, err = b.sharedScript(ctx, f.Script.Digest)
-	return f, err
+	if f.Script, err = b.sharedScript(ctx, f.Script.Digest); err != nil {
+		return Function{}, err
+	}
+	params, err := b.params(ctx, f)
+	return Function{Function: f, Params: params}, err
+}
+
+// params is the compiled schema of a function, or nil where it has none.
+func (b *Bundles) params(ctx context.Context, f faas.Function) (*schema.Schema, error) {
+	if len(f.Schema) == 0 {
+		return nil, nil
+	}
+	version := faas.Ref{Name: f.Name, Version: f.Version}
+	if params, ok := b.schemas.Held(version); ok {
+		return params, nil
+	}
+	return b.schemas.Find(ctx, version, fetchTimeout, func(context.Context) (*schema.Schema, error) {
+		params, err := schema.Compile(f.Schema)
+		if err != nil {
+			return nil, notMeant("schema", err)
+		}
+		return params, nil
+	})
 }
 
 func (b *Bundles) function(ctx context.Context, ref faas.Ref) (faas.Function, error) {

@@ -67,7 +67,7 @@ func TestFunction(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		if diff := cmp.Diff(want, got.Function, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
 	}
@@ -108,6 +108,67 @@ func TestFunctionChanges(t *testing.T) {
 				t.Errorf("%s: %v, want NOT_FOUND", ref, err)
 			}
 		}
+	}
+}
+
+// Every host checks the params of a session by the schema of its own version.
+func TestParams(t *testing.T) {
+	c := newControl(t)
+	for i, raw := range []string{`{"type":"string"}`, `{"type":"number"}`, ``} {
+		put := c.store.AddVersion
+		if i == 0 {
+			put = c.store.CreateFunction
+		}
+		if _, err := put(t.Context(), faas.Function{Name: hello.Name, Script: newSession(0).Script, Schema: []byte(raw)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := newHost(t, c)
+	for version, accepts := range map[int]string{1: `"x"`, 2: `1`} {
+		f, err := b.Function(t.Context(), faas.Ref{Name: hello.Name, Version: version}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := newSession(time.Hour)
+		s.Version = version
+		if err := c.CreateSession(t.Context(), s.Session, nil); err != nil {
+			t.Fatal(err)
+		}
+		found, err := b.Session(t.Context(), s.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found.Params != f.Params {
+			t.Errorf("version %d has two schemas: it was compiled twice", version)
+		}
+		for _, params := range []string{`"x"`, `1`} {
+			if err := found.Params.Validate([]byte(params)); (err == nil) != (params == accepts) {
+				t.Errorf("version %d about %s: %v", version, params, err)
+			}
+		}
+	}
+	if f, err := b.Function(t.Context(), hello, ""); err != nil || f.Params != nil {
+		t.Errorf("the version without a schema has %v, %v", f.Params, err)
+	}
+}
+
+// A function that was deleted leaves its sessions running, unchecked where its
+// schema is not held.
+func TestParamsOfDeletedFunction(t *testing.T) {
+	c := newControl(t)
+	s := newSession(time.Hour)
+	if _, err := c.store.CreateFunction(t.Context(), faas.Function{Name: hello.Name, Script: s.Script, Schema: []byte(`false`)}); err != nil {
+		t.Fatal(err)
+	}
+	s.Version = 1
+	if err := c.CreateSession(t.Context(), s.Session, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.store.DeleteFunction(t.Context(), hello.Name); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := newHost(t, c).Session(t.Context(), s.ID); err != nil || found.Params != nil {
+		t.Errorf("got %+v, %v", found, err)
 	}
 }
 

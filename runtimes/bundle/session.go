@@ -8,6 +8,7 @@ import (
 
 	"envoke/internal/controlpb"
 	"envoke/internal/faas"
+	"envoke/internal/schema"
 )
 
 const (
@@ -48,7 +49,7 @@ func (b *Bundles) fetch(ctx context.Context, id faas.SessionID) (*Session, error
 	key := b.key.Load()
 	if key == nil {
 		b.metrics.sessions.failed.Inc()
-		return nil, &faas.Error{Code: faas.Unavailable, Message: "this runtime host has not reached control yet; try again"}
+		return nil, errNoControl
 	}
 	if language, _ := id.Language(); language != b.language || !key.Check(id) {
 		b.metrics.sessions.forged.Inc()
@@ -119,7 +120,30 @@ func (b *Bundles) ask(ctx context.Context, id faas.SessionID, known *Session) (*
 		return nil, faas.ErrNoSession
 	}
 	script, err := b.scriptOf(ctx, &session, known)
-	return &Session{Session: session, Script: script}, err
+	if err != nil {
+		return nil, err
+	}
+	params, err := b.paramsOf(ctx, &session, known)
+	return &Session{Session: session, Script: script, Params: params}, err
+}
+
+// paramsOf is the schema of the session's version. That of a function which was
+// deleted is gone: its sessions go on unchecked.
+func (b *Bundles) paramsOf(ctx context.Context, session *faas.Session, known *Session) (*schema.Schema, error) {
+	switch {
+	case known != nil:
+		return known.Params, nil
+	case session.Version == 0:
+		return nil, nil
+	}
+	f, err := b.function(ctx, faas.Ref{Name: session.Name, Version: session.Version})
+	if faas.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b.params(ctx, f)
 }
 
 func (b *Bundles) scriptOf(ctx context.Context, session *faas.Session, known *Session) (faas.Script, error) {

@@ -42,23 +42,33 @@ type invocation struct {
 
 // run invokes the function and writes the envelope.
 func (h *Host) run(ctx context.Context, c *fasthttp.RequestCtx, in invocation) error {
-	started, timeout := time.Now(), h.timeout(in.session.Timeout)
-	result, err := h.Engine.Invoke(ctx, work(in.session), pool.Invocation{
-		RequestID: requestID(c),
-		Deadline:  in.arrived.Add(timeout),
-		Timeout:   timeout,
-		Params:    in.params,
-		Context:   in.session.Context,
-	})
-	done := h.stages.run.since(started)
+	result, err := h.invoke(ctx, requestID(c), in)
 	if err != nil {
 		return err
 	}
+	done := time.Now()
 	reply := buffers.Get().(*buffer)
 	reply.bytes = appendResult(reply.bytes, &in.session.Session, result)
 	writeBuffer(c, reply)
 	h.stages.write.since(done)
 	return nil
+}
+
+// invoke checks the params and runs the function. What it prints is logged under the
+// request's id.
+func (h *Host) invoke(ctx context.Context, requestID string, in invocation) (pool.Result, error) {
+	if err := checkParams(in.session.Params, in.params); err != nil {
+		return pool.Result{}, err
+	}
+	timeout := h.timeout(in.session.Timeout)
+	defer h.stages.run.since(time.Now())
+	return h.Engine.Invoke(ctx, work(in.session), pool.Invocation{
+		RequestID: requestID,
+		Deadline:  in.arrived.Add(timeout),
+		Timeout:   timeout,
+		Params:    in.params,
+		Context:   in.session.Context,
+	})
 }
 
 func work(session *bundle.Session) pool.Work {

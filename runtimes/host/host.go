@@ -112,6 +112,12 @@ func (h *Host) serve(c *fasthttp.RequestCtx) {
 		h.only(c, http.MethodPost, h.execute)
 	case path == executePath:
 		h.only(c, http.MethodPost, h.oneShot)
+	case strings.HasPrefix(path, functionPath):
+		h.answer(c, h.invokeHTTP)
+	case strings.HasPrefix(path, runtimePath):
+		h.only(c, http.MethodPost, h.invokeFunction)
+	case path == protocolPath:
+		h.only(c, http.MethodPost, h.executeProtocol)
 	case path == initializePath:
 		h.only(c, http.MethodPost, h.initialize)
 	case path == checkPath:
@@ -123,16 +129,23 @@ func (h *Host) serve(c *fasthttp.RequestCtx) {
 	}
 }
 
-// only answers 405 to other methods, and the handler's error where there is one.
-func (h *Host) only(c *fasthttp.RequestCtx, method string, handle func(context.Context, *fasthttp.RequestCtx) error) {
-	if string(c.Method()) != method {
-		c.Response.Header.Set("Allow", method)
-		h.fail(c, &faas.Error{
-			Code: faas.InvalidRequest, Status: http.StatusMethodNotAllowed,
-			Message: "this path takes " + method + " only",
-		})
+type handler = func(context.Context, *fasthttp.RequestCtx) error
+
+// only answers 405 to other methods.
+func (h *Host) only(c *fasthttp.RequestCtx, method string, handle handler) {
+	if string(c.Method()) == method {
+		h.answer(c, handle)
 		return
 	}
+	c.Response.Header.Set("Allow", method)
+	h.fail(c, &faas.Error{
+		Code: faas.InvalidRequest, Status: http.StatusMethodNotAllowed,
+		Message: "this path takes " + method + " only",
+	})
+}
+
+// answer answers the handler's error where there is one.
+func (h *Host) answer(c *fasthttp.RequestCtx, handle handler) {
 	if err := handle(c.Conn().(*conn).ctx, c); err != nil {
 		h.fail(c, err)
 	}

@@ -134,6 +134,10 @@ func (h *Host) parseScript(p *post, raw []byte) error {
 	if err := json.Unmarshal(raw, &script); err != nil {
 		return invalid("script_content must be a string")
 	}
+	return h.setScript(p, script)
+}
+
+func (h *Host) setScript(p *post, script string) error {
 	if len(script) > h.MaxScript {
 		return tooLarge("script_content", h.MaxScript)
 	}
@@ -224,22 +228,14 @@ func (h *Host) findCode(ctx context.Context, p post, session *bundle.Session) er
 		session.Owner = "session:" + string(p.id)
 		return nil
 	}
-	function, err := h.Bundles.Function(ctx, p.ref, string(p.id))
+	err := h.useFunction(ctx, session, p.ref, string(p.id))
 	if faas.IsNotFound(err) {
 		return &faas.Error{
 			Code:    faas.NotFound,
 			Message: fmt.Sprintf("no function is called %s, and the body has no script_content: send the code there", p.ref),
 		}
 	}
-	if err != nil {
-		return err
-	}
-	session.Script, session.Digest = function.Script, function.Script.Digest
-	session.Owner, session.Version = function.Owner(), function.Version
-	if session.Timeout == 0 {
-		session.Timeout = function.Timeout
-	}
-	return nil
+	return err
 }
 
 // load shows that the code can run. Code that runs nothing while it loads is only

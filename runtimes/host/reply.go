@@ -96,23 +96,38 @@ func logLevel(ctx context.Context, e *faas.Error) slog.Level {
 }
 
 // appendResult appends the envelope of a successful execute. The name and the id
-// need no escaping: both are checked to be plain ASCII.
+// need no escaping: both are checked to be plain ASCII. Without a session its id is
+// null.
 func appendResult(b []byte, session *faas.Session, result pool.Result) []byte {
-	b = append(b, `{"result":`...)
-	b = append(b, result.JSON...)
-	b = append(b, `,"request_id":"`...)
-	b = append(b, session.ID...)
-	b = append(b, `","language_title":"`...)
+	b = append(appendStart(b, result), `,"request_id":`...)
+	if session.ID == "" {
+		b = append(b, nullJSON...)
+	} else {
+		b = append(b, '"')
+		b = append(b, session.ID...)
+		b = append(b, '"')
+	}
+	b = append(b, `,"language_title":"`...)
 	b = append(b, session.Name.Language...)
 	b = append(b, '-')
 	b = append(b, session.Name.Title...)
-	b = append(b, `","execution_time_ms":`...)
+	b = append(b, '"')
+	return append(appendMeasures(b, result), `,"cached":false}`...)
+}
+
+// appendStart appends the beginning that all envelopes have.
+func appendStart(b []byte, result pool.Result) []byte {
+	b = append(b, `{"result":`...)
+	return append(b, result.JSON...)
+}
+
+// appendMeasures appends what was measured of an invocation.
+func appendMeasures(b []byte, result pool.Result) []byte {
+	b = append(b, `,"execution_time_ms":`...)
 	b = strconv.AppendFloat(b, float64(result.Duration)/float64(time.Millisecond), 'f', 3, 64)
 	b = append(b, `,"memory_usage_bytes":`...)
 	if result.MemoryBytes < 0 {
-		b = append(b, nullJSON...)
-	} else {
-		b = strconv.AppendInt(b, result.MemoryBytes, 10)
+		return append(b, nullJSON...)
 	}
-	return append(b, `,"cached":false}`...)
+	return strconv.AppendInt(b, result.MemoryBytes, 10)
 }

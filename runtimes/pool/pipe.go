@@ -1,6 +1,12 @@
 package pool
 
-import "time"
+import (
+	"errors"
+	"io"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // A worker whose code runs one call at a time is sent one at a time, as a rule: whatever
 // waits for it may go to another worker, or be answered at its deadline. But a round trip
@@ -55,6 +61,22 @@ func (w *worker) pace(took time.Duration, now time.Time) {
 		w.pipe.short++
 	}
 	w.turns.Store(int32(max(1, min(maxAhead, w.pipe.short/paceEvery))))
+}
+
+// stopReading ends the reader of a worker that is being killed: at once, or where calls
+// were sent ahead, when it has read what the process wrote before it died.
+func (w *worker) stopReading() {
+	if w.pipe.serial && len(w.calls) > 1 {
+		_ = w.conn.SetDeadline(time.Now().Add(drainTimeout))
+		return
+	}
+	_ = w.conn.Close()
+}
+
+// hasEnded tells whether a reader's error means that the worker can write no more, and
+// that all it wrote was read. The reset is of a worker that had not read all of ours.
+func hasEnded(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.ECONNRESET)
 }
 
 // oldest is the call that was sent before all others that are under way.

@@ -208,8 +208,8 @@ func (w *worker) abandon(c *call) bool {
 	return true
 }
 
-// kill ends the process, and all that it started, and so its reader: that takes what
-// the process has written yet, and does the rest. The first reason stands.
+// kill ends the process, and all that it started, and makes its reader end: that does
+// the rest. The first reason stands.
 func (w *worker) kill(reason killReason) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -220,7 +220,7 @@ func (w *worker) kill(reason killReason) {
 	if w.killed == "" {
 		w.killed = reason
 		w.pool.metrics.kills.WithLabelValues(string(reason)).Inc()
-		_ = w.conn.SetDeadline(time.Now().Add(drainTimeout))
+		w.stopReading()
 	}
 	_ = sandbox.Kill(w.cmd.Process.Pid)
 }
@@ -231,7 +231,7 @@ func (w *worker) end(err error) {
 	w.ended = true
 	killed := w.killed
 	w.mu.Unlock()
-	drained := !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, errProtocol)
+	drained := hasEnded(err)
 	if killed != "" { // the callers need not wait for the process
 		w.failCalls(ending{drained: drained})
 		w.reap()

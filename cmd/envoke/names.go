@@ -1,0 +1,41 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"envoke/internal/faas"
+	"envoke/internal/selection"
+)
+
+// mappings reads the file that maps names to languages. Without one it is nil: names
+// begin with their language.
+func (c *Config) mappings() (*selection.Mappings, error) {
+	switch c.RuntimeSelectionStrategy {
+	case "prefix", "PrefixMatching": // the older name
+		if c.RuntimeMappingsFile != "" {
+			return nil, errors.New("RUNTIME_MAPPINGS_FILE is set, but RUNTIME_SELECTION_STRATEGY is not config: nobody would read it")
+		}
+		return nil, nil
+	case "config":
+		if c.RuntimeMappingsFile == "" {
+			return nil, errors.New("RUNTIME_SELECTION_STRATEGY is config: name the file in RUNTIME_MAPPINGS_FILE")
+		}
+		mappings, err := selection.Open(c.RuntimeMappingsFile)
+		if err != nil {
+			return nil, fmt.Errorf("RUNTIME_MAPPINGS_FILE: %w", err)
+		}
+		return mappings, nil
+	case "discovery":
+		return nil, errors.New("RUNTIME_SELECTION_STRATEGY: discovery comes with Kubernetes, which this version has no part for: say prefix or config")
+	}
+	return nil, fmt.Errorf("RUNTIME_SELECTION_STRATEGY is %q: it must be prefix or config", c.RuntimeSelectionStrategy)
+}
+
+// selectFunction finds the function that a caller's name means.
+func (e *environment) selectFunction(name string) (faas.Ref, error) {
+	if e.mappings == nil {
+		return faas.ParseRef(name)
+	}
+	return e.mappings.Select(name)
+}

@@ -1,0 +1,83 @@
+package host
+
+import (
+	"context"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"envoke/internal/faas"
+	"envoke/runtimes/bundle"
+)
+
+// runtimePath goes on with a language and the title of a registered function.
+const runtimePath = "/runtime/"
+
+// invokeFunction runs a registered function once, without a session (E10).
+func (h *Host) invokeFunction(ctx context.Context, c *fasthttp.RequestCtx) error {
+	arrived := time.Now()
+	language, title, _ := strings.Cut(string(c.URI().PathOriginal()[len(runtimePath):]), "/")
+	ref, err := h.parseRef(language + "-" + title)
+	if err != nil {
+		return err
+	}
+	body, err := h.readBody(ctx, c, h.MaxBody)
+	if err != nil {
+		return err
+	}
+	defer body.release()
+	var p post
+	if err := p.parseCall(body.bytes); err != nil {
+		return err
+	}
+	session := &bundle.Session{Session: faas.Session{Context: p.context, Timeout: p.timeout}}
+	if err := h.useFunction(ctx, session, ref, requestID(c)); err != nil {
+		return err
+	}
+	return h.run(ctx, c, invocation{arrived: arrived, session: session, params: p.params})
+}
+
+// parseRef parses a part of a path, where '@' and ':' may be escaped.
+func (h *Host) parseRef(escaped string) (faas.Ref, error) {
+	name, err := url.PathUnescape(escaped)
+	if err != nil {
+		return faas.Ref{}, invalid("the function's name in the path is not well escaped")
+	}
+	ref, err := faas.ParseRef(name)
+	if err == nil && ref.Name.Language != h.Language {
+		err = invalid("this host runs " + string(h.Language) + " functions only")
+	}
+	return ref, err
+}
+
+// parseCall finds the params and the context of a single call, and what else is
+// wanted. They are parts of the body, but for the context.
+func (p *post) parseCall(body []byte, more ...member) error {
+	var callContext []byte
+	err := bodyMembers(body, append(more, member{"params", &p.params}, member{"context", &callContext})...)
+	if err != nil {
+		return err
+	}
+	if p.context, err = object("context", callContext); err != nil {
+		return err
+	}
+	return p.parseContext()
+}
+
+// useFunction makes the session run a registered function. A session that gets no id
+// is that of this one call: it is stored nowhere.
+func (h *Host) useFunction(ctx context.Context, session *bundle.Session, ref faas.Ref, key string) error {
+	function, err := h.Bundles.Function(ctx, ref, key)
+	if err != nil {
+		return err
+	}
+	session.Name, session.Version = function.Name, function.Version
+	session.Script, session.Digest = function.Script, function.Script.Digest
+	session.Owner, session.Params = function.Owner(), function.Params
+	if session.Timeout == 0 {
+		session.Timeout = function.Timeout
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package host
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"envoke/internal/faas"
+	"envoke/runtimes/bundle"
+)
+
+// protocolPath is the execute of the older runtime protocol, for controllers that
+// speak with hosts themselves. Envoy has no route to it.
+const protocolPath = "/execute"
+
+// executeProtocol runs the body's script, in a worker that no other call gets, or
+// the session that the body names.
+func (h *Host) executeProtocol(ctx context.Context, c *fasthttp.RequestCtx) error {
+	arrived := time.Now()
+	body, err := h.readBody(ctx, c, h.maxInitialize())
+	if err != nil {
+		return err
+	}
+	defer body.release()
+	var (
+		p             post
+		named, script []byte
+		id            faas.SessionID
+	)
+	err = p.parseCall(body.bytes, member{"request_id", &named}, member{"script_content", &script})
+	if err == nil {
+		err = h.parseScript(&p, script)
+	}
+	if err == nil {
+		err = checkCompileOptions(p.options, h.MaxMemoryMB)
+	}
+	if err == nil && p.script == nil && json.Unmarshal(named, &id) != nil {
+		err = invalid("send script_content, or a session's id as request_id")
+	}
+	if err != nil {
+		return err
+	}
+	session, err := h.sessionOf(ctx, &p, id)
+	if err != nil {
+		return err
+	}
+	result, err := h.invoke(ctx, requestID(c), invocation{arrived: arrived, session: session, params: p.params})
+	if err != nil {
+		return err
+	}
+	reply := buffers.Get().(*buffer)
+	reply.bytes = append(appendMeasures(appendStart(reply.bytes, result), result), '}')
+	writeBuffer(c, reply)
+	return nil
+}
+
+// sessionOf is what a call runs that brings a script or names a session. Sessions are
+// shared: one whose context is another for this call is a copy.
+func (h *Host) sessionOf(ctx context.Context, p *post, id faas.SessionID) (*bundle.Session, error) {
+	if p.script != nil {
+		return &bundle.Session{
+			Session: faas.Session{Owner: "call:" + rand.Text(), Context: p.context, Timeout: p.timeout},
+			Script:  faas.NewScript(h.Language, *p.script, p.options),
+		}, nil
+	}
+	found, err := h.Bundles.Session(ctx, id)
+	if err != nil || p.context == nil {
+		return found, err
+	}
+	own := *found
+	own.Context = p.context
+	if p.timeout > 0 {
+		own.Timeout = p.timeout
+	}
+	return &own, nil
+}
