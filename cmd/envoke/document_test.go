@@ -94,7 +94,7 @@ func (d *document) resolve(node any) map[string]any {
 		return object
 	}
 	node = d.root
-	for _, name := range strings.Split(strings.TrimPrefix(ref, "#/"), "/") {
+	for _, name := range strings.SplitSeq(strings.TrimPrefix(ref, "#/"), "/") {
 		node = node.(map[string]any)[name]
 	}
 	return node.(map[string]any)
@@ -189,10 +189,7 @@ func TestDocument(t *testing.T) {
 	large := `{"params":"` + strings.Repeat("x", 7<<20) + `"}`
 	script := func(code string) string { return fmt.Sprintf(`{"script_content":%q}`, code) }
 	greet := define(t, "documented", "if (event.params?.a === 1) throw new Error('one'); return 'x'.repeat(event.params?.n)")
-	for _, step := range []struct {
-		method, path, body, title string
-		status                    int
-	}{
+	for _, step := range []documented{
 		{"GET", "/health", "", "", 200},
 		{"GET", api + "/openapi.json", "", "", 200},
 
@@ -269,17 +266,17 @@ func TestDocument(t *testing.T) {
 		{"DELETE", own + "@1/aliases/prod", "", "", 400},
 		{"DELETE", own + "@1", "", "", 400},
 	} {
-		d.step(t, i, step.method, step.path, step.body, step.title, step.status, ids)
+		step.send(t, i, ids)
 	}
 	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
 		for _, path := range []string{"/function/" + named, "/function/" + named + "/a/b"} {
-			d.step(t, i, method, path, "", "", 200, ids)
-			d.step(t, i, method, path, `{"none":1}`, "", 204, ids)
-			d.step(t, i, method, path, `{"no":1}`, "", 418, ids)
+			documented{method, path, "", "", 200}.send(t, i, ids)
+			documented{method, path, `{"none":1}`, "", 204}.send(t, i, ids)
+			documented{method, path, `{"no":1}`, "", 418}.send(t, i, ids)
 		}
 	}
-	d.step(t, i, "DELETE", own, "", "", 204, ids)
-	d.step(t, i, "DELETE", own, "", "", 404, ids)
+	documented{"DELETE", own, "", "", 204}.send(t, i, ids)
+	documented{"DELETE", own, "", "", 404}.send(t, i, ids)
 	d.largeHeaders(t, i)
 	lateFailures(t, i)
 	d.wantAllMet(t)
@@ -302,17 +299,24 @@ func lateFailures(t *testing.T, i *installation) {
 	}
 }
 
-// step sends a request; send holds the reply against the document.
-func (d *document) step(t *testing.T, i *installation, method, path, body, title string, status int, ids map[string]string) {
+// documented is a request and the status that it is answered with.
+type documented struct {
+	method, path, body, title string
+	status                    int
+}
+
+// send puts ids where the path names them, and keeps that of a new session. What
+// comes back is held against the document by the installation's own send.
+func (d documented) send(t *testing.T, i *installation, ids map[string]string) {
 	t.Helper()
 	for name, id := range ids {
-		path = strings.ReplaceAll(path, name, id)
+		d.path = strings.ReplaceAll(d.path, name, id)
 	}
-	r := i.send(t, method, path, body, "Language-Title", title)
-	if r.status != status {
-		t.Errorf("%s %s %.60s: %d %.300s, want %d", method, path, body, r.status, r.body, status)
+	r := i.send(t, d.method, d.path, d.body, "Language-Title", d.title)
+	if r.status != d.status {
+		t.Errorf("%s %s %.60s: %d %.300s, want %d", d.method, d.path, d.body, r.status, r.body, d.status)
 	}
-	if strings.HasSuffix(path, "/initialize") && r.status == http.StatusOK {
+	if strings.HasSuffix(d.path, "/initialize") && r.status == http.StatusOK {
 		var session struct {
 			RequestID string `json:"request_id"`
 		}
