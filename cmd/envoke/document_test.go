@@ -189,7 +189,7 @@ func TestDocument(t *testing.T) {
 	large := `{"params":"` + strings.Repeat("x", 7<<20) + `"}`
 	script := func(code string) string { return fmt.Sprintf(`{"script_content":%q}`, code) }
 	greet := define(t, "documented", "if (event.params?.a === 1) throw new Error('one'); return 'x'.repeat(event.params?.n)")
-	for _, step := range []documented{
+	for _, step := range []documentedStep{
 		{"GET", "/health", "", "", 200},
 		{"GET", api + "/openapi.json", "", "", 200},
 
@@ -270,13 +270,13 @@ func TestDocument(t *testing.T) {
 	}
 	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
 		for _, path := range []string{"/function/" + named, "/function/" + named + "/a/b"} {
-			documented{method, path, "", "", 200}.send(t, i, ids)
-			documented{method, path, `{"none":1}`, "", 204}.send(t, i, ids)
-			documented{method, path, `{"no":1}`, "", 418}.send(t, i, ids)
+			documentedStep{method, path, "", "", 200}.send(t, i, ids)
+			documentedStep{method, path, `{"none":1}`, "", 204}.send(t, i, ids)
+			documentedStep{method, path, `{"no":1}`, "", 418}.send(t, i, ids)
 		}
 	}
-	documented{"DELETE", own, "", "", 204}.send(t, i, ids)
-	documented{"DELETE", own, "", "", 404}.send(t, i, ids)
+	documentedStep{"DELETE", own, "", "", 204}.send(t, i, ids)
+	documentedStep{"DELETE", own, "", "", 404}.send(t, i, ids)
 	d.largeHeaders(t, i)
 	lateFailures(t, i)
 	d.wantAllMet(t)
@@ -299,15 +299,15 @@ func lateFailures(t *testing.T, i *installation) {
 	}
 }
 
-// documented is a request and the status that it is answered with.
-type documented struct {
+// documentedStep is a request and the status that it is answered with.
+type documentedStep struct {
 	method, path, body, title string
 	status                    int
 }
 
 // send puts ids where the path names them, and keeps that of a new session. What
 // comes back is held against the document by the installation's own send.
-func (d documented) send(t *testing.T, i *installation, ids map[string]string) {
+func (d documentedStep) send(t *testing.T, i *installation, ids map[string]string) {
 	t.Helper()
 	for name, id := range ids {
 		d.path = strings.ReplaceAll(d.path, name, id)
