@@ -94,7 +94,7 @@ func (d *document) resolve(node any) map[string]any {
 		return object
 	}
 	node = d.root
-	for _, name := range strings.SplitSeq(strings.TrimPrefix(ref, "#/"), "/") {
+	for name := range strings.SplitSeq(strings.TrimPrefix(ref, "#/"), "/") {
 		node = node.(map[string]any)[name]
 	}
 	return node.(map[string]any)
