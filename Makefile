@@ -86,7 +86,7 @@ format: tools $(GOLANGCI_LINT) ## format all Go files
 
 # WebAssembly modules that are committed with their source; each folder's module and
 # hashes lie beside it, and a test holds them together.
-MODULES := migrations/seeds/rust-data_validator runtimes/conformance/testdata/probe internal/bench/add
+MODULES := migrations/seeds/rust-data_validator runtimes/conformance/testdata/probe internal/bench/add examples/wasm/primes
 
 .PHONY: seeds
 seeds: ## rebuild the committed WebAssembly modules, with the Rust that they name

@@ -24,6 +24,7 @@ const (
 	runtimePath    = "/runtime/"
 	functionPath   = "/function/"
 	healthPath     = "/health"
+	documentPath   = "/api/v1/openapi.json"
 )
 
 // Headers by which ext_proc speaks to the routes. Clients cannot: the listener
@@ -57,15 +58,16 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 	readDelete := method(http.MethodGet, http.MethodHead, http.MethodDelete)
 	routes = append(routes,
 		viaExtProc(s, faas.Execute, match(prefix(executePath+"/"), post), ":path"),
-		viaFilter(viaExtProc(s, faas.OneShot, match(exact(executePath), post), HashHeader)),
-		viaFilter(viaExtProc(s, faas.Initialize, match(exact(initializePath), post), HashHeader)),
+		viaFilter(s, viaExtProc(s, faas.OneShot, match(exact(executePath), post), HashHeader)),
+		viaFilter(s, viaExtProc(s, faas.Initialize, match(exact(initializePath), post), HashHeader)),
 		toAPI(faas.SessionRead, match(prefix(sessionsPath), readDelete), apiTimeout),
 		toAPI(faas.FunctionRead, match(exact(functionsPath), read), apiTimeout),
-		viaFilter(toAPI(faas.FunctionRead, match(prefix(functionsPath+"/"), read), apiTimeout)),
+		viaFilter(s, toAPI(faas.FunctionRead, match(prefix(functionsPath+"/"), read), apiTimeout)),
 		toAPI(faas.FunctionWrite, match(exact(functionsPath), post), WriteTimeout),
 		// Control knows which path below takes which method.
-		viaFilter(toAPI(faas.FunctionWrite, prefix(functionsPath+"/"), WriteTimeout)),
+		viaFilter(s, toAPI(faas.FunctionWrite, prefix(functionsPath+"/"), WriteTimeout)),
 		toAPI(faas.Health, match(exact(healthPath), read), apiTimeout),
+		toAPI(faas.Document, match(exact(documentPath), read), apiTimeout),
 	)
 	routes = append(routes, grpcRoutes(s)...)
 	routes = append(routes,
@@ -75,6 +77,7 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 		wrongMethod(prefix(sessionsPath), "GET, HEAD, DELETE"),
 		wrongMethod(exact(functionsPath), "GET, HEAD, POST"),
 		wrongMethod(exact(healthPath), "GET, HEAD"),
+		wrongMethod(exact(documentPath), "GET, HEAD"),
 		refuse(noLanguage, prefix(runtimePath), http.StatusNotFound),
 		refuse(noLanguage, prefix(functionPath), http.StatusNotFound),
 	)
@@ -138,8 +141,15 @@ func viaExtProc(s State, operation faas.Operation, m *routev3.RouteMatch, hashHe
 	return enable(extProcFilter, route(string(operation), m, action))
 }
 
-// viaFilter has the Wasm filter look at the request first (see wasmFilter).
-func viaFilter(r *routev3.Route) *routev3.Route { return enable(FilterName, r) }
+// viaFilter has the Wasm filter look at the request first (see wasmFilter): at the
+// name of its function, unless only ext_proc knows what a name may be. Calls by path
+// are hot, and their hosts look at the name themselves.
+func viaFilter(s State, r *routev3.Route) *routev3.Route {
+	if s.MappedNames {
+		return r
+	}
+	return enable(FilterName, r)
+}
 
 // enable has the route's requests pass an HTTP filter that is in the chain but
 // disabled. An empty config does that.

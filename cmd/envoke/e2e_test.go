@@ -227,11 +227,15 @@ func send(method, url, body string, headers ...string) (reply, error) {
 	return reply{answer.StatusCode, answer.Header, raw}, err
 }
 
+// send is send to the installation. Every reply is held against the API's document.
 func (i *installation) send(t *testing.T, method, path, body string, headers ...string) reply {
 	t.Helper()
 	r, err := send(method, i.base+path, body, headers...)
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	if err := documented().check(method, path, r); err != nil {
+		t.Errorf("%s %s: %d %.300s is not what the document says: %v", method, path, r.status, r.body, err)
 	}
 	return r
 }

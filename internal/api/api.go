@@ -84,8 +84,9 @@ func (a *api) routes() map[string]methods {
 		"/api/v1/functions/{name}/aliases":         {http.MethodGet: a.listAliases},
 		"/api/v1/functions/{name}/aliases/{alias}": {http.MethodPut: a.putAlias, http.MethodDelete: a.deleteAlias},
 
-		"/health": {http.MethodGet: a.health},
-		"/":       nil,
+		"/health":              {http.MethodGet: a.health},
+		"/api/v1/openapi.json": {http.MethodGet: a.document},
+		"/":                    nil,
 	}
 }
 

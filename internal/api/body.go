@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"reflect"
 	"strings"
@@ -44,7 +45,7 @@ func tooLarge(what string, limit int64) error {
 // decode is strict: a member that is misspelt must not be lost silently. Errors name
 // members below the given one.
 func decode(raw []byte, below string, into any) error {
-	err := json.Unmarshal(raw, into, json.RejectUnknownMembers(true))
+	err := json.Unmarshal(raw, into, json.RejectUnknownMembers(true), wholeNumbers)
 	var (
 		semantic  *json.SemanticError
 		syntactic *jsontext.SyntacticError
@@ -61,6 +62,23 @@ func decode(raw []byte, below string, into any) error {
 	}
 	return &faas.Error{Code: faas.InvalidRequest, Message: "the body is not valid JSON in UTF-8", Err: err}
 }
+
+// wholeNumbers takes 5.0 for 5, as the integers of JSON Schema do.
+var wholeNumbers = json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decoder, n *int) error {
+	if d.PeekKind() != '0' {
+		return errors.ErrUnsupported // as any other kind is read
+	}
+	token, err := d.ReadToken()
+	if err != nil {
+		return err
+	}
+	number, err := token.Float()
+	if err != nil || number != math.Trunc(number) || math.Abs(number) > math.MaxInt32 {
+		return errors.New("no whole number, or far beyond all that are taken here")
+	}
+	*n = int(number)
+	return nil
+}))
 
 // badMember is the error of a member of the body; an empty name is the whole body.
 func badMember(name, reason string) error {

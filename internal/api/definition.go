@@ -114,9 +114,9 @@ func (d *definition) compileOptions() (o compileOptions, err error) {
 	if o.Target != nil && len(*o.Target) > maxOption {
 		return o, badMember("compile_options.target", fmt.Sprintf("is longer than %d bytes", maxOption))
 	}
-	tooLong := func(feature string) bool { return len(feature) > maxOption }
-	if len(o.Features) > maxFeatures || slices.ContainsFunc(o.Features, tooLong) {
-		return o, badMember("compile_options.features", fmt.Sprintf("may hold %d names of at most %d bytes", maxFeatures, maxOption))
+	noName := func(feature string) bool { return feature == "" || len(feature) > maxOption }
+	if len(o.Features) > maxFeatures || slices.ContainsFunc(o.Features, noName) {
+		return o, badMember("compile_options.features", fmt.Sprintf("may hold %d names of 1 to %d bytes", maxFeatures, maxOption))
 	}
 	return o, between("compile_options.memory_limit_mb", o.MemoryLimitMB, 1, maxMemoryMB)
 }

@@ -67,7 +67,7 @@ func TestRegister(t *testing.T) {
 		return nil
 	}
 	r.wantFunction("POST", functions, `{"language": "nodejs", "title": "f", "description": "the <first>", "script_content": "return 1",
-		"schema": {"type": "object"}, "examples": [{"params": {}}], "tags": ["a", "b"], "timeout_ms": 1500, "memory_limit_mb": 64,
+		"schema": {"type": "object"}, "examples": [{"params": {}}], "tags": ["a", "b"], "timeout_ms": 1500.0, "memory_limit_mb": 64,
 		"cache_ttl_seconds": 60, "network": false, "compile_options": {"optimization_level": "release", "features": ["x"], "target": "t", "memory_limit_mb": 1}}`,
 		201, "nodejs-f", "the <first>", `["a", "b"]`)
 	r.wantChanged("nodejs-f")
@@ -140,6 +140,7 @@ func TestRegisterRefuses(t *testing.T) {
 		with(`"timeout_ms": "1"`):                                       "timeout_ms must be a whole number",
 		with(`"timeout_ms": 86400001`):                                  "timeout_ms",
 		with(`"timeout_ms": 99999999999999999999`):                      "timeout_ms",
+		with(`"memory_limit_mb": 1.5`):                                  "memory_limit_mb must be a whole number",
 		with(`"memory_limit_mb": 0`):                                    "memory_limit_mb",
 		with(`"memory_limit_mb": 65537`):                                "memory_limit_mb",
 		with(`"cache_ttl_seconds": -1`):                                 "cache_ttl_seconds",

@@ -16,6 +16,7 @@ const (
 	FunctionRead   Operation = "function"
 	FunctionWrite  Operation = "functionwrite"
 	Health         Operation = "health"
+	Document       Operation = "document" // of the API, in OpenAPI
 	OtherOperation Operation = "other"
 )
 

@@ -92,9 +92,9 @@ func TestValidateIsBounded(t *testing.T) {
 		"by powers of two, failing": {twice + `, "minProperties": 1}`, nested(40)},
 		"where nobody asks why":     {`{"not": {"anyOf": [{"properties": {"a": {"$ref": "#/not"}}}, {"properties": {"a": {"$ref": "#/not"}}}], "minProperties": 1}}`, nested(40)},
 		"by powers of two, in 7":    {`{"$schema": "http://json-schema.org/draft-07/schema#", "allOf": [{"properties": {"a": {"$ref": "#"}}}, {"properties": {"a": {"$ref": "#"}}}]}`, nested(40)},
-		"many values":               {`{"items": {"type": "string"}}`, `[` + strings.Repeat("1,", 2_000_000) + `1]`},
+		"many values":               {`{"items": {"type": "string"}}`, `[` + strings.Repeat("1,", 300_000) + `1]`},
 		"many schemas":              {`{"allOf": [` + strings.Repeat(`{"items": {"type": "string"}},`, 900) + `true]}`, `[` + strings.Repeat("1,", 10_000) + `1]`},
-		"many looks at a text":      {`{"allOf": [` + strings.Repeat(`{"pattern": "(a|b)*c"},`, 1900) + `true]}`, `"` + strings.Repeat("ab", 500_000) + `"`},
+		"many looks at a text":      {`{"allOf": [` + strings.Repeat(`{"pattern": "^b"},`, 1900) + `true]}`, `"` + strings.Repeat("ab", 500_000) + `"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := compile(t, test.schema)

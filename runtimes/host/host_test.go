@@ -177,8 +177,8 @@ func TestFunctionsThatFail(t *testing.T) {
 		{"it exits", "process.reallyExit(3)", `{}`, failure(
 			500, "RUNTIME_ERROR", "the function's worker ended: exit code 3", `"component":"function","type":"WorkerExited"`,
 		)},
-		{"it takes for ever", "for (;;);", `{"timeout_ms":100}`, failure(
-			504, "TIMEOUT", "the function did not answer within 100 ms", `"component":"function","timeout_ms":100`,
+		{"it takes for ever", "for (;;);", `{"timeout_ms":600}`, failure(
+			504, "TIMEOUT", "the function did not answer within 600 ms", `"component":"function","timeout_ms":600`,
 		)},
 		{"too much", "return 'x'.repeat(1000)", `{}`, failure(
 			507, "RESOURCE_EXHAUSTED", "the result is larger than 1000 bytes of JSON", `"component":"function","limit":"output","limit_bytes":1000`,

@@ -161,8 +161,12 @@ func (p *post) parseContext() error {
 	if err != nil {
 		return err
 	}
-	if string(retain) == "true" {
+	switch string(retain) {
+	case "", "null", "false":
+	case "true":
 		return invalid("context.retain_session is not built yet: leave it out")
+	default:
+		return invalid("context.retain_session must be true or false")
 	}
 	if len(timeout) > 0 && !isNull(timeout) {
 		var ms float64

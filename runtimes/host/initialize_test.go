@@ -92,6 +92,7 @@ func TestParseRefuses(t *testing.T) {
 		{"negative timeout", `{"context":{"timeout_ms":-1}}`, faas.InvalidRequest, milliseconds},
 		{"timeout beyond all bounds", `{"context":{"timeout_ms":1e999}}`, faas.InvalidRequest, milliseconds},
 		{"misspelt script", `{"script":"return 1"}`, faas.InvalidRequest, `the body has a member "script" but no "script_content": was that meant?`},
+		{"retained session, of another kind", `{"context":{"retain_session":"yes"}}`, faas.InvalidRequest, "context.retain_session must be true or false"},
 		{"retained session", `{"context":{"retain_session":true}}`, faas.InvalidRequest, "context.retain_session is not built yet: leave it out"},
 	}
 	for _, test := range tests {

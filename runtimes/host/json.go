@@ -102,6 +102,11 @@ func (d *decoder) members(body []byte, wanted []member, unknown func(name string
 	return nil
 }
 
+// isJSON tells whether raw is one JSON value in UTF-8, as members does of an object.
+func isJSON(raw []byte) bool {
+	return utf8.Valid(raw) && jsontext.Value(raw).IsValid(lenient...)
+}
+
 // unquote returns the text of a JSON string, without a copy where it has no escapes.
 func unquote(quoted jsontext.Value) []byte {
 	if bytes.IndexByte(quoted, '\\') >= 0 {

@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 )
 
@@ -23,8 +24,8 @@ func checkCompileOptions(raw []byte, maxMemoryMB int) error {
 	if len(limit) == 0 || isNull(limit) {
 		return nil
 	}
-	mb, err := strconv.Atoi(string(limit))
-	if err != nil || mb < 1 || mb > maxMemoryMB {
+	mb, err := strconv.ParseFloat(string(limit), 64)
+	if err != nil || mb < 1 || mb > float64(maxMemoryMB) || mb != math.Trunc(mb) {
 		return invalid(fmt.Sprintf("compile_options.memory_limit_mb must be a whole number from 1 to %d, the operator's limit", maxMemoryMB))
 	}
 	return nil

@@ -150,15 +150,18 @@ func internalHeader(name string) bool {
 func paramsOf(kind bodyKind, body []byte) (params []byte, isBase64 bool, err error) {
 	switch kind {
 	case jsonKind:
-		return body, false, checkValue(body)
+		if !isJSON(body) {
+			return nil, false, errNoJSON
+		}
+		return body, false, nil
 	case anyKind:
-		if checkValue(body) == nil {
+		if isJSON(body) {
 			return body, false, nil
 		}
 		fallthrough
 	case formKind:
 		// curl -d says that it is a form. No form begins like this: it would be escaped.
-		if (body[0] == '{' || body[0] == '[') && checkValue(body) == nil {
+		if (body[0] == '{' || body[0] == '[') && isJSON(body) {
 			return body, false, nil
 		}
 		fallthrough
@@ -209,11 +212,4 @@ func isText(body []byte) bool {
 	return utf8.Valid(body) && bytes.IndexFunc(body, control) < 0
 }
 
-// checkValue tells whether the body is one JSON value in UTF-8, as members does of
-// an object.
-func checkValue(body []byte) error {
-	if utf8.Valid(body) && jsontext.Value(body).IsValid(lenient...) {
-		return nil
-	}
-	return &faas.Error{Code: faas.InvalidRequest, Message: "the body is not valid JSON in UTF-8, as its Content-Type says"}
-}
+var errNoJSON = &faas.Error{Code: faas.InvalidRequest, Message: "the body is not valid JSON in UTF-8, as its Content-Type says"}

@@ -222,3 +222,30 @@ func TestPlainResponse(t *testing.T) {
 		})
 	}
 }
+
+// Whatever a body is, params are JSON of a size that is in proportion, and bytes come
+// back from base64.
+func FuzzParamsOf(f *testing.F) {
+	for kind, body := range []string{"\xff", `{"a":1}`, "a\nb", "a=1", `[`, "\x00"} {
+		f.Add(kind, []byte(body))
+	}
+	f.Fuzz(func(t *testing.T, kind int, body []byte) {
+		if len(body) == 0 {
+			return
+		}
+		params, isBase64, err := paramsOf(bodyKind(uint(kind)%uint(anyKind+1)), body)
+		if err != nil {
+			if faas.AsError(err).Code != faas.InvalidRequest {
+				t.Fatal(err)
+			}
+			return
+		}
+		if !json.Valid(params) || len(params) > 2*len(body)+8 {
+			t.Fatalf("%q became %q", body, params)
+		}
+		var decoded []byte
+		if isBase64 && (json.Unmarshal(params, &decoded) != nil || !bytes.Equal(decoded, body)) {
+			t.Fatalf("%q became %q", body, params)
+		}
+	})
+}

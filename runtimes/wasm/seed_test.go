@@ -27,6 +27,7 @@ func TestModulesFitTheirSources(t *testing.T) {
 		"../../migrations/seeds/rust-data_validator.sha256",
 		"../conformance/testdata/probe.sha256",
 		"../../internal/bench/add.sha256",
+		"../../examples/wasm/primes.sha256",
 	} {
 		text, err := os.ReadFile(record)
 		if err != nil {
