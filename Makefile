@@ -5,9 +5,11 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# FUZZTIME is how long each fuzz target runs. ARGS are given to `envoke serve` and
+# FUZZTIME is how long each fuzz target runs, FUZZAPITIME the fuzzer of the API (in
+# seconds). ARGS are given to `envoke serve` and
 # to the benchmark, TESTFLAGS to `go test`.
 FUZZTIME ?= 10s
+FUZZAPITIME ?= 120
 ARGS ?=
 TESTFLAGS ?=
 NODE ?= node
@@ -26,6 +28,8 @@ GOLANGCI_LINT := $(TOOLS)/golangci-lint@v2.12.2/golangci-lint
 PROTOC_GEN_GO := $(TOOLS)/protoc-gen-go@v1.36.11/protoc-gen-go
 PROTOC_GEN_GO_GRPC := $(TOOLS)/protoc-gen-go-grpc@v1.6.1/protoc-gen-go-grpc
 GRPCIO_TOOLS := $(TOOLS)/grpcio-tools@1.85.1
+SCHEMATHESIS := $(TOOLS)/schemathesis@4.32.5
+OPENAPI_PYTHON_CLIENT := $(TOOLS)/openapi-python-client@0.29.1
 
 # What the benchmark compares with, beside what is here anyway.
 PEERS := $(CACHE)/peers
@@ -55,6 +59,11 @@ build: tools filter ## build bin/envoke
 filter: tools ## build the Wasm filter, which bin/envoke carries in it
 	@GOOS=wasip1 GOARCH=wasm go build -trimpath -buildvcs=false -ldflags='-s -w' -buildmode=c-shared -o $(FILTER) ./filter
 
+.PHONY: examples
+examples: build $(OPENAPI_PYTHON_CLIENT) ## run all of examples/, against ENVOKE_URL or a server of their own
+	@OPENAPI_PYTHON_CLIENT=$(OPENAPI_PYTHON_CLIENT) examples/serve sh -ec 'for example in examples/*/run.sh; do \
+		echo "== $$example"; $$example; done'
+
 .PHONY: bench
 bench: build ## measure against Envoy alone, a controller hop and peers; writes bench.json
 	@$(MAKE) --no-print-directory --keep-going $(PEERS)/python $(PEERS)/node || \
@@ -75,6 +84,15 @@ fuzz: tools ## run each fuzz target for FUZZTIME (10s)
 		echo "$$package $$target"; \
 		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5s "$$package"; \
 	done
+
+# Each run has an installation of its own: the fuzzer deletes what it finds.
+.PHONY: fuzz-api
+fuzz-api: build $(SCHEMATHESIS) ## try the API by its OpenAPI document for FUZZAPITIME (120) seconds
+	@mkdir -p .envoke/fuzz-api && cd .envoke/fuzz-api && \
+	PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$(SCHEMATHESIS):$(CURDIR)/internal/openapi/fuzz \
+		env -u ENVOKE_URL $(CURDIR)/examples/serve sh -c '$(PYTHON) -m schemathesis.cli \
+		--config-file $(CURDIR)/internal/openapi/fuzz/schemathesis.toml \
+		run $$ENVOKE_URL/api/v1/openapi.json --max-time $(FUZZAPITIME)'
 
 .PHONY: lint
 lint: tools $(GOLANGCI_LINT) ## lint: vet, format and layers included (see .golangci.yml)
@@ -110,8 +128,9 @@ proto: tools $(PROTOC_GEN_GO) $(PROTOC_GEN_GO_GRPC) $(GRPCIO_TOOLS) ## regenerat
 
 .PHONY: check
 check: FUZZTIME = 5s
+check: FUZZAPITIME = 20
 check: TESTFLAGS = -count=1 -coverprofile=coverage.out
-check: build proto lint test coverage fuzz clean-tree ## all that CI checks; fails on a dirty tree
+check: build proto lint test coverage fuzz fuzz-api examples clean-tree ## all that CI checks; fails on a dirty tree
 
 .PHONY: coverage
 coverage: # of the last test run that wrote coverage.out; generated code does not count
@@ -160,5 +179,5 @@ $(PEERS)/node: internal/bench/peers/package.json
 	npm install --prefix $@.new --silent --ignore-scripts --no-audit --no-fund
 	mv $@.new $@
 
-$(GRPCIO_TOOLS):
+$(GRPCIO_TOOLS) $(SCHEMATHESIS) $(OPENAPI_PYTHON_CLIENT):
 	PIP_ROOT_USER_ACTION=ignore $(PYTHON) -m pip install --quiet --only-binary :all: --target $@ $(subst @,==,$(notdir $@))
