@@ -94,7 +94,7 @@ func (d *document) resolve(node any) map[string]any {
 		return object
 	}
 	node = d.root
-	for _, name := range strings.Split(strings.TrimPrefix(ref, "#/"), "/") {
+	for name := range strings.SplitSeq(strings.TrimPrefix(ref, "#/"), "/") {
 		node = node.(map[string]any)[name]
 	}
 	return node.(map[string]any)
@@ -185,14 +185,11 @@ func TestDocument(t *testing.T) {
 		own   = functionsPath + "/nodejs-documented"
 		named = "nodejs-documented"
 	)
-	ids := map[string]string{"{gone}": "0a1b2c3d-0000-8110-8000-000000000000"}
+	v := visit{T: t, i: i, ids: map[string]string{"{gone}": "0a1b2c3d-0000-8110-8000-000000000000"}}
 	large := `{"params":"` + strings.Repeat("x", 7<<20) + `"}`
 	script := func(code string) string { return fmt.Sprintf(`{"script_content":%q}`, code) }
 	greet := define(t, "documented", "if (event.params?.a === 1) throw new Error('one'); return 'x'.repeat(event.params?.n)")
-	for _, step := range []struct {
-		method, path, body, title string
-		status                    int
-	}{
+	for _, c := range []asked{
 		{"GET", "/health", "", "", 200},
 		{"GET", api + "/openapi.json", "", "", 200},
 
@@ -269,17 +266,17 @@ func TestDocument(t *testing.T) {
 		{"DELETE", own + "@1/aliases/prod", "", "", 400},
 		{"DELETE", own + "@1", "", "", 400},
 	} {
-		d.step(t, i, step.method, step.path, step.body, step.title, step.status, ids)
+		v.ask(c)
 	}
 	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
 		for _, path := range []string{"/function/" + named, "/function/" + named + "/a/b"} {
-			d.step(t, i, method, path, "", "", 200, ids)
-			d.step(t, i, method, path, `{"none":1}`, "", 204, ids)
-			d.step(t, i, method, path, `{"no":1}`, "", 418, ids)
+			v.ask(asked{method, path, "", "", 200})
+			v.ask(asked{method, path, `{"none":1}`, "", 204})
+			v.ask(asked{method, path, `{"no":1}`, "", 418})
 		}
 	}
-	d.step(t, i, "DELETE", own, "", "", 204, ids)
-	d.step(t, i, "DELETE", own, "", "", 404, ids)
+	v.ask(asked{"DELETE", own, "", "", 204})
+	v.ask(asked{"DELETE", own, "", "", 404})
 	d.largeHeaders(t, i)
 	lateFailures(t, i)
 	d.wantAllMet(t)
@@ -302,24 +299,38 @@ func lateFailures(t *testing.T, i *installation) {
 	}
 }
 
-// step sends a request; send holds the reply against the document.
-func (d *document) step(t *testing.T, i *installation, method, path, body, title string, status int, ids map[string]string) {
-	t.Helper()
-	for name, id := range ids {
+// asked is a request, and the status that it gets.
+type asked struct {
+	method, path, body, title string
+	status                    int
+}
+
+// visit sends requests. It puts ids into their paths, {id} being the last session's.
+type visit struct {
+	*testing.T
+	i   *installation
+	ids map[string]string
+}
+
+// ask sends the request; send holds the reply against the document.
+func (v *visit) ask(c asked) {
+	v.Helper()
+	path := c.path
+	for name, id := range v.ids {
 		path = strings.ReplaceAll(path, name, id)
 	}
-	r := i.send(t, method, path, body, "Language-Title", title)
-	if r.status != status {
-		t.Errorf("%s %s %.60s: %d %.300s, want %d", method, path, body, r.status, r.body, status)
+	r := v.i.send(v.T, c.method, path, c.body, "Language-Title", c.title)
+	if r.status != c.status {
+		v.Errorf("%s %s %.60s: %d %.300s, want %d", c.method, path, c.body, r.status, r.body, c.status)
 	}
 	if strings.HasSuffix(path, "/initialize") && r.status == http.StatusOK {
 		var session struct {
 			RequestID string `json:"request_id"`
 		}
 		if err := json.Unmarshal(r.body, &session); err != nil {
-			t.Fatal(err)
+			v.Fatal(err)
 		}
-		ids["{id}"] = session.RequestID
+		v.ids["{id}"] = session.RequestID
 	}
 }
 
