@@ -65,7 +65,7 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	flags.DurationVar(&s.Duration, "duration", 500*time.Millisecond, "`duration` of one measurement")
 	flags.DurationVar(&s.WarmUp, "warm-up", 1500*time.Millisecond, "`duration` of each case's warm-up")
 	flags.Float64Var(&s.Rate, "rate", 2000, "`arrivals` a second of the open loop")
-	flags.IntVar(&s.ColdStarts, "cold-starts", 25, "`number` of cold starts of each language in a round")
+	flags.IntVar(&s.ColdStarts, "cold-starts", 20, "`number` of cold starts of each language in a round")
 	flags.IntVar(&s.Concurrency, "concurrency", 1, "worker threads of either Envoy")
 	flags.BoolVar(&s.check, "check", false, "exit with 1 when a target is missed")
 	flags.StringVar(&s.json, "json", "", "write the report as JSON to this `file`, with every round")

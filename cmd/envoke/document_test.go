@@ -185,11 +185,11 @@ func TestDocument(t *testing.T) {
 		own   = functionsPath + "/nodejs-documented"
 		named = "nodejs-documented"
 	)
-	v := visit{T: t, i: i, ids: map[string]string{"{gone}": "0a1b2c3d-0000-8110-8000-000000000000"}}
+	ids := map[string]string{"{gone}": "0a1b2c3d-0000-8110-8000-000000000000"}
 	large := `{"params":"` + strings.Repeat("x", 7<<20) + `"}`
 	script := func(code string) string { return fmt.Sprintf(`{"script_content":%q}`, code) }
 	greet := define(t, "documented", "if (event.params?.a === 1) throw new Error('one'); return 'x'.repeat(event.params?.n)")
-	for _, c := range []asked{
+	for _, step := range []documentedStep{
 		{"GET", "/health", "", "", 200},
 		{"GET", api + "/openapi.json", "", "", 200},
 
@@ -266,17 +266,17 @@ func TestDocument(t *testing.T) {
 		{"DELETE", own + "@1/aliases/prod", "", "", 400},
 		{"DELETE", own + "@1", "", "", 400},
 	} {
-		v.ask(c)
+		step.send(t, i, ids)
 	}
 	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
 		for _, path := range []string{"/function/" + named, "/function/" + named + "/a/b"} {
-			v.ask(asked{method, path, "", "", 200})
-			v.ask(asked{method, path, `{"none":1}`, "", 204})
-			v.ask(asked{method, path, `{"no":1}`, "", 418})
+			documentedStep{method, path, "", "", 200}.send(t, i, ids)
+			documentedStep{method, path, `{"none":1}`, "", 204}.send(t, i, ids)
+			documentedStep{method, path, `{"no":1}`, "", 418}.send(t, i, ids)
 		}
 	}
-	v.ask(asked{"DELETE", own, "", "", 204})
-	v.ask(asked{"DELETE", own, "", "", 404})
+	documentedStep{"DELETE", own, "", "", 204}.send(t, i, ids)
+	documentedStep{"DELETE", own, "", "", 404}.send(t, i, ids)
 	d.largeHeaders(t, i)
 	lateFailures(t, i)
 	d.wantAllMet(t)
@@ -299,38 +299,31 @@ func lateFailures(t *testing.T, i *installation) {
 	}
 }
 
-// asked is a request, and the status that it gets.
-type asked struct {
+// documentedStep is a request and the status that it is answered with.
+type documentedStep struct {
 	method, path, body, title string
 	status                    int
 }
 
-// visit sends requests. It puts ids into their paths, {id} being the last session's.
-type visit struct {
-	*testing.T
-	i   *installation
-	ids map[string]string
-}
-
-// ask sends the request; send holds the reply against the document.
-func (v *visit) ask(c asked) {
-	v.Helper()
-	path := c.path
-	for name, id := range v.ids {
-		path = strings.ReplaceAll(path, name, id)
+// send puts ids where the path names them, and keeps that of a new session. What
+// comes back is held against the document by the installation's own send.
+func (d documentedStep) send(t *testing.T, i *installation, ids map[string]string) {
+	t.Helper()
+	for name, id := range ids {
+		d.path = strings.ReplaceAll(d.path, name, id)
 	}
-	r := v.i.send(v.T, c.method, path, c.body, "Language-Title", c.title)
-	if r.status != c.status {
-		v.Errorf("%s %s %.60s: %d %.300s, want %d", c.method, path, c.body, r.status, r.body, c.status)
+	r := i.send(t, d.method, d.path, d.body, "Language-Title", d.title)
+	if r.status != d.status {
+		t.Errorf("%s %s %.60s: %d %.300s, want %d", d.method, d.path, d.body, r.status, r.body, d.status)
 	}
-	if strings.HasSuffix(path, "/initialize") && r.status == http.StatusOK {
+	if strings.HasSuffix(d.path, "/initialize") && r.status == http.StatusOK {
 		var session struct {
 			RequestID string `json:"request_id"`
 		}
 		if err := json.Unmarshal(r.body, &session); err != nil {
-			v.Fatal(err)
+			t.Fatal(err)
 		}
-		v.ids["{id}"] = session.RequestID
+		ids["{id}"] = session.RequestID
 	}
 }
 
