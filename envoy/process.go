@@ -192,13 +192,16 @@ func (p *Process) ReopenLogs(ctx context.Context) error {
 	return nil
 }
 
+// askTimeout bounds one question, so that one that is lost is asked again.
+const askTimeout = 2 * time.Second
+
 // poll asks every 10 ms until the answer is yes. Errors of asking count as no: an
 // Envoy that is starting has no admin socket yet.
 func (p *Process) poll(ctx context.Context, ask func(context.Context) (bool, error)) error {
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		yes, err := ask(ctx)
+		yes, err := askOnce(ctx, ask)
 		if err == nil && yes {
 			return nil
 		}
@@ -215,4 +218,10 @@ func (p *Process) poll(ctx context.Context, ask func(context.Context) (bool, err
 		case <-ticker.C:
 		}
 	}
+}
+
+func askOnce(ctx context.Context, ask func(context.Context) (bool, error)) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return ask(ctx)
 }
