@@ -5,6 +5,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"net"
@@ -102,14 +103,21 @@ const (
 	executePath    = "/api/v1/execute"
 )
 
+var executePrefix = []byte(executePath + "/")
+
 // serve finds the operation by hand: the path of an execute is the hot path.
 func (h *Host) serve(c *fasthttp.RequestCtx) {
 	c.Conn().(*conn).serving.Store(true)
 	defer h.recovered(c)
-	path := string(c.URI().PathOriginal())
-	switch {
-	case strings.HasPrefix(path, executePath+"/"):
+	if bytes.HasPrefix(c.URI().PathOriginal(), executePrefix) { // before the path is copied
 		h.only(c, http.MethodPost, h.execute)
+		return
+	}
+	h.route(c, string(c.URI().PathOriginal()))
+}
+
+func (h *Host) route(c *fasthttp.RequestCtx, path string) {
+	switch {
 	case path == executePath:
 		h.only(c, http.MethodPost, h.oneShot)
 	case strings.HasPrefix(path, functionPath):
