@@ -73,9 +73,9 @@ bench: build ## measure against Envoy alone, a controller hop and peers; writes 
 ##@ Develop
 
 .PHONY: test
-test: tools filter ## unit and end-to-end tests on a real Envoy, with the race detector
+test: tools filter $(OPENAPI_PYTHON_CLIENT) ## unit and end-to-end tests on a real Envoy, with the race detector
 	@$(if $(RACE),,echo "no C compiler ($$(go env CC)): the tests run without the race detector" >&2)
-	go test $(RACE) -timeout 9m $(TESTFLAGS) ./...
+	OPENAPI_PYTHON_CLIENT=$(OPENAPI_PYTHON_CLIENT) go test $(RACE) -timeout 9m $(TESTFLAGS) ./...
 
 .PHONY: fuzz
 fuzz: tools ## run each fuzz target for FUZZTIME (10s)
