@@ -9,7 +9,11 @@ import (
 	"envoke/internal/faas"
 )
 
-// execute sends a live session's request to the runtime of its language.
+// pass lets a request go on as it is: the route that brought it here names the cluster.
+var pass = emptyAnswer(&extprocv3.ProcessingRequest{Request: &extprocv3.ProcessingRequest_RequestHeaders{}})
+
+// execute lets a live session's request go on to the runtime of its language, which
+// the id has told Envoy.
 func (s *Server) execute(ctx context.Context, r *request) (*extprocv3.ProcessingResponse, error) {
 	id := faas.SessionID(r.path[len(executePath)+1:])
 	language, ok := id.Language() // false where more than one segment follows
@@ -22,10 +26,10 @@ func (s *Server) execute(ctx context.Context, r *request) (*extprocv3.Processing
 	if _, err := s.registry.FindSession(ctx, id); err != nil {
 		return nil, err
 	}
-	if answer := s.routes[language]; answer != nil {
-		return answer, nil
+	if s.routes[language] == nil {
+		return nil, noRuntime(language)
 	}
-	return nil, noRuntime(language)
+	return pass, nil
 }
 
 // maxAgeDigits keeps a max-age within 31 years, far from any overflow.

@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"strings"
 	"testing"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"envoke/extproc"
 	"envoke/internal/faas"
@@ -112,8 +114,8 @@ func answers(message *extprocv3.ProcessingRequest, answer *extprocv3.ProcessingR
 	return false
 }
 
-// Whatever the headers say, the answer lets a request go on to a known cluster
-// only, and every refusal is JSON.
+// Whatever the headers say, the answer lets a live session's request go on, or another
+// to a known cluster, and every refusal is JSON.
 func FuzzHeaders(f *testing.F) {
 	live := key.NewID(faas.NodeJS, false)
 	f.Add("POST", "/api/v1/initialize", "nodejs-a", "no-cache", "req-1")
@@ -133,6 +135,12 @@ func FuzzHeaders(f *testing.F) {
 		if immediate := answer.GetImmediateResponse(); immediate != nil {
 			if status := immediate.GetStatus().GetCode(); status < 400 || !json.Valid(immediate.GetBody()) {
 				t.Fatalf("%d %q", status, immediate.GetBody())
+			}
+			return
+		}
+		if proto.Equal(answer, asItIs) {
+			if id := strings.TrimPrefix(path, "/api/v1/execute/"); method != "POST" || !strings.HasPrefix(id, string(live)) {
+				t.Fatalf("%s %s goes on", method, path)
 			}
 			return
 		}

@@ -66,6 +66,10 @@ func immediate(e *faas.Error, requestID string) *extprocv3.ProcessingResponse {
 // emptyAnswer passes a message on untouched; nil for a type that is not known.
 func emptyAnswer(message *extprocv3.ProcessingRequest) *extprocv3.ProcessingResponse {
 	switch message.GetRequest().(type) {
+	case *extprocv3.ProcessingRequest_RequestHeaders:
+		return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestHeaders{
+			RequestHeaders: &extprocv3.HeadersResponse{},
+		}}
 	case *extprocv3.ProcessingRequest_RequestBody:
 		return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestBody{
 			RequestBody: &extprocv3.BodyResponse{},

@@ -51,13 +51,14 @@ func TestDocumentedRoutes(t *testing.T) {
 	}
 }
 
-// paths are those that a template stands for: of all languages and kinds of sessions.
+// paths are those that a template stands for: of all languages and kinds of sessions,
+// and with what is no session's id.
 func paths(template string) (paths []string) {
 	key := faas.NewSessionKey()
 	for _, language := range faas.Languages() {
-		for _, plain := range []bool{true, false} {
+		for _, id := range []faas.SessionID{key.NewID(language, true), key.NewID(language, false), "none"} {
 			paths = append(paths, strings.NewReplacer(
-				"{request_id}", string(key.NewID(language, plain)),
+				"{request_id}", string(id),
 				"{language_title}", string(language)+"-a", "{language}", string(language), "{title}", "a",
 				"{alias}", "a", "{path}", "a/b",
 			).Replace(template))

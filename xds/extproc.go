@@ -35,8 +35,8 @@ func extProc() *hcmv3.HttpFilter {
 			// Who may call is decided there: without it nobody may.
 			FailureModeAllow: false,
 			StatusOnError:    &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
-			// The cluster's header decides the route: it is looked up once more.
-			RouteCacheAction: extprocv3.ExternalProcessor_CLEAR,
+			// An answer that names the cluster asks for the route to be selected again.
+			RouteCacheAction: extprocv3.ExternalProcessor_DEFAULT,
 			ForwardRules:     forwardRules(),
 			MutationRules: &mutationv3.HeaderMutationRules{
 				DisallowSystem:  yes(), // :path and its like stay as the client sent them
@@ -52,7 +52,8 @@ func extProc() *hcmv3.HttpFilter {
 func extProcService() *corev3.GrpcService {
 	return &corev3.GrpcService{
 		TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{
-			ClusterName: ExtProcCluster,
+			ClusterName:      ExtProcCluster,
+			SkipEnvoyHeaders: true, // x-forwarded-for and its like of a call within
 		}},
 	}
 }

@@ -52,12 +52,15 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 	for _, r := range s.Runtimes {
 		routes = append(routes, plainExecute(s, r.Language))
 	}
+	for _, r := range s.Runtimes {
+		routes = append(routes, checkedExecute(s, r.Language))
+	}
 	routes = append(routes, invokes(s)...)
 	post := method(http.MethodPost)
 	read := method(http.MethodGet, http.MethodHead)
 	readDelete := method(http.MethodGet, http.MethodHead, http.MethodDelete)
 	routes = append(routes,
-		viaExtProc(s, faas.Execute, match(prefix(executePath+"/"), post), ":path"),
+		viaExtProc(s, faas.Execute, match(prefix(executePath+"/"), post), ":path"), // no id: it is refused
 		viaFilter(s, viaExtProc(s, faas.OneShot, match(exact(executePath), post), HashHeader)),
 		viaFilter(s, viaExtProc(s, faas.Initialize, match(exact(initializePath), post), HashHeader)),
 		toAPI(faas.SessionRead, match(prefix(sessionsPath), readDelete), apiTimeout),
@@ -95,8 +98,15 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 // faas.SessionID) and sends them straight to its hosts: no ext_proc, which costs as
 // much as a controller's hop. A cache header needs ext_proc, whatever it says.
 func plainExecute(s State, language faas.Language) *routev3.Route {
-	m := match(plainID(language), method(http.MethodPost), absent("x-cache-control"))
+	m := match(sessionID(language, plainFlag), method(http.MethodPost), absent("x-cache-control"))
 	return direct(s, faas.Execute+"-plain", m, language)
+}
+
+// checkedExecute matches all other ids of one language: ext_proc looks the session up
+// and refuses or lets pass. The id names the cluster, so that Envoy selects a route once:
+// with a header of ext_proc's it would have to a second time.
+func checkedExecute(s State, language faas.Language) *routev3.Route {
+	return enable(extProcFilter, direct(s, faas.Execute, match(sessionID(language, anyFlags), method(http.MethodPost)), language))
 }
 
 // noLanguage is the route of calls whose path begins with no language that is served.
@@ -127,10 +137,16 @@ func direct(s State, operation faas.Operation, m *routev3.RouteMatch, language f
 	return route(string(operation)+"-"+string(language), m, action)
 }
 
-func plainID(language faas.Language) *routev3.RouteMatch {
+// What the digit of a session's id may be that has its flags (see faas.SessionID).
+const (
+	plainFlag = "[13579bdf]"
+	anyFlags  = "[0-9a-f]"
+)
+
+func sessionID(language faas.Language, flags string) *routev3.RouteMatch {
 	digit := slices.Index(faas.Languages(), language) + 1
 	return pathRegex(fmt.Sprintf(
-		executePath+"/[0-9a-f]{8}-[0-9a-f]{4}-8%x[13579bdf][0-9a-f]-[89ab][0-9a-f]{3}-[0-9a-f]{12}", digit))
+		executePath+"/[0-9a-f]{8}-[0-9a-f]{4}-8%x%s[0-9a-f]-[89ab][0-9a-f]{3}-[0-9a-f]{12}", digit, flags))
 }
 
 // viaExtProc has ext_proc look at the headers first: it answers itself, or names

@@ -219,3 +219,31 @@ func TestExpect(t *testing.T) {
 		}
 	}
 }
+
+// TestEachIDHasItsRoute: ext_proc lets an execute go on without naming a cluster, so
+// the routes must take the very ids that are ids.
+func TestEachIDHasItsRoute(t *testing.T) {
+	s := State{}
+	for _, language := range faas.Languages() {
+		s.Runtimes = append(s.Runtimes, Runtime{Language: language})
+	}
+	routes := publicRoutes(s).GetVirtualHosts()[0].GetRoutes()
+	key := faas.NewSessionKey()
+	for _, language := range faas.Languages() {
+		for _, plain := range []bool{true, false} {
+			id := []byte(key.NewID(language, plain))
+			for at := range id {
+				for _, c := range "0123456789abcdefgAF-/ \n" {
+					id := faas.SessionID(id[:at]) + faas.SessionID(c) + faas.SessionID(id[at+1:])
+					want := ""
+					if of, ok := id.Language(); ok {
+						want = RuntimeCluster(of)
+					}
+					if got := routeOf(routes, "POST", executePath+"/"+string(id)); got.GetRoute().GetCluster() != want {
+						t.Fatalf("%q takes the route %q, want one to %q", id, got.GetName(), want)
+					}
+				}
+			}
+		}
+	}
+}

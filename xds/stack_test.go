@@ -253,7 +253,9 @@ func mutate(set map[string]string) *extprocv3.ProcessingResponse {
 		})
 	}
 	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestHeaders{
-		RequestHeaders: &extprocv3.HeadersResponse{Response: &extprocv3.CommonResponse{HeaderMutation: mutation}},
+		RequestHeaders: &extprocv3.HeadersResponse{
+			Response: &extprocv3.CommonResponse{HeaderMutation: mutation, ClearRouteCache: true},
+		},
 	}}
 }
 
