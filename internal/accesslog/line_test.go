@@ -5,6 +5,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 
 	"envoke/internal/faas"
@@ -14,6 +15,9 @@ const (
 	pathID   = "0a1b2c3d-0000-8110-8000-000000000000"
 	headerID = "ffffffff-0000-8200-8000-000000000000"
 )
+
+// plainLine is as Envoy writes it (xds.TestAccessLog).
+const plainLine = `{"bytes_in":34,"bytes_out":180,"client_ip":"127.0.0.1","details":"via_upstream","duration_us":412,"flags":"-","language_title":null,"method":"POST","path":"/api/v1/execute/` + pathID + `","request_id":"0a1b2c3d-0000-4110-8000-000000000000","route":"execute-plain-nodejs","session":null,"start":"1763834873.123456","status":200,"user_id":null}`
 
 func TestParseLine(t *testing.T) {
 	start := time.UnixMicro(1763834873123456).UTC()
@@ -111,8 +115,37 @@ func FuzzParseLine(f *testing.F) {
 	})
 }
 
+// FuzzScan: where the scanner takes a line, it reads what the decoder does.
+func FuzzScan(f *testing.F) {
+	f.Add([]byte(`{"bytes_in":0,"client_ip":"::1","duration_us":"412","language_title":null,"path":"/a?","start":"1763834873.123456","status":200}`))
+	f.Add([]byte(`{"status":01}`))
+	f.Add([]byte(`{"status":1e3,"path":"\u0041"}`))
+	f.Add([]byte(`{"path":1}`))
+	f.Add([]byte(`{"path":"","path":"a"}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var scanned, decoded line
+		if !scanned.scan(string(text)) {
+			return
+		}
+		if err := json.Unmarshal(text, &decoded); err != nil {
+			t.Fatalf("%q is no JSON: %v", text, err)
+		}
+		if diff := cmp.Diff(decoded, scanned); diff != "" {
+			t.Errorf("%q (-decoded +scanned):\n%s", text, diff)
+		}
+	})
+}
+
+// TestScanTakesWhatEnvoyWrites: else each line costs the decoder's time.
+func TestScanTakesWhatEnvoyWrites(t *testing.T) {
+	var l line
+	if !l.scan(plainLine) {
+		t.Errorf("%s is left to the decoder", plainLine)
+	}
+}
+
 func BenchmarkParseLine(b *testing.B) {
-	line := []byte(`{"bytes_in":34,"bytes_out":180,"client_ip":"127.0.0.1","details":"via_upstream","duration_us":412,"flags":"-","language_title":null,"method":"POST","path":"/api/v1/execute/` + pathID + `","request_id":"0a1b2c3d-0000-4110-8000-000000000000","route":"execute-plain-nodejs","session":null,"start":"1763834873.123456","status":200,"user_id":null}`)
+	line := []byte(plainLine)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := parseLine(line); err != nil {
