@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -66,7 +67,7 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	flags.DurationVar(&s.WarmUp, "warm-up", 1500*time.Millisecond, "`duration` of each case's warm-up")
 	flags.Float64Var(&s.Rate, "rate", 2000, "`arrivals` a second of the open loop")
 	flags.IntVar(&s.ColdStarts, "cold-starts", 20, "`number` of cold starts of each language in a round")
-	flags.IntVar(&s.Concurrency, "concurrency", 1, "worker threads of either Envoy")
+	flags.IntVar(&s.Concurrency, "concurrency", runtime.NumCPU(), "worker `threads` of either Envoy; the default is one per core, as of envoke serve")
 	flags.BoolVar(&s.check, "check", false, "exit with 1 when a target is missed")
 	flags.StringVar(&s.json, "json", "", "write the report as JSON to this `file`, with every round")
 	flags.BoolVar(&s.bare, "bare", false, "measure only what needs no Envoke")
