@@ -69,7 +69,7 @@ func (s *Server) ref(r *request) (faas.Ref, error) {
 	if r.title.count > 1 {
 		return faas.Ref{}, &faas.Error{Code: faas.InvalidRequest, Message: "send the Language-Title header exactly once"}
 	}
-	return s.choose(r.title.value)
+	return s.choose(faas.InHeader, r.title.value)
 }
 
 func noRuntime(language faas.Language) error {

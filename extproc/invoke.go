@@ -18,7 +18,7 @@ func (s *Server) invokeHTTP(_ context.Context, r *request) (*extprocv3.Processin
 	if err != nil {
 		return nil, &faas.Error{Code: faas.InvalidRequest, Message: "the function's name in the path is not well escaped"}
 	}
-	ref, err := s.choose(name)
+	ref, err := s.choose(faas.InPath, name)
 	if err != nil {
 		return nil, err
 	}

@@ -74,3 +74,16 @@ func TestInitializeMappedName(t *testing.T) {
 		}
 	}
 }
+
+// An error says where the bad name stands.
+func TestPlaceOfName(t *testing.T) {
+	server := newMappedServer(t)
+	for request, want := range map[string]string{
+		"GET /function/image..b": "the title in the path must not contain '..'",
+		"POST /api/v1/initialize\nlanguage-title: image..b": "the title in the Language-Title header must not contain '..'",
+	} {
+		if got := readReply(t, answerOf(t, server, headersOf(request))).Message; got != want {
+			t.Errorf("%s: %q, want %q", request, got, want)
+		}
+	}
+}

@@ -37,9 +37,9 @@ type Registry interface {
 // Options make a Server. All fields are required.
 type Options struct {
 	Registry Registry
-	// Select finds the function that a caller's name means. Its errors are for the
-	// caller to read.
-	Select     func(name string) (faas.Ref, error)
+	// Select finds the function that a name means which the caller wrote there. Its
+	// errors are for the caller to read.
+	Select     func(place faas.Place, name string) (faas.Ref, error)
 	Key        faas.SessionKey
 	Runtimes   []faas.Language // the languages that have a runtime host
 	Logger     *slog.Logger
@@ -49,7 +49,7 @@ type Options struct {
 // Server implements Envoy's ExternalProcessor service.
 type Server struct {
 	registry Registry
-	choose   func(name string) (faas.Ref, error)
+	choose   func(place faas.Place, name string) (faas.Ref, error)
 	key      faas.SessionKey
 	routes   map[faas.Language]*extprocv3.ProcessingResponse
 	logger   *slog.Logger

@@ -61,7 +61,7 @@ func newServer(t testing.TB, known extproc.Registry, log io.Writer) (*extproc.Se
 	t.Helper()
 	metrics := prometheus.NewPedanticRegistry()
 	return extproc.New(extproc.Options{
-		Select:     faas.ParseRef,
+		Select:     faas.ParseRefIn,
 		Registry:   known,
 		Key:        key,
 		Runtimes:   []faas.Language{faas.NodeJS},

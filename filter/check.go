@@ -24,7 +24,7 @@ func check(method, path, languageTitle string) error {
 		if method != "POST" {
 			return nil
 		}
-		return checkName(languageTitle)
+		return checkName(faas.InHeader, languageTitle)
 	}
 	for _, prefix := range []string{functionsPath, functionPath} {
 		if rest, ok := strings.CutPrefix(path, prefix); ok {
@@ -47,11 +47,11 @@ func checkSegment(segment string) error {
 	if segment == "" || strings.Contains(segment, "%") {
 		return nil
 	}
-	return checkName(segment)
+	return checkName(faas.InPath, segment)
 }
 
 // checkName takes name@version and name:alias too.
-func checkName(name string) error {
-	_, err := faas.ParseRef(name)
+func checkName(place faas.Place, name string) error {
+	_, err := faas.ParseRefIn(place, name)
 	return err
 }

@@ -22,7 +22,7 @@ func TestPlugin(t *testing.T) {
 		t.Fatal("the plugin does not start")
 	}
 	const requestID = `its "id"`
-	_, refusal := faas.ParseName("nodejs-a..b")
+	_, refusal := faas.ParseRefIn(faas.InHeader, "nodejs-a..b")
 	for _, tt := range []struct {
 		name, title string
 		action      types.Action

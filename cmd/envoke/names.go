@@ -32,10 +32,10 @@ func (c *Config) mappings() (*selection.Mappings, error) {
 	return nil, fmt.Errorf("RUNTIME_SELECTION_STRATEGY is %q: it must be prefix or config", c.RuntimeSelectionStrategy)
 }
 
-// selectFunction finds the function that a caller's name means.
-func (e *environment) selectFunction(name string) (faas.Ref, error) {
+// selectFunction finds the function that a name means which a caller wrote there.
+func (e *environment) selectFunction(place faas.Place, name string) (faas.Ref, error) {
 	if e.mappings == nil {
-		return faas.ParseRef(name)
+		return faas.ParseRefIn(place, name)
 	}
-	return e.mappings.Select(name)
+	return e.mappings.Select(place, name)
 }

@@ -56,8 +56,8 @@ type Options struct {
 	Revoke func(context.Context, faas.SessionID) error // deletes a session everywhere
 	// Changed returns when everybody asks again what the function's name stands for.
 	Changed func(context.Context, faas.Name)
-	// Select finds the function that a caller's name means.
-	Select func(name string) (faas.Ref, error)
+	// Select finds the function that a name means which the caller wrote there.
+	Select func(place faas.Place, name string) (faas.Ref, error)
 	// Check has code checked by who will run it, before it is stored; Hosts does.
 	Check func(ctx context.Context, requestID string, name faas.Name, script faas.Script) error
 	// Runtimes are the states of the runtimes in use: "ok", "degraded" or "down".

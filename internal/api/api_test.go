@@ -49,7 +49,7 @@ func newRig(t *testing.T) *rig {
 		Store: store, Key: faas.NewSessionKey(), Revoke: store.DeleteSession, Version: "1.2.3",
 		Runtimes:  func(context.Context) map[faas.Language]string { return r.runtimes },
 		Changed:   func(_ context.Context, name faas.Name) { r.changed = append(r.changed, name.String()) },
-		Select:    faas.ParseRef,
+		Select:    faas.ParseRefIn,
 		Check:     func(context.Context, string, faas.Name, faas.Script) error { return nil },
 		MaxScript: 1 << 10, MaxModule: 64 << 10,
 		Logger: slog.New(slog.NewTextHandler(&r.log, nil)),

@@ -127,7 +127,7 @@ func (a *api) refOf(r *http.Request) (faas.Ref, error) {
 	if ref, err := faas.ParseRef(name); err == nil {
 		return ref, nil
 	}
-	return a.Select(name)
+	return a.Select(faas.InPath, name)
 }
 
 // nameOf is the function in the path, which is changed as a whole: by its bare name.

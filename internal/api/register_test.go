@@ -176,6 +176,10 @@ func TestRegisterRefuses(t *testing.T) {
 		r.wantErrorTo("PUT", functions+"/"+name, `{"script_content": "x"}`, faas.InvalidRequest, "")
 		r.wantError("DELETE", functions+"/"+name, faas.InvalidRequest, "")
 	}
+	for _, below := range []string{"", "/versions", "/aliases"} {
+		r.wantError("GET", functions+"/f"+below, faas.InvalidRequest, "the function's name in the path must begin with")
+		r.wantError("GET", functions+"/nodejs-a..b"+below, faas.InvalidRequest, "the title in the path must not contain")
+	}
 	r.wantChanged()
 }
 
@@ -262,7 +266,7 @@ func FuzzRegister(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content string) {
 		options := api.Options{
 			Store: noStore{}, Changed: func(context.Context, faas.Name) {}, MaxScript: 1 << 10, MaxModule: 1 << 10,
-			Select: faas.ParseRef,
+			Select: faas.ParseRefIn,
 			Check:  func(context.Context, string, faas.Name, faas.Script) error { return errChecked },
 		}
 		recorder := httptest.NewRecorder()

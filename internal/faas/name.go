@@ -25,7 +25,7 @@ func (l Language) Known() bool { return slices.Contains(Languages(), l) }
 // MaxTitle bounds the title of a function, in bytes.
 const MaxTitle = 128
 
-// Name is what a caller gives in the Language-Title header: "<language>-<title>".
+// Name is what a caller calls a function: "<language>-<title>".
 type Name struct {
 	Language Language
 	Title    string
@@ -33,12 +33,31 @@ type Name struct {
 
 func (n Name) String() string { return string(n.Language) + "-" + n.Title }
 
+// Place is where a caller wrote a name, for errors to say. Empty: anywhere.
+type Place string
+
+// The places that requests have for a name.
+const (
+	InHeader Place = "the Language-Title header"
+	InPath   Place = "the path"
+)
+
+// of is what of a name an error speaks of, with its place.
+func (p Place) of(part string) string {
+	if p == "" {
+		return part
+	}
+	return part + " in " + string(p)
+}
+
 // ParseName parses "<language>-<title>". The title has 1 to MaxTitle bytes of
 // [A-Za-z0-9._-], begins with a letter or a digit and holds no "..".
 // The error is an *Error of code INVALID_REQUEST, fit for the caller to read.
-func ParseName(s string) (Name, error) {
+func ParseName(s string) (Name, error) { return parseName("", s) }
+
+func parseName(place Place, s string) (Name, error) {
 	if s == "" {
-		return Name{}, badName("the Language-Title header is missing: send <language>-<title>, such as nodejs-hello")
+		return Name{}, badName(place.of("the function's name") + " is missing: send <language>-<title>, such as nodejs-hello")
 	}
 	for _, language := range Languages() {
 		title, ok := strings.CutPrefix(s, string(language)+"-")
@@ -46,11 +65,11 @@ func ParseName(s string) (Name, error) {
 			continue
 		}
 		if reason := checkTitle(title); reason != "" {
-			return Name{}, badName("the title in Language-Title " + reason)
+			return Name{}, badName(place.of("the title") + " " + reason)
 		}
 		return Name{Language: language, Title: title}, nil
 	}
-	return Name{}, badName("Language-Title must begin with nodejs-, python- or rust-")
+	return Name{}, badName(place.of("the function's name") + " must begin with nodejs-, python- or rust-")
 }
 
 // CheckTitle tells what is wrong with the title of a function, as ParseName does.

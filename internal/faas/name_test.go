@@ -71,6 +71,28 @@ func TestParseNameRefuses(t *testing.T) {
 	}
 }
 
+// Errors name the place of the name that they speak of, and no other.
+func TestPlaces(t *testing.T) {
+	for _, test := range []struct {
+		place    Place
+		in, want string
+	}{
+		{InHeader, "", "the function's name in the Language-Title header is missing: send <language>-<title>, such as nodejs-hello"},
+		{InHeader, "perl-x", "the function's name in the Language-Title header must begin with nodejs-, python- or rust-"},
+		{InHeader, "nodejs-", "the title in the Language-Title header is empty"},
+		{InPath, "", "the function's name in the path is missing: send <language>-<title>, such as nodejs-hello"},
+		{InPath, "perl-x", "the function's name in the path must begin with nodejs-, python- or rust-"},
+		{InPath, "nodejs-a..b@1", "the title in the path must not contain '..'"},
+		{"", "perl-x", "the function's name must begin with nodejs-, python- or rust-"},
+		{"", "nodejs-", "the title is empty"},
+	} {
+		_, err := ParseRefIn(test.place, test.in)
+		if got := AsError(err).Message; got != test.want {
+			t.Errorf("%q in %q: %q, want %q", test.in, test.place, got, test.want)
+		}
+	}
+}
+
 func FuzzParseName(f *testing.F) {
 	for _, seed := range []string{"nodejs-hello", "python-a.b_c-1", "rust-", "nodejs-..", "nodejs--x", "", "-", "nodejs-\xff"} {
 		f.Add(seed)

@@ -37,12 +37,16 @@ func (r Ref) Bare() bool { return r == Ref{Name: r.Name} }
 // ParseRef parses a reference. Versions are decimal numbers from 1 to MaxVersion
 // without leading zeros. The error is an *Error of code INVALID_REQUEST, fit for
 // the caller to read.
-func ParseRef(s string) (Ref, error) {
+func ParseRef(s string) (Ref, error) { return ParseRefIn("", s) }
+
+// ParseRefIn is ParseRef of a reference that the caller wrote in that place, which
+// the error names.
+func ParseRefIn(place Place, s string) (Ref, error) {
 	end := strings.IndexAny(s, "@:")
 	if end < 0 {
 		end = len(s)
 	}
-	name, err := ParseName(s[:end])
+	name, err := parseName(place, s[:end])
 	if err != nil || end == len(s) {
 		return Ref{Name: name}, err
 	}

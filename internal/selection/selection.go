@@ -94,15 +94,16 @@ func (e entry) compile() (mapping, error) {
 }
 
 // Select finds the function that a name means, or a name with @version or :alias.
+// The place is where the caller wrote it.
 // What matches a mapping of python is called python-<name>; a name that begins so
 // already stays as it is. The error is a *faas.Error of code INVALID_REQUEST.
-func (m *Mappings) Select(name string) (faas.Ref, error) {
+func (m *Mappings) Select(place faas.Place, name string) (faas.Ref, error) {
 	bare := name
 	if end := strings.IndexAny(name, "@:"); end >= 0 {
 		bare = name[:end]
 	}
 	if bare == "" || len(bare) > maxName {
-		return faas.ParseRef(name) // which says what is wrong with it
+		return faas.ParseRefIn(place, name) // which says what is wrong with it
 	}
 	for _, mapping := range m.list {
 		if !mapping.matches(bare) {
@@ -111,7 +112,7 @@ func (m *Mappings) Select(name string) (faas.Ref, error) {
 		if prefix := string(mapping.language) + "-"; !strings.HasPrefix(name, prefix) {
 			name = prefix + name
 		}
-		return faas.ParseRef(name)
+		return faas.ParseRefIn(place, name)
 	}
 	return faas.Ref{}, &faas.Error{
 		Code:    faas.InvalidRequest,

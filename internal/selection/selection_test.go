@@ -40,7 +40,7 @@ func TestSelect(t *testing.T) {
 		"image@0":                   "",
 		strings.Repeat("image", 99): "",
 	} {
-		got, err := m.Select(name)
+		got, err := m.Select(faas.InPath, name)
 		if err != nil {
 			if want != "" || faas.AsError(err).Code != faas.InvalidRequest {
 				t.Errorf("%.50s: %v, want %q", name, err, want)
@@ -93,7 +93,7 @@ func FuzzSelect(f *testing.F) {
 		if err != nil {
 			return
 		}
-		ref, err := m.Select(name)
+		ref, err := m.Select(faas.InPath, name)
 		if err != nil {
 			return
 		}

@@ -45,7 +45,7 @@ func (h *Host) parseRef(escaped string) (faas.Ref, error) {
 	if err != nil {
 		return faas.Ref{}, invalid("the function's name in the path is not well escaped")
 	}
-	ref, err := faas.ParseRef(name)
+	ref, err := faas.ParseRefIn(faas.InPath, name)
 	if err == nil && ref.Name.Language != h.Language {
 		err = invalid("this host runs " + string(h.Language) + " functions only")
 	}

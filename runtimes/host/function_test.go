@@ -61,7 +61,7 @@ func TestInvokeFunction(t *testing.T) {
 		{"nodejs/echo@3", ``, failure(404, "NOT_FOUND", "no function is registered as nodejs-echo@3", `"component":"runtime"`)},
 		{"nodejs/nobody", ``, failure(404, "NOT_FOUND", "no function is registered as nodejs-nobody", `"component":"runtime"`)},
 		{"python/echo", ``, failure(400, "INVALID_REQUEST", "this host runs nodejs functions only", `"component":"runtime"`)},
-		{"nodejs/", ``, failure(400, "INVALID_REQUEST", "the title in Language-Title is empty", `"component":"runtime"`)},
+		{"nodejs/", ``, failure(400, "INVALID_REQUEST", "the title in the path is empty", `"component":"runtime"`)},
 		{"nodejs/echo", `[]`, failure(400, "INVALID_REQUEST", `the body must be a JSON object, such as {"params":{}}`, `"component":"runtime"`)},
 		{"nodejs/echo", `{"context":1}`, failure(400, "INVALID_REQUEST", "context must be an object", `"component":"runtime"`)},
 		{"nodejs/echo", `{"context":{"retain_session":true}}`, failure(400, "INVALID_REQUEST", "context.retain_session is not built yet: leave it out", `"component":"runtime"`)},

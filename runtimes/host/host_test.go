@@ -103,7 +103,7 @@ func TestRefusals(t *testing.T) {
 		{"DELETE of a session", call{method: "DELETE", path: session}, allow("POST")},
 		{"PUT of a one-shot", call{method: "PUT", path: executePath}, allow("POST")},
 		{"POST of health", call{path: "/health"}, allow("GET")},
-		{"no name", call{path: initializePath, id: id}, failure(400, "INVALID_REQUEST", "the Language-Title header is missing: send <language>-<title>, such as nodejs-hello", runtime)},
+		{"no name", call{path: initializePath, id: id}, failure(400, "INVALID_REQUEST", "the function's name in the Language-Title header is missing: send <language>-<title>, such as nodejs-hello", runtime)},
 		{"no id", call{path: initializePath, title: "nodejs-a"}, failure(400, "INVALID_REQUEST", noID, runtime)},
 		{"an id of another language", call{path: executePath, title: "nodejs-a", id: key.NewID(faas.Python, true)}, failure(400, "INVALID_REQUEST", noID, runtime)},
 		{"a name of another language", call{path: initializePath, title: "python-a", id: id}, failure(400, "INVALID_REQUEST", noID, runtime)},

@@ -75,7 +75,7 @@ type post struct {
 func (h *Host) readInitialize(ctx context.Context, c *fasthttp.RequestCtx) (post, error) {
 	p := post{id: faas.SessionID(c.Request.Header.Peek(sessionHeader))}
 	var err error
-	if p.ref, err = faas.ParseRef(string(c.Request.Header.Peek("Language-Title"))); err != nil {
+	if p.ref, err = faas.ParseRefIn(faas.InHeader, string(c.Request.Header.Peek("Language-Title"))); err != nil {
 		return post{}, err
 	}
 	if language, _ := p.id.Language(); language != h.Language || language != p.ref.Name.Language {

@@ -159,7 +159,7 @@ func TestPlainRefusals(t *testing.T) {
 		want             reply
 	}{
 		{"no function", "nodejs-nobody/x", "{}", failure(404, "NOT_FOUND", "no function is registered as nodejs-nobody", runtime)},
-		{"no name", "", "{}", failure(400, "INVALID_REQUEST", "the Language-Title header is missing: send <language>-<title>, such as nodejs-hello", runtime)},
+		{"no name", "", "{}", failure(400, "INVALID_REQUEST", "the function's name in the path is missing: send <language>-<title>, such as nodejs-hello", runtime)},
 		{"bad JSON", "nodejs-fail", "{", failure(400, "INVALID_REQUEST", "the body is not valid JSON in UTF-8, as its Content-Type says", runtime)},
 		{"large", "nodejs-fail", strings.Repeat("1", testMaxBody+1), failure(413, "PAYLOAD_TOO_LARGE", "the request's body is larger than 65536 bytes", runtime+`,"limit_bytes":65536`)},
 		{"it throws", "nodejs-fail", "1", failure(500, "RUNTIME_ERROR", "no",
