@@ -79,7 +79,7 @@ func TestInitializeMappedName(t *testing.T) {
 func TestPlaceOfName(t *testing.T) {
 	server := newMappedServer(t)
 	for request, want := range map[string]string{
-		"GET /function/image..b": "the title in the path must not contain '..'",
+		"GET /function/image..b":                            "the title in the path must not contain '..'",
 		"POST /api/v1/initialize\nlanguage-title: image..b": "the title in the Language-Title header must not contain '..'",
 	} {
 		if got := readReply(t, answerOf(t, server, headersOf(request))).Message; got != want {

@@ -58,6 +58,39 @@ func TestEnvelopes(t *testing.T) {
 	}
 }
 
+// A one-shot that is refused before its function is asked makes no session; one that
+// fails later made one.
+func TestOneShotKeepsNothingRefused(t *testing.T) {
+	r := newRig(t, pool.Options{})
+	r.register(t, "typed", faas.Function{Script: javaScriptOf(`return 1`), Schema: []byte(`{"type":"string"}`)})
+	const typed = "nodejs-typed"
+	for _, test := range []struct {
+		name, title, body string
+		status            int
+		kept              bool
+	}{
+		{"params against the schema", typed, `{"params":1}`, 400, false},
+		{"no params, against the schema", typed, `{}`, 400, false},
+		{"params that are no JSON", typed, `{"params":nope}`, 400, false},
+		{"bad options", "nodejs-x", `{"script_content":"return 1","compile_options":{"memory_limit_mb":0}}`, 400, false},
+		{"code that does not parse", "nodejs-x", `{"script_content":"return }"}`, 422, false},
+		{"code that does not load", "nodejs-x", `{"script_content":"module.exports = nope"}`, 422, false},
+		{"no function", "nodejs-nobody", `{}`, 404, false},
+		{"a function that throws", "nodejs-x", `{"script_content":"throw 1"}`, 500, true},
+		{"a success", typed, `{"params":"x"}`, 200, true},
+	} {
+		id := key.NewID(faas.NodeJS, true)
+		got := r.do(t, call{path: executePath, title: test.title, id: id, body: strings.NewReader(test.body)})
+		if got.Status != test.status {
+			t.Errorf("%s: %+v, want %d", test.name, got, test.status)
+		}
+		_, err := r.store.FindSession(t.Context(), id)
+		if kept := err == nil; kept != test.kept || err != nil && !faas.IsNotFound(err) {
+			t.Errorf("%s: the session was kept: %t (%v)", test.name, kept, err)
+		}
+	}
+}
+
 // A one-shot makes a session like any other.
 func TestOneShot(t *testing.T) {
 	r := newRig(t, pool.Options{})

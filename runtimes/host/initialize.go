@@ -36,18 +36,24 @@ func (h *Host) initialize(ctx context.Context, c *fasthttp.RequestCtx) error {
 }
 
 // oneShot is initialize and execute in one (E11). It makes a session like any
-// other.
+// other, but none of params that its function would never see.
 func (h *Host) oneShot(ctx context.Context, c *fasthttp.RequestCtx) error {
 	arrived := time.Now()
 	post, err := h.readInitialize(ctx, c)
 	if err != nil {
 		return err
 	}
-	session, err := h.open(ctx, post)
+	session, err := h.prepare(ctx, post)
 	if err != nil {
 		return err
 	}
-	return h.run(ctx, c, invocation{arrived: arrived, session: session, params: post.params})
+	if err := checkParams(session.Params, post.params); err != nil {
+		return err
+	}
+	if err := h.keep(ctx, post, session); err != nil {
+		return err
+	}
+	return h.run(ctx, c, invocation{arrived: arrived, session: session, params: post.params, checked: true})
 }
 
 func initialized(session *bundle.Session) []byte {
@@ -199,25 +205,33 @@ func invalid(message string) error {
 	return &faas.Error{Code: faas.InvalidRequest, Message: message}
 }
 
-// open loads the code where it will run and stores the session: what cannot run
-// is never stored.
+// open makes a session and stores it.
 func (h *Host) open(ctx context.Context, p post) (*bundle.Session, error) {
+	session, err := h.prepare(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return session, h.keep(ctx, p, session)
+}
+
+// prepare makes a session that is stored nowhere yet.
+func (h *Host) prepare(ctx context.Context, p post) (*bundle.Session, error) {
 	now := time.Now()
 	session := &bundle.Session{Session: faas.Session{
 		ID: p.id, Name: p.ref.Name, Context: p.context, Timeout: p.timeout,
 		CompileStatus: faas.CompileSuccess, Status: faas.Active,
 		CreatedAt: now, ExpiresAt: now.Add(h.SessionExpiry),
 	}}
-	if err := h.findCode(ctx, p, session); err != nil {
-		return nil, err
-	}
+	return session, h.findCode(ctx, p, session)
+}
+
+// keep loads the session's code where it will run and stores the session: what cannot
+// run is never stored.
+func (h *Host) keep(ctx context.Context, p post, session *bundle.Session) error {
 	if err := h.load(ctx, work(session)); err != nil {
-		return nil, err
+		return err
 	}
-	if err := h.Bundles.Create(ctx, session, p.script != nil); err != nil {
-		return nil, err
-	}
-	return session, nil
+	return h.Bundles.Create(ctx, session, p.script != nil)
 }
 
 // findCode sets what the session runs: its own script, or the registered function
