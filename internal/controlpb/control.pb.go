@@ -168,6 +168,7 @@ type Session struct {
 	CompileStatus string                 `protobuf:"bytes,9,opt,name=compile_status,json=compileStatus,proto3" json:"compile_status,omitempty"`
 	CreatedUnixMs int64                  `protobuf:"varint,10,opt,name=created_unix_ms,json=createdUnixMs,proto3" json:"created_unix_ms,omitempty"`
 	ExpiresUnixMs int64                  `protobuf:"varint,11,opt,name=expires_unix_ms,json=expiresUnixMs,proto3" json:"expires_unix_ms,omitempty"`
+	Schema        []byte                 `protobuf:"bytes,12,opt,name=schema,proto3" json:"schema,omitempty"` // JSON Schema of params, of a registered function; or empty
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -277,6 +278,13 @@ func (x *Session) GetExpiresUnixMs() int64 {
 		return x.ExpiresUnixMs
 	}
 	return 0
+}
+
+func (x *Session) GetSchema() []byte {
+	if x != nil {
+		return x.Schema
+	}
+	return nil
 }
 
 type Script struct {
@@ -638,7 +646,7 @@ const file_control_proto_rawDesc = "" +
 	"\x11FindScriptRequest\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\"<\n" +
 	"\x13FindFunctionRequest\x12%\n" +
-	"\x0elanguage_title\x18\x01 \x01(\tR\rlanguageTitle\"\xd1\x02\n" +
+	"\x0elanguage_title\x18\x01 \x01(\tR\rlanguageTitle\"\xe9\x02\n" +
 	"\aSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
 	"\x0elanguage_title\x18\x02 \x01(\tR\rlanguageTitle\x12\x16\n" +
@@ -652,7 +660,8 @@ const file_control_proto_rawDesc = "" +
 	"\x0ecompile_status\x18\t \x01(\tR\rcompileStatus\x12&\n" +
 	"\x0fcreated_unix_ms\x18\n" +
 	" \x01(\x03R\rcreatedUnixMs\x12&\n" +
-	"\x0fexpires_unix_ms\x18\v \x01(\x03R\rexpiresUnixMs\"}\n" +
+	"\x0fexpires_unix_ms\x18\v \x01(\x03R\rexpiresUnixMs\x12\x16\n" +
+	"\x06schema\x18\f \x01(\fR\x06schema\"}\n" +
 	"\x06Script\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x1a\n" +
 	"\blanguage\x18\x02 \x01(\tR\blanguage\x12\x16\n" +

@@ -35,6 +35,7 @@ type Session struct {
 	Owner          string // whose worker runs it
 	UserID         string
 	Context        json.RawMessage // an object, or nil
+	Schema         json.RawMessage // of params, of the registered function's version; nil: anything
 	Timeout        time.Duration   // of one execute; 0: the default of 30 s
 	CompileStatus  CompileStatus
 	CreatedAt      time.Time

@@ -11,6 +11,7 @@ import (
 
 	"envoke/internal/controlpb"
 	"envoke/internal/faas"
+	"envoke/internal/schema"
 )
 
 const (
@@ -98,6 +99,8 @@ func (s *service) parse(in *controlpb.CreateSessionRequest) (faas.Session, *faas
 		return faas.Session{}, nil, invalid("the session's id and name differ in language")
 	case len(session.Context) > maxContext:
 		return faas.Session{}, nil, &faas.Error{Code: faas.PayloadTooLarge, Message: "the context is larger than 1 MiB"}
+	case len(session.Schema) > schema.MaxBytes:
+		return faas.Session{}, nil, &faas.Error{Code: faas.PayloadTooLarge, Message: "the schema is larger than 64 KiB"}
 	case !session.Live(s.registry.now()):
 		return faas.Session{}, nil, invalid("the session has expired")
 	case in.GetScript() == nil:

@@ -119,6 +119,7 @@ func TestCreateSessionIsChecked(t *testing.T) {
 		{"expired", func(s *faas.Session, _ *faas.Script) { s.ExpiresAt = s.CreatedAt }, codes.InvalidArgument},
 		{"other script", func(_ *faas.Session, script *faas.Script) { script.Source += " " }, codes.InvalidArgument},
 		{"huge context", func(s *faas.Session, _ *faas.Script) { s.Context = make([]byte, 1<<20+1) }, codes.OutOfRange},
+		{"huge schema", func(s *faas.Session, _ *faas.Script) { s.Schema = make([]byte, 64<<10+1) }, codes.OutOfRange},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			session, code := newSession(time.Hour), script

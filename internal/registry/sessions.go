@@ -13,12 +13,12 @@ import (
 const (
 	// ackTimeout bounds how long a change waits for the hosts.
 	ackTimeout = 500 * time.Millisecond
-	// entrySize is what a remembered session takes beside its context, about.
+	// entrySize is what a remembered session takes beside its context and schema, about.
 	entrySize = 512
 )
 
 func sessionSize(a answer[faas.Session]) int64 {
-	return entrySize + int64(len(a.value.Context)+len(a.value.UserID)+len(a.value.Owner))
+	return entrySize + int64(len(a.value.Context)+len(a.value.Schema)+len(a.value.UserID)+len(a.value.Owner))
 }
 
 // FindSession returns a live session, or faas.ErrNoSession for an id that is

@@ -208,7 +208,7 @@ func TestSeedDeleted(t *testing.T) {
 }
 
 // TestUpgrade: functions of a database from before versions had descriptions, and
-// aliases were there.
+// aliases were there, and from before sessions had schemas.
 func TestUpgrade(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "envoke.db")
 	db, err := sql.Open("sqlite", path)
@@ -230,10 +230,17 @@ func TestUpgrade(t *testing.T) {
 	alter(t, path, "INSERT INTO meta_scripts (digest, language, source, created_at) VALUES ('d', 'nodejs', 'return 1', 1)")
 	alter(t, path, `INSERT INTO meta_functions (id, language, title, description, tags, version, created_at, updated_at)
 		VALUES (1, 'nodejs', 'f', 'described', '["a"]', 2, 1, 2)`)
-	alter(t, path, "INSERT INTO meta_function_versions (function_id, version, script_digest, created_at) VALUES (1, 1, 'd', 1), (1, 2, 'd', 2)")
+	alter(t, path, "INSERT INTO meta_function_versions (function_id, version, script_digest, schema_definition, created_at) VALUES (1, 1, 'd', 'false', 1), (1, 2, 'd', NULL, 2)")
+	alter(t, path, `INSERT INTO meta_sessions (id, language, title, script_digest, function_version, owner, created_at, expires_at, status)
+		VALUES ('own', 'nodejs', 'f', 'd', 0, '', 1, 2, ''), ('first', 'nodejs', 'f', 'd', 1, '', 1, 2, ''), ('second', 'nodejs', 'f', 'd', 2, '', 1, 2, '')`)
 
 	store := open(t, path)
 	defer store.Close()
+	for id, schema := range map[faas.SessionID]string{"own": "", "first": "false", "second": ""} {
+		if session, err := store.FindSession(t.Context(), id); err != nil || string(session.Schema) != schema {
+			t.Errorf("session %s has the schema %q (%v), want %q", id, session.Schema, err, schema)
+		}
+	}
 	name := faas.Name{Language: faas.NodeJS, Title: "f"}
 	got, err := store.FindFunction(t.Context(), faas.Ref{Name: name})
 	if err != nil || got.Version != 2 || got.Description != "described" || len(got.Tags) != 1 {

@@ -52,7 +52,7 @@ func testSessions(t *testing.T, open Open) {
 	registered := faas.Function{Name: faas.Name{Language: faas.NodeJS, Title: "f"}, Script: faas.NewScript(faas.NodeJS, "return 2", nil)}
 	mustPut(t, store, registered)
 	other, _ := newSession("f", "return 2")
-	other.Version, other.Context = 1, nil
+	other.Version, other.Context, other.Schema = 1, nil, json.RawMessage(`{"type": "object"}`)
 	mustCreate(t, store, other, nil)
 
 	check := func(when string) {

@@ -233,7 +233,7 @@ func TestSharedScriptIsFetchedOnce(t *testing.T) {
 		}
 		mustFind(t, b, s.ID)
 	}
-	c.wantAsked(t, 3+2) // the function, for the schema that it may have, and its script
+	c.wantAsked(t, 3+1) // the script
 }
 
 func TestManyAskOnce(t *testing.T) {

@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -48,21 +49,20 @@ func (b *Bundles) Function(ctx context.Context, ref faas.Ref, key string) (Funct
 	if f.Script, err = b.sharedScript(ctx, f.Script.Digest); err != nil {
 		return Function{}, err
 	}
-	params, err := b.params(ctx, f)
+	params, err := b.params(ctx, faas.Ref{Name: f.Name, Version: f.Version}, f.Schema)
 	return Function{Function: f, Params: params}, err
 }
 
-// params is the compiled schema of a function, or nil where it has none.
-func (b *Bundles) params(ctx context.Context, f faas.Function) (*schema.Schema, error) {
-	if len(f.Schema) == 0 {
+// params is the compiled schema of a function's version, or nil where it has none.
+func (b *Bundles) params(ctx context.Context, version faas.Ref, raw json.RawMessage) (*schema.Schema, error) {
+	if len(raw) == 0 {
 		return nil, nil
 	}
-	version := faas.Ref{Name: f.Name, Version: f.Version}
 	if params, ok := b.schemas.Held(version); ok {
 		return params, nil
 	}
 	return b.schemas.Find(ctx, version, fetchTimeout, func(context.Context) (*schema.Schema, error) {
-		params, err := schema.Compile(f.Schema)
+		params, err := schema.Compile(raw)
 		if err != nil {
 			return nil, notMeant("schema", err)
 		}

@@ -114,7 +114,8 @@ func TestFunctionChanges(t *testing.T) {
 // Every host checks the params of a session by the schema of its own version.
 func TestParams(t *testing.T) {
 	c := newControl(t)
-	for i, raw := range []string{`{"type":"string"}`, `{"type":"number"}`, ``} {
+	schemas := []string{`{"type":"string"}`, `{"type":"number"}`, ``}
+	for i, raw := range schemas {
 		put := c.store.AddVersion
 		if i == 0 {
 			put = c.store.CreateFunction
@@ -130,7 +131,7 @@ func TestParams(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := newSession(time.Hour)
-		s.Version = version
+		s.Version, s.Schema = version, []byte(schemas[version-1])
 		if err := c.CreateSession(t.Context(), s.Session, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -152,24 +153,47 @@ func TestParams(t *testing.T) {
 	}
 }
 
-// A function that was deleted leaves its sessions running, unchecked where its
-// schema is not held.
+// A function that was deleted leaves its sessions running, and their params checked
+// on every host: on one that made the session, one that fetches it, and one that
+// fetches it after another function took the name.
 func TestParamsOfDeletedFunction(t *testing.T) {
 	c := newControl(t)
-	s := newSession(time.Hour)
-	if _, err := c.store.CreateFunction(t.Context(), faas.Function{Name: hello.Name, Script: s.Script, Schema: []byte(`false`)}); err != nil {
+	refuses := func(b *bundle.Bundles, id faas.SessionID) {
+		t.Helper()
+		found, err := b.Session(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found.Params == nil || found.Params.Validate([]byte(`1`)) == nil || found.Params.Validate([]byte(`"x"`)) != nil {
+			t.Errorf("params are held against %v, want the schema of the deleted function", found.Params)
+		}
+	}
+	register := func(schema string) {
+		t.Helper()
+		f := faas.Function{Name: hello.Name, Script: newSession(0).Script, Schema: []byte(schema)}
+		if _, err := c.store.CreateFunction(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+		c.FunctionChanged(t.Context(), hello.Name)
+	}
+	register(`{"type":"string"}`)
+	maker, s := newHost(t, c), newSession(time.Hour)
+	f, err := maker.Function(t.Context(), hello, "")
+	if err != nil {
 		t.Fatal(err)
 	}
-	s.Version = 1
-	if err := c.CreateSession(t.Context(), s.Session, nil); err != nil {
+	s.Version, s.Schema, s.Params = f.Version, f.Schema, f.Params
+	if err := maker.Create(t.Context(), s, false); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.store.DeleteFunction(t.Context(), hello.Name); err != nil {
 		t.Fatal(err)
 	}
-	if found, err := newHost(t, c).Session(t.Context(), s.ID); err != nil || found.Params != nil {
-		t.Errorf("got %+v, %v", found, err)
-	}
+	c.FunctionChanged(t.Context(), hello.Name)
+	refuses(maker, s.ID)
+	refuses(newHost(t, c), s.ID)
+	register(`{"type":"number"}`)
+	refuses(newHost(t, c), s.ID)
 }
 
 // A split goes by the key: each key keeps its version, and no question is asked

@@ -124,26 +124,17 @@ func (b *Bundles) ask(ctx context.Context, id faas.SessionID, known *Session) (*
 		return nil, err
 	}
 	params, err := b.paramsOf(ctx, &session, known)
+	session.Schema = nil // compiled, it is held once for all sessions
 	return &Session{Session: session, Script: script, Params: params}, err
 }
 
-// paramsOf is the schema of the session's version. That of a function which was
-// deleted is gone: its sessions go on unchecked.
+// paramsOf is the schema of the session's version. The session brings it along, since
+// the function may have been deleted meanwhile.
 func (b *Bundles) paramsOf(ctx context.Context, session *faas.Session, known *Session) (*schema.Schema, error) {
-	switch {
-	case known != nil:
+	if known != nil {
 		return known.Params, nil
-	case session.Version == 0:
-		return nil, nil
 	}
-	f, err := b.function(ctx, faas.Ref{Name: session.Name, Version: session.Version})
-	if faas.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return b.params(ctx, f)
+	return b.params(ctx, faas.Ref{Name: session.Name, Version: session.Version}, session.Schema)
 }
 
 func (b *Bundles) scriptOf(ctx context.Context, session *faas.Session, known *Session) (faas.Script, error) {

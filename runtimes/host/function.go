@@ -75,7 +75,7 @@ func (h *Host) useFunction(ctx context.Context, session *bundle.Session, ref faa
 	}
 	session.Name, session.Version = function.Name, function.Version
 	session.Script, session.Digest = function.Script, function.Script.Digest
-	session.Owner, session.Params = function.Owner(), function.Params
+	session.Owner, session.Schema, session.Params = function.Owner(), function.Schema, function.Params
 	if session.Timeout == 0 {
 		session.Timeout = function.Timeout
 	}

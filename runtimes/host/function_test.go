@@ -97,6 +97,9 @@ func TestSchema(t *testing.T) {
 		},
 		faas.Function{Script: javaScriptOf(`return 'two'`), Schema: []byte(`{"type":"string"}`)})
 	one := r.initializeBody(t, "nodejs-order@1", ``)
+	if stored, err := r.store.FindSession(t.Context(), one); err != nil || !strings.Contains(string(stored.Schema), `"tags"`) {
+		t.Errorf("the session is stored with the schema %q (%v): other hosts have no other", stored.Schema, err)
+	}
 	refused := failure(400, "INVALID_PARAMS", "params/tags/1 against the function's schema: got number, want string",
 		`"component":"runtime","keyword":"type","path":"/tags/1","reason":"got number, want string"`)
 	const good, bad = `{"id":9007199254740993}`, `{"id":1,"tags":["a",2]}`
