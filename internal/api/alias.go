@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"envoke/internal/faas"
+	"envoke/internal/strict"
 )
 
 type alias struct {
@@ -88,7 +89,7 @@ func checkWeights(own int, weights map[int]int) error {
 			return err
 		}
 		if other == own {
-			return badMember(member, "is the alias' own version, which gets what the others leave")
+			return strict.BadMember(member, "is the alias' own version, which gets what the others leave")
 		}
 		percent := weights[other]
 		if err := between(member, &percent, 1, 100); err != nil {
@@ -97,7 +98,7 @@ func checkWeights(own int, weights map[int]int) error {
 		sum += percent
 	}
 	if sum > 100 {
-		return badMember("weights", fmt.Sprintf("sum up to %d per cent: 100 is all", sum))
+		return strict.BadMember("weights", fmt.Sprintf("sum up to %d per cent: 100 is all", sum))
 	}
 	return nil
 }

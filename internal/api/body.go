@@ -4,15 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
-	"reflect"
-	"strings"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"envoke/internal/faas"
+	"envoke/internal/strict"
 )
 
 // smallBody bounds the bodies that hold no code, in bytes.
@@ -32,7 +27,7 @@ func readBody(r *http.Request, limit int64, into any) error {
 	case err != nil:
 		return &faas.Error{Code: faas.InvalidRequest, Message: "the body could not be read", Err: err}
 	}
-	return decode(raw, "", into)
+	return strict.Decode(raw, "", into)
 }
 
 func tooLarge(what string, limit int64) error {
@@ -40,95 +35,4 @@ func tooLarge(what string, limit int64) error {
 		Code: faas.PayloadTooLarge, Message: fmt.Sprintf("%s is larger than %d bytes", what, limit),
 		Details: map[string]any{"limit_bytes": limit},
 	}
-}
-
-// decode is strict: a member that is misspelt must not be lost silently. Errors name
-// members below the given one.
-func decode(raw []byte, below string, into any) error {
-	err := json.Unmarshal(raw, into, json.RejectUnknownMembers(true), wholeNumbers)
-	var (
-		semantic  *json.SemanticError
-		syntactic *jsontext.SyntacticError
-	)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, json.ErrUnknownName) && errors.As(err, &semantic):
-		return badMember(path(below, semantic.JSONPointer), "is not known here: the members are "+strings.Join(members(into), ", "))
-	case errors.As(err, &semantic):
-		return badMember(path(below, semantic.JSONPointer), "must be "+kindOf(semantic.GoType))
-	case errors.Is(err, jsontext.ErrDuplicateName) && errors.As(err, &syntactic):
-		return badMember(path(below, syntactic.JSONPointer), "is given twice")
-	}
-	return &faas.Error{Code: faas.InvalidRequest, Message: "the body is not valid JSON in UTF-8", Err: err}
-}
-
-// wholeNumbers takes 5.0 for 5, as the integers of JSON Schema do.
-var wholeNumbers = json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decoder, n *int) error {
-	if d.PeekKind() != '0' {
-		return errors.ErrUnsupported // as any other kind is read
-	}
-	token, err := d.ReadToken()
-	if err != nil {
-		return err
-	}
-	number, err := token.Float()
-	if err != nil || number != math.Trunc(number) || math.Abs(number) > math.MaxInt32 {
-		return errors.New("no whole number, or far beyond all that are taken here")
-	}
-	*n = int(number)
-	return nil
-}))
-
-// badMember is the error of a member of the body; an empty name is the whole body.
-func badMember(name, reason string) error {
-	if name == "" {
-		return &faas.Error{Code: faas.InvalidRequest, Message: "the body " + reason}
-	}
-	return &faas.Error{
-		Code: faas.InvalidRequest, Message: name + " " + reason,
-		Details: map[string]any{"member": name},
-	}
-}
-
-// path writes a pointer as callers write members: compile_options.features.0.
-func path(below string, pointer jsontext.Pointer) string {
-	var tokens []string
-	if below != "" {
-		tokens = []string{below}
-	}
-	for token := range pointer.Tokens() {
-		tokens = append(tokens, token)
-	}
-	return strings.Join(tokens, ".")
-}
-
-// members are the names of a struct's members in JSON.
-func members(pointer any) []string {
-	var names []string
-	for field := range reflect.TypeOf(pointer).Elem().Fields() {
-		names = append(names, field.Tag.Get("json"))
-	}
-	return names
-}
-
-// kindOf says in JSON's words what a Go type takes.
-func kindOf(t reflect.Type) string {
-	if t == nil {
-		return "of another kind"
-	}
-	if t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	switch t.Kind() {
-	case reflect.String:
-		return "a string"
-	case reflect.Bool:
-		return "true or false"
-	case reflect.Int:
-		return "a whole number"
-	case reflect.Slice:
-		return "a list"
-	}
-	return "an object"
 }

@@ -25,7 +25,8 @@ const (
 // requests mean nothing: the client's transport knows where to.
 type Hosts map[faas.Language]*http.Client
 
-// Check has a host show that the code can run. What the host says against the code
+// Check has a host show that the code can run: it is sent what an initialize would
+// send, and reads it as such. What the host says against the code
 // is the error, its status too; UNAVAILABLE where no host answers.
 func (h Hosts) Check(ctx context.Context, requestID string, name faas.Name, script faas.Script) error {
 	client := h[name.Language]
@@ -33,10 +34,9 @@ func (h Hosts) Check(ctx context.Context, requestID string, name faas.Name, scri
 		return unchecked(fmt.Sprintf("no %s runtime is configured here", name.Language), nil)
 	}
 	body, err := json.Marshal(struct {
-		LanguageTitle  string          `json:"language_title"`
 		ScriptContent  string          `json:"script_content"`
 		CompileOptions json.RawMessage `json:"compile_options"`
-	}{name.String(), script.Source, script.CompileOptions})
+	}{script.Source, script.CompileOptions})
 	if err != nil {
 		return fmt.Errorf("encode check: %w", err)
 	}
@@ -47,6 +47,7 @@ func (h Hosts) Check(ctx context.Context, requestID string, name faas.Name, scri
 		return fmt.Errorf("ask a host to check: %w", err)
 	}
 	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Language-Title", name.String())
 	request.Header.Set("X-Request-ID", requestID)
 	reply, err := client.Do(request)
 	if err != nil {

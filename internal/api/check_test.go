@@ -33,9 +33,9 @@ func TestCheckAsksTheHost(t *testing.T) {
 	var asked []string
 	r.options.Check = newHost(t, func(w http.ResponseWriter, in *http.Request) {
 		body, _ := io.ReadAll(in.Body)
-		asked = append(asked, in.Method+" "+in.URL.Path+" "+in.Header.Get("X-Request-ID"))
+		asked = append(asked, in.Method+" "+in.URL.Path+" "+in.Header.Get("X-Request-ID")+" "+in.Header.Get("Language-Title"))
 		var got, want any
-		_ = json.Unmarshal([]byte(`{"language_title": "nodejs-f", "script_content": "return '<é>'", "compile_options": {"features": []}}`), &want)
+		_ = json.Unmarshal([]byte(`{"script_content": "return '<é>'", "compile_options": {"features": []}}`), &want)
 		if err := json.Unmarshal(body, &got); err != nil || !cmp.Equal(want, got) {
 			t.Errorf("the host was sent %s (%v)", body, err)
 		}
@@ -44,7 +44,7 @@ func TestCheckAsksTheHost(t *testing.T) {
 	if status, body, _ := r.send("POST", functions, goodFunction); status != 201 {
 		t.Errorf("%d %v", status, body)
 	}
-	if diff := cmp.Diff([]string{"POST /check rid"}, asked); diff != "" {
+	if diff := cmp.Diff([]string{"POST /check rid nodejs-f"}, asked); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"envoke/internal/faas"
 	"envoke/internal/schema"
+	"envoke/internal/strict"
 )
 
 // Bounds of what a function is registered with, in bytes where nothing else is said.
@@ -22,15 +23,11 @@ const (
 	maxTags        = 32
 	maxTag         = 64
 	maxExamples    = 64 << 10
-	maxOption      = 256
-	maxFeatures    = 64
-
-	maxTimeoutMS = 24 * 3600 * 1000 // what RUNTIME_TIMEOUT_SECONDS may be at most
-	maxCacheTTL  = 365 * 24 * 3600  // seconds
-	maxMemoryMB  = 64 << 10         // what WORKER_MEMORY_MB may be at most
-	allButCode   = 256 << 10        // of a body, schema and examples included
-	wasmTarget   = "wasm32-wasip1"  // of a ready module
-	escaped      = len(`\u0000`)    // what one byte of code may take in JSON
+	maxTimeoutMS   = 24 * 3600 * 1000 // what RUNTIME_TIMEOUT_SECONDS may be at most
+	maxCacheTTL    = 365 * 24 * 3600  // seconds
+	maxMemoryMB    = 64 << 10         // what WORKER_MEMORY_MB may be at most
+	allButCode     = 256 << 10        // of a body, schema and examples included
+	escaped        = len(`\u0000`)    // what one byte of code may take in JSON
 )
 
 // definition is the body that registers a function, or a new version of one.
@@ -49,28 +46,20 @@ type definition struct {
 	Network        bool           `json:"network"`
 }
 
-// compileOptions are those of the wire contract.
-type compileOptions struct {
-	OptimizationLevel *string  `json:"optimization_level"`
-	Features          []string `json:"features"`
-	Target            *string  `json:"target"`
-	MemoryLimitMB     *int     `json:"memory_limit_mb"`
-}
-
 // maxDefinition bounds the body of a definition: code that is escaped as wasteful as
 // JSON allows, or a module in base64.
 func (a *api) maxDefinition() int64 {
 	return int64(max(a.MaxScript*escaped, base64.StdEncoding.EncodedLen(a.MaxModule)) + allButCode)
 }
 
-// function is the function of that name that the definition describes.
-func (a *api) function(d *definition, name faas.Name) (faas.Function, error) {
-	options, err := d.compileOptions()
-	if err == nil {
-		err = cmp.Or(d.checkTexts(), d.checkNumbers(), d.checkDocuments(), a.checkScript(d, name.Language, options))
-	}
-	if err != nil {
+// function is the function of that name that the definition describes. Its code and
+// compile options are checked by who reads those of an initialize: the runtime host.
+func (d *definition) function(name faas.Name) (faas.Function, error) {
+	if err := cmp.Or(d.checkTexts(), d.checkNumbers(), d.checkDocuments()); err != nil {
 		return faas.Function{}, err
+	}
+	if d.ScriptContent == nil {
+		return faas.Function{}, strict.BadMember("script_content", "is missing: send the function's code there")
 	}
 	return faas.Function{
 		Name:        name,
@@ -100,40 +89,19 @@ func orNil(v jsontext.Value) json.RawMessage {
 	return json.RawMessage(v)
 }
 
-func (d *definition) compileOptions() (o compileOptions, err error) {
-	raw := orNil(d.CompileOptions)
-	if raw == nil {
-		return o, nil
-	}
-	if err := decode(raw, "compile_options", &o); err != nil {
-		return o, err
-	}
-	if level := o.OptimizationLevel; level != nil && *level != "debug" && *level != "release" {
-		return o, badMember("compile_options.optimization_level", "must be debug or release")
-	}
-	if o.Target != nil && len(*o.Target) > maxOption {
-		return o, badMember("compile_options.target", fmt.Sprintf("is longer than %d bytes", maxOption))
-	}
-	noName := func(feature string) bool { return feature == "" || len(feature) > maxOption }
-	if len(o.Features) > maxFeatures || slices.ContainsFunc(o.Features, noName) {
-		return o, badMember("compile_options.features", fmt.Sprintf("may hold %d names of 1 to %d bytes", maxFeatures, maxOption))
-	}
-	return o, between("compile_options.memory_limit_mb", o.MemoryLimitMB, 1, maxMemoryMB)
-}
-
 func (d *definition) checkTexts() error {
 	if len(d.Description) > maxDescription || strings.ContainsRune(d.Description, 0) {
-		return badMember("description", fmt.Sprintf("must be text of at most %d bytes", maxDescription))
+		return strict.BadMember("description", fmt.Sprintf("must be text of at most %d bytes", maxDescription))
 	}
 	if len(d.Tags) > maxTags {
-		return badMember("tags", fmt.Sprintf("may hold %d tags at most", maxTags))
+		return strict.BadMember("tags", fmt.Sprintf("may hold %d tags at most", maxTags))
 	}
 	for i, tag := range d.Tags {
 		if tag == "" || len(tag) > maxTag || strings.ContainsRune(tag, 0) {
-			return badMember(fmt.Sprint("tags.", i), fmt.Sprintf("must be text of 1 to %d bytes", maxTag))
+			return strict.BadMember(fmt.Sprint("tags.", i), fmt.Sprintf("must be text of 1 to %d bytes", maxTag))
 		}
 		if slices.Contains(d.Tags[:i], tag) {
-			return badMember(fmt.Sprint("tags.", i), "is there twice")
+			return strict.BadMember(fmt.Sprint("tags.", i), "is there twice")
 		}
 	}
 	return nil
@@ -141,7 +109,7 @@ func (d *definition) checkTexts() error {
 
 func (d *definition) checkNumbers() error {
 	if d.Network {
-		return badMember("network", "is not built yet: functions have no network; leave it out")
+		return strict.BadMember("network", "is not built yet: functions have no network; leave it out")
 	}
 	return cmp.Or(
 		between("timeout_ms", d.TimeoutMS, 1, maxTimeoutMS),
@@ -152,14 +120,14 @@ func (d *definition) checkNumbers() error {
 
 func between(member string, n *int, least, most int) error {
 	if n != nil && (*n < least || *n > most) {
-		return badMember(member, fmt.Sprintf("must be a whole number from %d to %d", least, most))
+		return strict.BadMember(member, fmt.Sprintf("must be a whole number from %d to %d", least, most))
 	}
 	return nil
 }
 
 func (d *definition) checkDocuments() error {
 	if examples := orNil(d.Examples); examples != nil && (examples[0] != '[' || len(examples) > maxExamples) {
-		return badMember("examples", fmt.Sprintf("must be a list of at most %d bytes", maxExamples))
+		return strict.BadMember("examples", fmt.Sprintf("must be a list of at most %d bytes", maxExamples))
 	}
 	raw := orNil(d.Schema)
 	if raw == nil {
@@ -175,20 +143,4 @@ func (d *definition) checkDocuments() error {
 	default:
 		return err
 	}
-}
-
-func (a *api) checkScript(d *definition, language faas.Language, options compileOptions) error {
-	if d.ScriptContent == nil || strings.TrimSpace(*d.ScriptContent) == "" {
-		return badMember("script_content", "is missing: send the function's code there")
-	}
-	if language == faas.Rust && options.Target != nil && *options.Target == wasmTarget {
-		if base64.StdEncoding.DecodedLen(len(*d.ScriptContent)) > a.MaxModule+2 { // padding counts in full
-			return tooLarge("the module in script_content", int64(a.MaxModule))
-		}
-		return nil
-	}
-	if len(*d.ScriptContent) > a.MaxScript {
-		return tooLarge("script_content", int64(a.MaxScript))
-	}
-	return nil
 }

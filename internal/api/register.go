@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"envoke/internal/faas"
+	"envoke/internal/strict"
 )
 
 // createFunction registers a function under a name that is free.
@@ -18,7 +19,7 @@ func (a *api) createFunction(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	f, err := a.function(&d, name)
+	f, err := d.function(name)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -44,7 +45,7 @@ func (a *api) updateFunction(r *http.Request) (int, any, error) {
 	if err := d.agreesWith(name); err != nil {
 		return 0, nil, err
 	}
-	f, err := a.function(&d, name)
+	f, err := d.function(name)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -89,10 +90,10 @@ func (a *api) changed(r *http.Request, name faas.Name, err error) {
 // name is the name that the body of a POST gives.
 func (d *definition) name() (faas.Name, error) {
 	if d.Language == nil {
-		return faas.Name{}, badMember("language", "is missing: send nodejs, python or rust")
+		return faas.Name{}, strict.BadMember("language", "is missing: send nodejs, python or rust")
 	}
 	if d.Title == nil {
-		return faas.Name{}, badMember("title", "is missing: the function will be called <language>-<title>")
+		return faas.Name{}, strict.BadMember("title", "is missing: the function will be called <language>-<title>")
 	}
 	return faas.Name{Language: *d.Language, Title: *d.Title}, d.checkName()
 }
@@ -100,17 +101,17 @@ func (d *definition) name() (faas.Name, error) {
 // agreesWith checks that a body that names its function names the one in the path.
 func (d *definition) agreesWith(name faas.Name) error {
 	if d.Language != nil && *d.Language != name.Language {
-		return badMember("language", "is not that of the path: a function keeps its name")
+		return strict.BadMember("language", "is not that of the path: a function keeps its name")
 	}
 	if d.Title != nil && *d.Title != name.Title {
-		return badMember("title", "is not that of the path: a function keeps its name")
+		return strict.BadMember("title", "is not that of the path: a function keeps its name")
 	}
 	return nil
 }
 
 func (d *definition) checkName() error {
 	if !d.Language.Known() {
-		return badMember("language", "must be nodejs, python or rust")
+		return strict.BadMember("language", "must be nodejs, python or rust")
 	}
 	if err := faas.CheckTitle(*d.Title); err != nil {
 		e := faas.AsError(err)

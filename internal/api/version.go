@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"envoke/internal/faas"
+	"envoke/internal/strict"
 )
 
 type version struct {
@@ -68,10 +69,10 @@ func (a *api) rollback(r *http.Request) (int, any, error) {
 
 func checkVersion(member string, number *int) error {
 	if number == nil {
-		return badMember(member, "is missing: send the number of a version")
+		return strict.BadMember(member, "is missing: send the number of a version")
 	}
 	if *number < 1 || *number > faas.MaxVersion {
-		return badMember(member, fmt.Sprintf("must be a whole number from 1 to %d", faas.MaxVersion))
+		return strict.BadMember(member, fmt.Sprintf("must be a whole number from 1 to %d", faas.MaxVersion))
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func (h *Host) invokeFunction(ctx context.Context, c *fasthttp.RequestCtx) error
 	}
 	defer body.release()
 	var p post
-	if err := p.parseCall(body.bytes); err != nil {
+	if err := h.parseCall(&p, body.bytes); err != nil {
 		return err
 	}
 	session := &bundle.Session{Session: faas.Session{Context: p.context, Timeout: p.timeout}}
@@ -47,23 +47,23 @@ func (h *Host) parseRef(escaped string) (faas.Ref, error) {
 	}
 	ref, err := faas.ParseRefIn(faas.InPath, name)
 	if err == nil && ref.Name.Language != h.Language {
-		err = invalid("this host runs " + string(h.Language) + " functions only")
+		err = h.otherLanguage()
 	}
 	return ref, err
 }
 
 // parseCall finds the params and the context of a single call, and what else is
 // wanted. They are parts of the body, but for the context.
-func (p *post) parseCall(body []byte, more ...member) error {
+func (h *Host) parseCall(p *post, body []byte, more ...member) error {
 	var callContext []byte
 	err := bodyMembers(body, append(more, member{"params", &p.params}, member{"context", &callContext})...)
 	if err != nil {
 		return err
 	}
-	if p.context, err = object("context", callContext); err != nil {
+	if err := p.parseContext(callContext); err != nil {
 		return err
 	}
-	return p.parseContext()
+	return h.checkOptions(p)
 }
 
 // useFunction makes the session run a registered function. A session that gets no id

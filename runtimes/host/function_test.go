@@ -63,8 +63,8 @@ func TestInvokeFunction(t *testing.T) {
 		{"python/echo", ``, failure(400, "INVALID_REQUEST", "this host runs nodejs functions only", `"component":"runtime"`)},
 		{"nodejs/", ``, failure(400, "INVALID_REQUEST", "the title in the path is empty", `"component":"runtime"`)},
 		{"nodejs/echo", `[]`, failure(400, "INVALID_REQUEST", `the body must be a JSON object, such as {"params":{}}`, `"component":"runtime"`)},
-		{"nodejs/echo", `{"context":1}`, failure(400, "INVALID_REQUEST", "context must be an object", `"component":"runtime"`)},
-		{"nodejs/echo", `{"context":{"retain_session":true}}`, failure(400, "INVALID_REQUEST", "context.retain_session is not built yet: leave it out", `"component":"runtime"`)},
+		{"nodejs/echo", `{"context":1}`, failure(400, "INVALID_REQUEST", "context must be an object", `"component":"runtime","member":"context"`)},
+		{"nodejs/echo", `{"context":{"retain_session":true}}`, failure(400, "INVALID_REQUEST", "context.retain_session is not built yet: leave it out", `"component":"runtime","member":"context.retain_session"`)},
 	} {
 		if diff := cmp.Diff(test.want, r.post(t, runtimePath+test.path, test.body)); diff != "" {
 			t.Errorf("%s %s (-want +got)\n%s", test.path, test.body, diff)
@@ -157,7 +157,7 @@ func TestProtocol(t *testing.T) {
 		{`{"request_id":"mine"}`, failure(404, "NOT_FOUND", faas.ErrNoSession.Message, `"component":"runtime"`)},
 		{`{}`, failure(400, "INVALID_REQUEST", "send script_content, or a session's id as request_id", `"component":"runtime"`)},
 		{`{"request_id":7}`, failure(400, "INVALID_REQUEST", "send script_content, or a session's id as request_id", `"component":"runtime"`)},
-		{`{"script_content":7}`, failure(400, "INVALID_REQUEST", "script_content must be a string", `"component":"runtime"`)},
+		{`{"script_content":7}`, failure(400, "INVALID_REQUEST", "script_content must be a string", `"component":"runtime","member":"script_content"`)},
 	} {
 		if diff := cmp.Diff(test.want, r.post(t, protocolPath, test.body)); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", test.body, diff)

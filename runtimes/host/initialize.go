@@ -12,7 +12,9 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"envoke/internal/compile"
 	"envoke/internal/faas"
+	"envoke/internal/strict"
 	"envoke/runtimes/bundle"
 	"envoke/runtimes/pool"
 )
@@ -76,16 +78,27 @@ type post struct {
 	options json.RawMessage
 	timeout time.Duration
 	params  []byte
+
+	optionsName string // where the options stood
 }
 
 func (h *Host) readInitialize(ctx context.Context, c *fasthttp.RequestCtx) (post, error) {
-	p := post{id: faas.SessionID(c.Request.Header.Peek(sessionHeader))}
-	var err error
+	id := faas.SessionID(c.Request.Header.Peek(sessionHeader))
+	if language, _ := id.Language(); language != h.Language {
+		return post{}, invalid("sessions are made through Envoy: this host got no session id of its own language, " + string(h.Language))
+	}
+	p, err := h.readPost(ctx, c)
+	p.id = id
+	return p, err
+}
+
+// readPost reads all of an initialize but the session's id.
+func (h *Host) readPost(ctx context.Context, c *fasthttp.RequestCtx) (p post, err error) {
 	if p.ref, err = faas.ParseRefIn(faas.InHeader, string(c.Request.Header.Peek("Language-Title"))); err != nil {
 		return post{}, err
 	}
-	if language, _ := p.id.Language(); language != h.Language || language != p.ref.Name.Language {
-		return post{}, invalid("sessions are made through Envoy: this host got no session id of its own language, " + string(h.Language))
+	if p.ref.Name.Language != h.Language {
+		return post{}, h.otherLanguage()
 	}
 	body, err := h.readBody(ctx, c, h.maxInitialize())
 	if err != nil {
@@ -94,6 +107,10 @@ func (h *Host) readInitialize(ctx context.Context, c *fasthttp.RequestCtx) (post
 	defer body.release()
 	err = h.parse(&p, body.bytes)
 	return p, err
+}
+
+func (h *Host) otherLanguage() error {
+	return invalid("this host runs " + string(h.Language) + " functions only")
 }
 
 // maxInitialize bounds the body of an initialize, in bytes. JSON may write each byte
@@ -118,27 +135,22 @@ func (h *Host) parse(p *post, body []byte) error {
 		return err
 	}
 	p.params = bytes.Clone(params)
-	if p.context, err = object("context", sessionContext); err != nil {
+	if err := p.parseContext(sessionContext); err != nil {
 		return err
 	}
-	if err := p.parseContext(); err != nil {
-		return err
+	if given(options) {
+		p.options, p.optionsName = bytes.Clone(options), "compile_options"
 	}
-	if len(options) > 0 && !isNull(options) {
-		if p.options, err = object("compile_options", options); err != nil {
-			return err
-		}
-	}
-	return checkCompileOptions(p.options, h.MaxMemoryMB)
+	return h.checkOptions(p)
 }
 
 func (h *Host) parseScript(p *post, raw []byte) error {
-	if len(raw) == 0 || isNull(raw) {
+	if !given(raw) {
 		return nil
 	}
 	var script string
 	if err := json.Unmarshal(raw, &script); err != nil {
-		return invalid("script_content must be a string")
+		return strict.BadMember("script_content", "must be a string")
 	}
 	return h.setScript(p, script)
 }
@@ -148,20 +160,24 @@ func (h *Host) setScript(p *post, script string) error {
 		return tooLarge("script_content", h.MaxScript)
 	}
 	if strings.TrimSpace(script) == "" {
-		return invalid("script_content is empty")
+		return strict.BadMember("script_content", "is empty")
 	}
 	p.script = &script
 	return nil
 }
 
-// parseContext reads the members of context that mean something to us.
-func (p *post) parseContext() error {
-	if len(p.context) > MaxContext {
+// parseContext copies a context, an object or nothing, and reads the members of it that
+// mean something to us.
+func (p *post) parseContext(raw []byte) error {
+	switch {
+	case !given(raw):
+		return nil
+	case raw[0] != '{':
+		return strict.BadMember("context", "must be an object")
+	case len(raw) > MaxContext:
 		return tooLarge("context", MaxContext)
 	}
-	if p.context == nil {
-		return nil
-	}
+	p.context = bytes.Clone(raw)
 	var timeout, retain, options []byte
 	err := members(p.context, member{"timeout_ms", &timeout}, member{"retain_session", &retain}, member{"compile_options", &options})
 	if err != nil {
@@ -170,34 +186,33 @@ func (p *post) parseContext() error {
 	switch string(retain) {
 	case "", "null", "false":
 	case "true":
-		return invalid("context.retain_session is not built yet: leave it out")
+		return strict.BadMember("context.retain_session", "is not built yet: leave it out")
 	default:
-		return invalid("context.retain_session must be true or false")
+		return strict.BadMember("context.retain_session", "must be true or false")
 	}
-	if len(timeout) > 0 && !isNull(timeout) {
+	if given(timeout) {
 		var ms float64
 		if json.Unmarshal(timeout, &ms) != nil || ms < 1 || ms > math.MaxInt32 {
-			return invalid("context.timeout_ms must be a number of milliseconds, from 1")
+			return strict.BadMember("context.timeout_ms", "must be a number of milliseconds, from 1")
 		}
 		p.timeout = time.Duration(ms) * time.Millisecond
 	}
-	if len(options) > 0 && !isNull(options) {
-		p.options, err = object("context.compile_options", options)
+	if given(options) {
+		p.options, p.optionsName = options, "context.compile_options"
 	}
+	return nil
+}
+
+// checkOptions checks what is asked of a compiler. A smaller limit of memory than the
+// operator's is not applied yet: a worker has its heap's bound from its start, before
+// it has any code.
+func (h *Host) checkOptions(p *post) error {
+	_, err := compile.Parse(p.options, p.optionsName, h.MaxMemoryMB)
 	return err
 }
 
-// object copies a member that must be a JSON object; nil where it is absent or
-// null.
-func object(name string, raw []byte) (json.RawMessage, error) {
-	if len(raw) == 0 || isNull(raw) {
-		return nil, nil
-	}
-	if raw[0] != '{' {
-		return nil, invalid(name + " must be an object")
-	}
-	return bytes.Clone(raw), nil
-}
+// given tells whether a member is there and not null.
+func given(raw []byte) bool { return len(raw) > 0 && !isNull(raw) }
 
 func isNull(raw []byte) bool { return string(raw) == "null" }
 

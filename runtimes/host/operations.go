@@ -70,7 +70,7 @@ func (h *Host) Initialize(ctx context.Context, i Initialization) (*faas.Session,
 		return nil, err
 	}
 	if ref.Name.Language != h.Language {
-		return nil, invalid("this host runs " + string(h.Language) + " functions only")
+		return nil, h.otherLanguage()
 	}
 	if err := h.fill(&p, i.Script, i.Context); err != nil {
 		return nil, err
@@ -99,13 +99,10 @@ func (h *Host) fill(p *post, script *string, raw []byte) error {
 	if err != nil {
 		return err
 	}
-	if p.context, err = object("context", raw); err != nil {
+	if err := p.parseContext(raw); err != nil {
 		return err
 	}
-	if err := p.parseContext(); err != nil {
-		return err
-	}
-	return checkCompileOptions(p.options, h.MaxMemoryMB)
+	return h.checkOptions(p)
 }
 
 // value checks that raw is one JSON value, or empty, as members does.

@@ -30,12 +30,9 @@ func (h *Host) executeProtocol(ctx context.Context, c *fasthttp.RequestCtx) erro
 		named, script []byte
 		id            faas.SessionID
 	)
-	err = p.parseCall(body.bytes, member{"request_id", &named}, member{"script_content", &script})
+	err = h.parseCall(&p, body.bytes, member{"request_id", &named}, member{"script_content", &script})
 	if err == nil {
 		err = h.parseScript(&p, script)
-	}
-	if err == nil {
-		err = checkCompileOptions(p.options, h.MaxMemoryMB)
 	}
 	if err == nil && p.script == nil && json.Unmarshal(named, &id) != nil {
 		err = invalid("send script_content, or a session's id as request_id")

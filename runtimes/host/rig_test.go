@@ -116,7 +116,7 @@ func (r *rig) addHost(t testing.TB, dir string, workers pool.Options) {
 			Conn: conn, Host: t.Name(), Language: faas.NodeJS, Logger: logger, Registerer: metrics,
 			MaxSessions: 1000, MaxScriptBytes: 1 << 20,
 		}),
-		MaxTimeout: 10 * time.Second, MaxScript: testMaxScript, MaxBody: testMaxBody,
+		MaxTimeout: 10 * time.Second, MaxScript: testMaxScript, MaxBody: testMaxBody, MaxMemoryMB: 128,
 		SessionExpiry: time.Hour, Logger: logger, Registerer: metrics,
 	})
 	listener := listen(t, filepath.Join(dir, "host.sock"))

@@ -3,10 +3,10 @@ package wasm
 import (
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"strings"
 
+	"envoke/internal/compile"
 	"envoke/internal/faas"
 )
 
@@ -42,24 +42,16 @@ func invalid(message string) *faas.Error {
 
 // decode finds the module in a script.
 func (e *Engine) decode(script faas.Script) (source, error) {
-	var options struct {
-		Target   string `json:"target"`
-		MemoryMB *int   `json:"memory_limit_mb"`
-	}
-	if len(script.CompileOptions) > 0 {
-		if err := json.Unmarshal(script.CompileOptions, &options); err != nil {
-			return source{}, invalid("compile_options: target must be a string and memory_limit_mb an integer")
-		}
+	options, err := compile.Parse(script.CompileOptions, "compile_options", e.opt.MaxMemory>>20)
+	if err != nil {
+		return source{}, invalid(faas.AsError(err).Message)
 	}
 	if err := checkTarget(options.Target, script.Source); err != nil {
 		return source{}, err
 	}
 	s := source{memory: uint64(e.opt.MaxMemory)}
-	if mb := options.MemoryMB; mb != nil {
-		if *mb < 1 || *mb > e.opt.MaxMemory>>20 {
-			return source{}, invalid(fmt.Sprintf("compile_options.memory_limit_mb is %d: it must be 1 to %d", *mb, e.opt.MaxMemory>>20))
-		}
-		s.memory = uint64(*mb) << 20
+	if options.MemoryLimitMB != nil {
+		s.memory = uint64(*options.MemoryLimitMB) << 20
 	}
 	// Nothing is decoded that is too large, white space aside.
 	if len(script.Source) > 2*e.opt.MaxModule+1024 {
@@ -76,12 +68,12 @@ func (e *Engine) decode(script faas.Script) (source, error) {
 	return s, err
 }
 
-func checkTarget(wanted, source string) error {
+func checkTarget(wanted *string, source string) error {
 	switch {
-	case wanted == target:
+	case wanted != nil && *wanted == target:
 		return nil
-	case wanted != "":
-		return invalid(fmt.Sprintf("compile_options.target is %.50q: only %s runs here", wanted, target))
+	case wanted != nil && *wanted != "":
+		return invalid(fmt.Sprintf("compile_options.target is %.50q: only %s runs here", *wanted, target))
 	case strings.HasPrefix(source, base64Magic):
 		return invalid(`script_content is a WebAssembly module: say so with "compile_options": {"target": "` + target + `"}`)
 	}

@@ -76,12 +76,12 @@ func TestOptions(t *testing.T) {
 		{"fn main() {}", `{"target":null}`, "Rust source is not compiled here yet"},
 		{module, `{}`, "script_content is a WebAssembly module: say so"},
 		{module, `{"target":"wasm32-wasip2"}`, `compile_options.target is "wasm32-wasip2": only wasm32-wasip1 runs here`},
-		{module, `{"target":1}`, "compile_options: target must be a string"},
-		{module, `{"target":"wasm32-wasip1","memory_limit_mb":0}`, "compile_options.memory_limit_mb is 0: it must be 1 to 128"},
-		{module, `{"target":"wasm32-wasip1","memory_limit_mb":129}`, "compile_options.memory_limit_mb is 129"},
+		{module, `{"target":1}`, "compile_options.target must be a string"},
+		{module, `{"target":"wasm32-wasip1","memory_limit_mb":0}`, "compile_options.memory_limit_mb must be a whole number from 1 to 128"},
+		{module, `{"target":"wasm32-wasip1","memory_limit_mb":129}`, "compile_options.memory_limit_mb must be a whole number from 1 to 128"},
 		{"%", string(targetOption), "script_content is no base64"},
 		{module[:76] + "\r\n" + module[76:] + "\n", string(targetOption), ""}, // as base64(1) writes it
-		{module, `{"target":"wasm32-wasip1","optimization_level":"release","features":[],"memory_limit_mb":2}`, ""},
+		{module, `{"target":"wasm32-wasip1","optimization_level":"release","features":[],"memory_limit_mb":2.0}`, ""},
 	} {
 		_, err := e.Check(t.Context(), faas.NewScript(faas.Rust, c.source, json.RawMessage(c.options)))
 		if c.want == "" {
