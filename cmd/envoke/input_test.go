@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"envoke/internal/faas"
 	"envoke/internal/testrig"
 )
@@ -58,6 +60,88 @@ func TestBadInitialize(t *testing.T) {
 			}
 			i.isWell(t)
 		})
+	}
+}
+
+// TestCodeIsReadAlike: what is wrong with code and its options is the same error,
+// whichever way they come.
+func TestCodeIsReadAlike(t *testing.T) {
+	i := shared(t)
+	const script = `"script_content": "return 1"`
+	for members, want := range map[string]struct {
+		status int
+		member string
+		names  string
+	}{
+		`"script_content": ""`:                                         {400, "script_content", "is empty"},
+		`"script_content": " \n"`:                                      {400, "script_content", "is empty"},
+		`"script_content": 7`:                                          {400, "script_content", "must be a string"},
+		`"script_content": "return }"`:                                 {422, "", "Unexpected end of input"},
+		script + `, "compile_options": []`:                             {400, "compile_options", "must be an object"},
+		script + `, "compile_options": "x"`:                            {400, "compile_options", "must be an object"},
+		script + `, "compile_options": {"x": 1}`:                       {400, "compile_options.x", "is not known here"},
+		script + `, "compile_options": {"memory_limit_mb": 4096}`:      {400, "compile_options.memory_limit_mb", "from 1 to 128, the operator's limit"},
+		script + `, "compile_options": {"memory_limit_mb": 0}`:         {400, "compile_options.memory_limit_mb", "from 1 to 128, the operator's limit"},
+		script + `, "compile_options": {"memory_limit_mb": 1.5}`:       {400, "compile_options.memory_limit_mb", "whole number"},
+		script + `, "compile_options": {"memory_limit_mb": "64"}`:      {400, "compile_options.memory_limit_mb", "whole number"},
+		script + `, "compile_options": {"optimization_level": "fast"}`: {400, "compile_options.optimization_level", "debug or release"},
+		script + `, "compile_options": {"features": ["a", 1]}`:         {400, "compile_options.features.1", "must be a string"},
+		script + `, "compile_options": {"features": [""]}`:             {400, "compile_options.features", "may hold"},
+		script + `, "compile_options": {"target": 1}`:                  {400, "compile_options.target", "must be a string"},
+		script + `, "compile_options": {"target": "a", "target": "b"}`: {400, "compile_options.target", "is given twice"},
+		`"script_content": "` + strings.Repeat("x", 1<<20+1) + `"`:     {413, "", "script_content is larger than 1048576 bytes"},
+		`"script_content": "` + strings.Repeat("x", 20<<20) + `"`:      {413, "", "the request's body is larger than"},
+	} {
+		t.Run(fmt.Sprintf("%.60s", members), func(t *testing.T) {
+			type answer struct {
+				Status        int
+				Code, Message string
+				Details       map[string]any
+			}
+			send := func(path, body string) answer {
+				r := i.send(t, http.MethodPost, path, body, "Language-Title", "nodejs-alike")
+				var e errorBody
+				if err := json.Unmarshal(r.body, &e); err != nil {
+					t.Fatalf("%s: %d %s", path, r.status, r.body)
+				}
+				delete(e.Error.Details, "component") // who has read it first
+				return answer{r.status, e.Error.Code, e.Error.Message, e.Error.Details}
+			}
+			initialized := send("/api/v1/initialize", "{"+members+"}")
+			for path, body := range map[string]string{
+				"/api/v1/execute": "{" + members + "}",
+				functionsPath:     `{"language": "nodejs", "title": "alike", ` + members + `}`,
+			} {
+				if diff := cmp.Diff(initialized, send(path, body)); diff != "" {
+					t.Errorf("%s (-initialize +got)\n%s", path, diff)
+				}
+			}
+			member, _ := initialized.Details["member"].(string)
+			if initialized.Status != want.status || member != want.member || !strings.Contains(initialized.Message, want.names) {
+				t.Errorf("got %+v, want %+v", initialized, want)
+			}
+		})
+	}
+	i.send(t, http.MethodGet, functionsPath+"/nodejs-alike", "").isError(t, 404, "NOT_FOUND", "control")
+}
+
+// TestPlaceOfBadName: an error speaks of the name where it stands, whoever finds it.
+func TestPlaceOfBadName(t *testing.T) {
+	i := shared(t)
+	for request, place := range map[string]string{
+		"POST /api/v1/initialize": "in the Language-Title header ", "POST /api/v1/execute": "in the Language-Title header ",
+		"GET /api/v1/functions/cobol-x": "in the path ", "PUT /api/v1/functions/nodejs-a..b": "in the path ",
+		"GET /api/v1/functions/nodejs-%2E": "in the path ", "DELETE /api/v1/functions/nodejs-": "in the path ",
+		"GET /api/v1/functions/cobol-x/versions": "in the path ", "PUT /api/v1/functions/cobol-x/aliases/a": "in the path ",
+		"POST /runtime/nodejs/a..b": "in the path ", "POST /runtime/nodejs/%2E": "in the path ",
+		"GET /function/nodejs-a..b/x": "in the path ", "GET /function/nodejs-%2E": "in the path ",
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		r := i.send(t, method, path, "", "Language-Title", "nodejs-a..b")
+		e := r.isError(t, 400, "INVALID_REQUEST", "envoy or extproc or control or runtime")
+		if !strings.Contains(e.Error.Message, place) {
+			t.Errorf("%s: %q does not say %q", request, e.Error.Message, place)
+		}
 	}
 }
 
