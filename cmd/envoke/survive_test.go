@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"envoke/internal/faas"
 	"envoke/internal/testrig"
 )
 
@@ -110,6 +111,7 @@ func reachable(url string) bool {
 type parts struct {
 	*installation
 	control *process
+	hosts   map[faas.Language]*process
 }
 
 func (p *parts) startControl(t *testing.T) {
@@ -128,10 +130,10 @@ func startParts(t *testing.T) *parts {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &parts{installation: i}
+	p := &parts{installation: i, hosts: map[faas.Language]*process{}}
 	p.startControl(t)
 	for _, l := range languages() {
-		startProcess(t, append(i.part("runtime", string(l.Language)), "--cache-dir", cacheDir())...)
+		p.hosts[l.Language] = startProcess(t, append(i.part("runtime", string(l.Language)), "--cache-dir", cacheDir())...)
 	}
 	startProcess(t, append(i.part("envoy"), "--cache-dir", cacheDir())...)
 	var address string

@@ -34,7 +34,8 @@ the function printed in it.
 This asks the operators' port of the server, which listens on its own machine only. It
 has the rows that are stored (LOG_RETENTION_HOURS; the last 100,000 are searched), and
 the last 10,000 lines that functions printed since it was started. With the parts in
-processes of their own, what functions print is in their host's log instead.`,
+processes of their own, control has the requests alone: what functions print is in
+the log of their host.`,
 		Example: `  envoke logs
   envoke logs nodejs-hello --follow
   envoke logs --status 500 --limit 10 -o json`,
