@@ -25,6 +25,8 @@ const (
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(controlpb.MaxMessage),
+		// A script in one go: windows that grow while it comes make it wait.
+		grpc.InitialWindowSize(1 << 20), grpc.InitialConnWindowSize(16 << 20),
 		// Goroutines that are kept: the stack of a new one grows with each stream of
 		// ext_proc, 7 % of what that costs here.
 		grpc.NumStreamWorkers(64),
