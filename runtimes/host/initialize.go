@@ -214,10 +214,8 @@ func (h *Host) open(ctx context.Context, p post) (*bundle.Session, error) {
 	if err := h.findCode(ctx, p, session); err != nil {
 		return nil, err
 	}
-	if err := h.load(ctx, work(session)); err != nil {
-		return nil, err
-	}
-	if err := h.Bundles.Create(ctx, session, p.script != nil); err != nil {
+	loads := func() error { return h.load(ctx, work(session)) }
+	if err := h.Bundles.Create(ctx, session, p.script != nil, loads); err != nil {
 		return nil, err
 	}
 	return session, nil
