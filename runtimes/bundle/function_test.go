@@ -183,7 +183,7 @@ func TestParamsOfDeletedFunction(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Version, s.Schema, s.Params = f.Version, f.Schema, f.Params
-	if err := maker.Create(t.Context(), s, false); err != nil {
+	if err := maker.Create(t.Context(), s, false, loads); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.store.DeleteFunction(t.Context(), hello.Name); err != nil {

@@ -2,6 +2,8 @@ package bundle_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"path/filepath"
 	"sync"
@@ -74,7 +76,7 @@ func TestControlAway(t *testing.T) {
 	}
 	_, err := b.Session(t.Context(), key.NewID(faas.NodeJS, true))
 	wantUnavailable(t, err)
-	wantUnavailable(t, b.Create(t.Context(), newSession(time.Hour), true))
+	wantUnavailable(t, b.Create(t.Context(), newSession(time.Hour), true, loads))
 }
 
 // A revocation that came while a host was cut off holds when it is back.
@@ -132,8 +134,17 @@ func (m *mute) Watch(stream grpc.BidiStreamingServer[controlpb.WatchRequest, con
 	return nil
 }
 
-func (m *mute) CreateSession(_ context.Context, in *controlpb.CreateSessionRequest) (*controlpb.Session, error) {
-	return in.GetSession(), nil
+func (m *mute) CreateSession(stream grpc.BidiStreamingServer[controlpb.CreateSessionRequest, controlpb.CreateSessionResponse]) error {
+	if _, err := stream.Recv(); err != nil {
+		return err
+	}
+	if err := stream.Send(&controlpb.CreateSessionResponse{}); err != nil {
+		return err
+	}
+	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
 }
 
 func (m *mute) FindSession(ctx context.Context, _ *controlpb.FindSessionRequest) (*controlpb.Session, error) {
@@ -165,7 +176,7 @@ func TestSilence(t *testing.T) {
 			testrig.Serve(t, b.Serve)
 			testrig.Eventually(t, "the host is ready", b.Ready)
 			s := newSession(time.Hour)
-			if err := b.Create(t.Context(), s, true); err != nil {
+			if err := b.Create(t.Context(), s, true, loads); err != nil {
 				t.Fatal(err)
 			}
 			<-m.watches
@@ -193,7 +204,7 @@ func TestDeadControlCostsLittle(t *testing.T) {
 	testrig.Serve(t, b.Serve)
 	testrig.Eventually(t, "the host is ready", b.Ready)
 	s := newSession(time.Hour)
-	if err := b.Create(t.Context(), s, true); err != nil {
+	if err := b.Create(t.Context(), s, true, loads); err != nil {
 		t.Fatal(err)
 	}
 	<-m.watches
@@ -240,7 +251,7 @@ func TestBounds(t *testing.T) {
 		s := newSession(time.Hour)
 		s.Script = faas.NewScript(faas.NodeJS, string(make([]byte, 4000)), nil)
 		s.Digest = s.Script.Digest
-		if err := b.Create(t.Context(), s, true); err != nil {
+		if err := b.Create(t.Context(), s, true, loads); err != nil {
 			t.Fatal(err)
 		}
 		mustFind(t, b, s.ID)

@@ -148,6 +148,9 @@ func (h *Host) parseScript(p *post, raw []byte) error {
 	if !given(raw) {
 		return nil
 	}
+	if raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 { // as of a module in base64
+		return h.setScript(p, string(raw[1:len(raw)-1]))
+	}
 	var script string
 	if err := json.Unmarshal(raw, &script); err != nil {
 		return strict.BadMember("script_content", "must be a string")
@@ -240,13 +243,10 @@ func (h *Host) prepare(ctx context.Context, p post) (*bundle.Session, error) {
 	return session, h.findCode(ctx, p, session)
 }
 
-// keep loads the session's code where it will run and stores the session: what cannot
-// run is never stored.
+// keep stores the session, unless its code does not load where it will run.
 func (h *Host) keep(ctx context.Context, p post, session *bundle.Session) error {
-	if err := h.load(ctx, work(session)); err != nil {
-		return err
-	}
-	return h.Bundles.Create(ctx, session, p.script != nil)
+	loads := func() error { return h.load(ctx, work(session)) }
+	return h.Bundles.Create(ctx, session, p.script != nil, loads)
 }
 
 // findCode sets what the session runs: its own script, or the registered function
