@@ -42,7 +42,7 @@ func journaled(t *testing.T) (w Work, begun func() []string) {
 // serialPool has one worker, warm enough to be sent calls ahead.
 func serialPool(t *testing.T, opt Options, w Work) *Pool {
 	t.Helper()
-	opt.Runtime, opt.Idle = pythonRuntime(t), 1
+	opt.Runtime, opt.Idle = Python(t), 1
 	p := serve(t, opt)
 	testrig.Succeeds(t, func() error {
 		if _, err := p.Invoke(t.Context(), w, named("warm", "")); err != nil {
@@ -115,7 +115,7 @@ func TestCallsSentAheadOutliveTheirWorker(t *testing.T) {
 // Where calls take long, each has a worker of its own, up to the most; then they wait,
 // and then they are refused.
 func TestSerialWorkersGrowAndAreReaped(t *testing.T) {
-	p := serve(t, Options{Runtime: pythonRuntime(t), Idle: 1, SerialWorkers: 3, Queue: 2, IdleTimeout: time.Second})
+	p := serve(t, Options{Runtime: Python(t), Idle: 1, SerialWorkers: 3, Queue: 2, IdleTimeout: time.Second})
 	w, begun := journaled(t)
 	if err := p.Load(t.Context(), w); err != nil {
 		t.Fatal(err)
@@ -165,7 +165,7 @@ func TestSerialWorkersGrowAndAreReaped(t *testing.T) {
 
 // A function of several workers takes no place that another function has.
 func TestSerialWorkersEvictNobody(t *testing.T) {
-	p := serve(t, Options{Runtime: pythonRuntime(t), MaxWorkers: 3, SerialWorkers: 3})
+	p := serve(t, Options{Runtime: Python(t), MaxWorkers: 3, SerialWorkers: 3})
 	other, _ := journaled(t)
 	busy, _ := journaled(t)
 	if err := p.Load(t.Context(), other); err != nil { // it has a worker, without a call
