@@ -24,6 +24,7 @@ import os, time
 def handle(params):
     with open(%q, 'a') as file: file.write(params['name'] + '\n')
     time.sleep(params.get('sleep', 0))
+    while 'until' in params and not os.path.exists(params['until']): time.sleep(0.005)
     if params.get('exit'): os._exit(3)
     return params['name']`
 
@@ -120,9 +121,10 @@ func TestSerialWorkersGrowAndAreReaped(t *testing.T) {
 	if err := p.Load(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
+	release := filepath.Join(t.TempDir(), "release")
 	done := make(chan error, 5)
 	call := func(name string) {
-		_, err := p.Invoke(t.Context(), w, named(name, `,"sleep":1`))
+		_, err := p.Invoke(t.Context(), w, named(name, fmt.Sprintf(`,"until":%q`, release)))
 		done <- err
 	}
 	for i := range 3 {
@@ -136,16 +138,14 @@ func TestSerialWorkersGrowAndAreReaped(t *testing.T) {
 	}
 	for i := range 2 {
 		go call(fmt.Sprint("waiting-", i))
-		testrig.Succeeds(t, func() error {
-			if stats := p.Stats(); stats.Waiting != i+1 {
-				return fmt.Errorf("%+v, want %d waiting", stats, i+1)
-			}
-			return nil
-		})
+		awaitCalls(t, p, 3, i+1)
 	}
 	_, err := p.Invoke(t.Context(), w, named("refused", ""))
 	if faas.AsError(err).Code != faas.RateLimited {
 		t.Errorf("the sixth call: %v, want RATE_LIMITED", err)
+	}
+	if err := os.WriteFile(release, nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	for range 5 {
 		if err := <-done; err != nil {
