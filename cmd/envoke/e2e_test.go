@@ -211,6 +211,10 @@ var client = &http.Client{
 
 // send makes a request; headers are pairs of name and value.
 func send(method, url, body string, headers ...string) (reply, error) {
+	return sendBy(client, method, url, body, headers...)
+}
+
+func sendBy(client *http.Client, method, url, body string, headers ...string) (reply, error) {
 	request, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {
 		return reply{}, err
@@ -248,11 +252,16 @@ func (i *installation) initialize(t *testing.T, script string) string {
 
 func (i *installation) initializeWith(t *testing.T, body map[string]any) string {
 	t.Helper()
+	return i.initializeAs(t, "nodejs-test", body)
+}
+
+func (i *installation) initializeAs(t *testing.T, name string, body map[string]any) string {
+	t.Helper()
 	raw, err := json.Marshal(body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := i.send(t, http.MethodPost, "/api/v1/initialize", string(raw), "Language-Title", "nodejs-test")
+	r := i.send(t, http.MethodPost, "/api/v1/initialize", string(raw), "Language-Title", name)
 	var session struct {
 		RequestID string `json:"request_id"`
 	}

@@ -492,6 +492,42 @@ func (x *CreateSessionRequest) GetScript() *Script {
 	return nil
 }
 
+type CreateSessionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateSessionResponse) Reset() {
+	*x = CreateSessionResponse{}
+	mi := &file_control_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateSessionResponse) ProtoMessage() {}
+
+func (x *CreateSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateSessionResponse.ProtoReflect.Descriptor instead.
+func (*CreateSessionResponse) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{7}
+}
+
 type WatchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Host          string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`         // first message only: a name unique to this process
@@ -503,7 +539,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_control_proto_msgTypes[7]
+	mi := &file_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -515,7 +551,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[7]
+	mi := &file_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -528,7 +564,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{7}
+	return file_control_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *WatchRequest) GetHost() string {
@@ -565,7 +601,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_control_proto_msgTypes[8]
+	mi := &file_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -577,7 +613,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[8]
+	mi := &file_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -590,7 +626,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{8}
+	return file_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *WatchResponse) GetEpoch() string {
@@ -672,7 +708,8 @@ const file_control_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"\x7f\n" +
 	"\x14CreateSessionRequest\x124\n" +
 	"\asession\x18\x01 \x01(\v2\x1a.envoke.control.v1.SessionR\asession\x121\n" +
-	"\x06script\x18\x02 \x01(\v2\x19.envoke.control.v1.ScriptR\x06script\"e\n" +
+	"\x06script\x18\x02 \x01(\v2\x19.envoke.control.v1.ScriptR\x06script\"\x17\n" +
+	"\x15CreateSessionResponse\"e\n" +
 	"\fWatchRequest\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x1a\n" +
 	"\blanguage\x18\x02 \x01(\tR\blanguage\x12%\n" +
@@ -683,13 +720,13 @@ const file_control_proto_rawDesc = "" +
 	"\vsession_key\x18\x03 \x01(\fR\n" +
 	"sessionKey\x12)\n" +
 	"\x10revoked_sessions\x18\x04 \x03(\tR\x0frevokedSessions\x12+\n" +
-	"\x11changed_functions\x18\x05 \x03(\tR\x10changedFunctions2\xa5\x03\n" +
+	"\x11changed_functions\x18\x05 \x03(\tR\x10changedFunctions2\xb7\x03\n" +
 	"\aControl\x12P\n" +
 	"\vFindSession\x12%.envoke.control.v1.FindSessionRequest\x1a\x1a.envoke.control.v1.Session\x12M\n" +
 	"\n" +
 	"FindScript\x12$.envoke.control.v1.FindScriptRequest\x1a\x19.envoke.control.v1.Script\x12S\n" +
-	"\fFindFunction\x12&.envoke.control.v1.FindFunctionRequest\x1a\x1b.envoke.control.v1.Function\x12T\n" +
-	"\rCreateSession\x12'.envoke.control.v1.CreateSessionRequest\x1a\x1a.envoke.control.v1.Session\x12N\n" +
+	"\fFindFunction\x12&.envoke.control.v1.FindFunctionRequest\x1a\x1b.envoke.control.v1.Function\x12f\n" +
+	"\rCreateSession\x12'.envoke.control.v1.CreateSessionRequest\x1a(.envoke.control.v1.CreateSessionResponse(\x010\x01\x12N\n" +
 	"\x05Watch\x12\x1f.envoke.control.v1.WatchRequest\x1a .envoke.control.v1.WatchResponse(\x010\x01B\x1bZ\x19envoke/internal/controlpbb\x06proto3"
 
 var (
@@ -704,38 +741,39 @@ func file_control_proto_rawDescGZIP() []byte {
 	return file_control_proto_rawDescData
 }
 
-var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_control_proto_goTypes = []any{
-	(*FindSessionRequest)(nil),   // 0: envoke.control.v1.FindSessionRequest
-	(*FindScriptRequest)(nil),    // 1: envoke.control.v1.FindScriptRequest
-	(*FindFunctionRequest)(nil),  // 2: envoke.control.v1.FindFunctionRequest
-	(*Session)(nil),              // 3: envoke.control.v1.Session
-	(*Script)(nil),               // 4: envoke.control.v1.Script
-	(*Function)(nil),             // 5: envoke.control.v1.Function
-	(*CreateSessionRequest)(nil), // 6: envoke.control.v1.CreateSessionRequest
-	(*WatchRequest)(nil),         // 7: envoke.control.v1.WatchRequest
-	(*WatchResponse)(nil),        // 8: envoke.control.v1.WatchResponse
-	nil,                          // 9: envoke.control.v1.Function.WeightsEntry
+	(*FindSessionRequest)(nil),    // 0: envoke.control.v1.FindSessionRequest
+	(*FindScriptRequest)(nil),     // 1: envoke.control.v1.FindScriptRequest
+	(*FindFunctionRequest)(nil),   // 2: envoke.control.v1.FindFunctionRequest
+	(*Session)(nil),               // 3: envoke.control.v1.Session
+	(*Script)(nil),                // 4: envoke.control.v1.Script
+	(*Function)(nil),              // 5: envoke.control.v1.Function
+	(*CreateSessionRequest)(nil),  // 6: envoke.control.v1.CreateSessionRequest
+	(*CreateSessionResponse)(nil), // 7: envoke.control.v1.CreateSessionResponse
+	(*WatchRequest)(nil),          // 8: envoke.control.v1.WatchRequest
+	(*WatchResponse)(nil),         // 9: envoke.control.v1.WatchResponse
+	nil,                           // 10: envoke.control.v1.Function.WeightsEntry
 }
 var file_control_proto_depIdxs = []int32{
-	9, // 0: envoke.control.v1.Function.weights:type_name -> envoke.control.v1.Function.WeightsEntry
-	3, // 1: envoke.control.v1.CreateSessionRequest.session:type_name -> envoke.control.v1.Session
-	4, // 2: envoke.control.v1.CreateSessionRequest.script:type_name -> envoke.control.v1.Script
-	0, // 3: envoke.control.v1.Control.FindSession:input_type -> envoke.control.v1.FindSessionRequest
-	1, // 4: envoke.control.v1.Control.FindScript:input_type -> envoke.control.v1.FindScriptRequest
-	2, // 5: envoke.control.v1.Control.FindFunction:input_type -> envoke.control.v1.FindFunctionRequest
-	6, // 6: envoke.control.v1.Control.CreateSession:input_type -> envoke.control.v1.CreateSessionRequest
-	7, // 7: envoke.control.v1.Control.Watch:input_type -> envoke.control.v1.WatchRequest
-	3, // 8: envoke.control.v1.Control.FindSession:output_type -> envoke.control.v1.Session
-	4, // 9: envoke.control.v1.Control.FindScript:output_type -> envoke.control.v1.Script
-	5, // 10: envoke.control.v1.Control.FindFunction:output_type -> envoke.control.v1.Function
-	3, // 11: envoke.control.v1.Control.CreateSession:output_type -> envoke.control.v1.Session
-	8, // 12: envoke.control.v1.Control.Watch:output_type -> envoke.control.v1.WatchResponse
-	8, // [8:13] is the sub-list for method output_type
-	3, // [3:8] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	10, // 0: envoke.control.v1.Function.weights:type_name -> envoke.control.v1.Function.WeightsEntry
+	3,  // 1: envoke.control.v1.CreateSessionRequest.session:type_name -> envoke.control.v1.Session
+	4,  // 2: envoke.control.v1.CreateSessionRequest.script:type_name -> envoke.control.v1.Script
+	0,  // 3: envoke.control.v1.Control.FindSession:input_type -> envoke.control.v1.FindSessionRequest
+	1,  // 4: envoke.control.v1.Control.FindScript:input_type -> envoke.control.v1.FindScriptRequest
+	2,  // 5: envoke.control.v1.Control.FindFunction:input_type -> envoke.control.v1.FindFunctionRequest
+	6,  // 6: envoke.control.v1.Control.CreateSession:input_type -> envoke.control.v1.CreateSessionRequest
+	8,  // 7: envoke.control.v1.Control.Watch:input_type -> envoke.control.v1.WatchRequest
+	3,  // 8: envoke.control.v1.Control.FindSession:output_type -> envoke.control.v1.Session
+	4,  // 9: envoke.control.v1.Control.FindScript:output_type -> envoke.control.v1.Script
+	5,  // 10: envoke.control.v1.Control.FindFunction:output_type -> envoke.control.v1.Function
+	7,  // 11: envoke.control.v1.Control.CreateSession:output_type -> envoke.control.v1.CreateSessionResponse
+	9,  // 12: envoke.control.v1.Control.Watch:output_type -> envoke.control.v1.WatchResponse
+	8,  // [8:13] is the sub-list for method output_type
+	3,  // [3:8] is the sub-list for method input_type
+	3,  // [3:3] is the sub-list for extension type_name
+	3,  // [3:3] is the sub-list for extension extendee
+	0,  // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_control_proto_init() }
@@ -749,7 +787,7 @@ func file_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_proto_rawDesc), len(file_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -38,8 +38,11 @@ type ControlClient interface {
 	FindScript(ctx context.Context, in *FindScriptRequest, opts ...grpc.CallOption) (*Script, error)
 	// NOT_FOUND: no such function, version or alias.
 	FindFunction(ctx context.Context, in *FindFunctionRequest, opts ...grpc.CallOption) (*Function, error)
-	// Stores a session and its script in one transaction. ALREADY_EXISTS: the id is taken.
-	CreateSession(ctx context.Context, in *CreateSessionRequest, opts ...grpc.CallOption) (*Session, error)
+	// Stores a session and its script in one transaction, and answers. The host then ends
+	// its side to keep the session; a stream that ends in another way undoes it. So the
+	// host can load the code meanwhile. One request a stream. ALREADY_EXISTS: the id is
+	// taken.
+	CreateSession(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[CreateSessionRequest, CreateSessionResponse], error)
 	// The host says hello, then acknowledges each revision that it has applied.
 	// Control sends its key and epoch first, then every change, and a heartbeat at
 	// least every 200 ms. A new epoch means that changes may have been missed: the
@@ -85,19 +88,22 @@ func (c *controlClient) FindFunction(ctx context.Context, in *FindFunctionReques
 	return out, nil
 }
 
-func (c *controlClient) CreateSession(ctx context.Context, in *CreateSessionRequest, opts ...grpc.CallOption) (*Session, error) {
+func (c *controlClient) CreateSession(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[CreateSessionRequest, CreateSessionResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(Session)
-	err := c.cc.Invoke(ctx, Control_CreateSession_FullMethodName, in, out, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[0], Control_CreateSession_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
-	return out, nil
+	x := &grpc.GenericClientStream[CreateSessionRequest, CreateSessionResponse]{ClientStream: stream}
+	return x, nil
 }
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_CreateSessionClient = grpc.BidiStreamingClient[CreateSessionRequest, CreateSessionResponse]
 
 func (c *controlClient) Watch(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WatchRequest, WatchResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[0], Control_Watch_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[1], Control_Watch_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -118,8 +124,11 @@ type ControlServer interface {
 	FindScript(context.Context, *FindScriptRequest) (*Script, error)
 	// NOT_FOUND: no such function, version or alias.
 	FindFunction(context.Context, *FindFunctionRequest) (*Function, error)
-	// Stores a session and its script in one transaction. ALREADY_EXISTS: the id is taken.
-	CreateSession(context.Context, *CreateSessionRequest) (*Session, error)
+	// Stores a session and its script in one transaction, and answers. The host then ends
+	// its side to keep the session; a stream that ends in another way undoes it. So the
+	// host can load the code meanwhile. One request a stream. ALREADY_EXISTS: the id is
+	// taken.
+	CreateSession(grpc.BidiStreamingServer[CreateSessionRequest, CreateSessionResponse]) error
 	// The host says hello, then acknowledges each revision that it has applied.
 	// Control sends its key and epoch first, then every change, and a heartbeat at
 	// least every 200 ms. A new epoch means that changes may have been missed: the
@@ -144,8 +153,8 @@ func (UnimplementedControlServer) FindScript(context.Context, *FindScriptRequest
 func (UnimplementedControlServer) FindFunction(context.Context, *FindFunctionRequest) (*Function, error) {
 	return nil, status.Error(codes.Unimplemented, "method FindFunction not implemented")
 }
-func (UnimplementedControlServer) CreateSession(context.Context, *CreateSessionRequest) (*Session, error) {
-	return nil, status.Error(codes.Unimplemented, "method CreateSession not implemented")
+func (UnimplementedControlServer) CreateSession(grpc.BidiStreamingServer[CreateSessionRequest, CreateSessionResponse]) error {
+	return status.Error(codes.Unimplemented, "method CreateSession not implemented")
 }
 func (UnimplementedControlServer) Watch(grpc.BidiStreamingServer[WatchRequest, WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
@@ -225,23 +234,12 @@ func _Control_FindFunction_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
-func _Control_CreateSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(CreateSessionRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(ControlServer).CreateSession(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: Control_CreateSession_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(ControlServer).CreateSession(ctx, req.(*CreateSessionRequest))
-	}
-	return interceptor(ctx, in, info, handler)
+func _Control_CreateSession_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(ControlServer).CreateSession(&grpc.GenericServerStream[CreateSessionRequest, CreateSessionResponse]{ServerStream: stream})
 }
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_CreateSessionServer = grpc.BidiStreamingServer[CreateSessionRequest, CreateSessionResponse]
 
 func _Control_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(ControlServer).Watch(&grpc.GenericServerStream[WatchRequest, WatchResponse]{ServerStream: stream})
@@ -269,12 +267,14 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "FindFunction",
 			Handler:    _Control_FindFunction_Handler,
 		},
-		{
-			MethodName: "CreateSession",
-			Handler:    _Control_CreateSession_Handler,
-		},
 	},
 	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "CreateSession",
+			Handler:       _Control_CreateSession_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
 		{
 			StreamName:    "Watch",
 			Handler:       _Control_Watch_Handler,

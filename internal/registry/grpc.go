@@ -1,7 +1,10 @@
 package registry
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"io"
 	"time"
 
 	"google.golang.org/grpc"
@@ -25,6 +28,8 @@ const (
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(controlpb.MaxMessage),
+		// A script in one go: windows that grow while it comes make it wait.
+		grpc.InitialWindowSize(1 << 20), grpc.InitialConnWindowSize(16 << 20),
 		// Goroutines that are kept: the stack of a new one grows with each stream of
 		// ext_proc, 7 % of what that costs here.
 		grpc.NumStreamWorkers(64),
@@ -73,15 +78,39 @@ func (s *service) FindFunction(ctx context.Context, in *controlpb.FindFunctionRe
 	return controlpb.NewFunction(&function), nil
 }
 
-func (s *service) CreateSession(ctx context.Context, in *controlpb.CreateSessionRequest) (*controlpb.Session, error) {
+// CreateSession keeps a session only if its host says so: the code may turn out not to
+// load, or the host may die.
+func (s *service) CreateSession(stream grpc.BidiStreamingServer[controlpb.CreateSessionRequest, controlpb.CreateSessionResponse]) error {
+	in, err := stream.Recv()
+	if err != nil {
+		return err
+	}
 	session, script, err := s.parse(in)
 	if err == nil {
-		err = s.registry.CreateSession(ctx, session, script)
+		err = s.registry.CreateSession(stream.Context(), session, script)
 	}
-	if err != nil {
-		return nil, s.fail(ctx, "CreateSession", err)
+	if err != nil && stream.Context().Err() == nil {
+		return s.fail(stream.Context(), "CreateSession", err)
 	}
-	return in.GetSession(), nil
+	if err == nil {
+		err = isKept(stream)
+	}
+	if err != nil && faas.AsError(err).Code != faas.Conflict {
+		s.registry.undo(stream.Context(), session.ID)
+	}
+	return err
+}
+
+// isKept waits for the end of the stream. Any other end than the host's own is an error.
+func isKept(stream grpc.BidiStreamingServer[controlpb.CreateSessionRequest, controlpb.CreateSessionResponse]) error {
+	if err := stream.Send(&controlpb.CreateSessionResponse{}); err != nil {
+		return err
+	}
+	_, err := stream.Recv()
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return cmp.Or(err, status.Error(codes.InvalidArgument, "one session a stream"))
 }
 
 // parse checks what a host sends as if it were a stranger's.

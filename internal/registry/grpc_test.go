@@ -2,6 +2,8 @@ package registry_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -78,10 +80,10 @@ func TestSessionOverTheWire(t *testing.T) {
 	client := newRig(t, registry.Options{}).connect(t)
 	want := newSession(time.Hour)
 	request := &controlpb.CreateSessionRequest{Session: controlpb.NewSession(&want), Script: controlpb.NewScript(&script)}
-	if _, err := client.CreateSession(t.Context(), request); err != nil {
+	if err := create(t.Context(), client, request); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.CreateSession(t.Context(), request); status.Code(err) != codes.AlreadyExists {
+	if err := create(t.Context(), client, request); status.Code(err) != codes.AlreadyExists {
 		t.Errorf("a second CreateSession = %v", err)
 	}
 	if _, err := client.FindSession(t.Context(), &controlpb.FindSessionRequest{Id: string(want.ID)}); err != nil {
@@ -105,6 +107,70 @@ func TestSessionOverTheWire(t *testing.T) {
 	}
 }
 
+// create makes a session and keeps it.
+func create(ctx context.Context, client controlpb.ControlClient, request *controlpb.CreateSessionRequest) error {
+	stream, err := offer(ctx, client, request)
+	if err != nil {
+		return err
+	}
+	if err := stream.CloseSend(); err != nil {
+		return err
+	}
+	if _, err = stream.Recv(); errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// offer makes a session, as long as the context lasts.
+func offer(ctx context.Context, client controlpb.ControlClient, request *controlpb.CreateSessionRequest) (controlpb.Control_CreateSessionClient, error) {
+	stream, err := client.CreateSession(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := stream.Send(request); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	_, err = stream.Recv()
+	return stream, err
+}
+
+// A session is gone whose host does not keep it: it went away, or was at a loss.
+func TestSessionThatIsNotKept(t *testing.T) {
+	client := newRig(t, registry.Options{}).connect(t)
+	for name, end := range map[string]func(stream controlpb.Control_CreateSessionClient, cancel context.CancelFunc){
+		"gone": func(_ controlpb.Control_CreateSessionClient, cancel context.CancelFunc) { cancel() },
+		"a second request": func(stream controlpb.Control_CreateSessionClient, _ context.CancelFunc) {
+			_ = stream.Send(&controlpb.CreateSessionRequest{})
+			if _, err := stream.Recv(); status.Code(err) != codes.InvalidArgument {
+				t.Errorf("control says %v", err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			session := newSession(time.Hour)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			stream, err := offer(ctx, client, &controlpb.CreateSessionRequest{Session: controlpb.NewSession(&session), Script: controlpb.NewScript(&script)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			find := func() error {
+				_, err := client.FindScript(t.Context(), &controlpb.FindScriptRequest{Digest: string(script.Digest)})
+				return err
+			}
+			if err := find(); err != nil {
+				t.Fatalf("it is not stored at once: %v", err)
+			}
+			end(stream, cancel)
+			testrig.Eventually(t, "it is undone", func() bool { return status.Code(find()) == codes.NotFound })
+			if _, err := client.FindSession(t.Context(), &controlpb.FindSessionRequest{Id: string(session.ID)}); status.Code(err) != codes.NotFound {
+				t.Errorf("FindSession = %v", err)
+			}
+		})
+	}
+}
+
 func TestCreateSessionIsChecked(t *testing.T) {
 	client := newRig(t, registry.Options{}).connect(t)
 	for _, tt := range []struct {
@@ -124,12 +190,12 @@ func TestCreateSessionIsChecked(t *testing.T) {
 			session, code := newSession(time.Hour), script
 			tt.spoil(&session, &code)
 			request := &controlpb.CreateSessionRequest{Session: controlpb.NewSession(&session), Script: controlpb.NewScript(&code)}
-			if _, err := client.CreateSession(t.Context(), request); status.Code(err) != tt.want {
+			if err := create(t.Context(), client, request); status.Code(err) != tt.want {
 				t.Errorf("CreateSession = %v, want %v", err, tt.want)
 			}
 		})
 	}
-	if _, err := client.CreateSession(t.Context(), &controlpb.CreateSessionRequest{}); status.Code(err) != codes.InvalidArgument {
+	if err := create(t.Context(), client, &controlpb.CreateSessionRequest{}); status.Code(err) != codes.InvalidArgument {
 		t.Errorf("an empty CreateSession = %v", err)
 	}
 }

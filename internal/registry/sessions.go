@@ -13,6 +13,8 @@ import (
 const (
 	// ackTimeout bounds how long a change waits for the hosts.
 	ackTimeout = 500 * time.Millisecond
+	// undoTimeout bounds the deletion of a session that was not kept.
+	undoTimeout = 2 * time.Second
 	// entrySize is what a remembered session takes beside its context, about.
 	entrySize = 512
 )
@@ -65,6 +67,17 @@ func (r *Registry) CreateSession(ctx context.Context, s faas.Session, script *fa
 		return fmt.Errorf("create session: %w", unavailable(err))
 	}
 	return nil
+}
+
+// undo deletes a session of which nobody has been told. One that it cannot delete stays
+// until it expires.
+func (r *Registry) undo(ctx context.Context, id faas.SessionID) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+	defer cancel()
+	if err := r.store.DeleteSession(ctx, id); err != nil && !faas.IsNotFound(err) {
+		r.logger.WarnContext(ctx, "a session that was not kept stays until it expires", "session", id, "error", err)
+	}
+	r.sessions.Drop(id)
 }
 
 // Revoke deletes a session and tells every host. It returns when all hosts have

@@ -22,8 +22,7 @@ import (
 )
 
 const (
-	fetchTimeout  = time.Second
-	createTimeout = 5 * time.Second
+	fetchTimeout = time.Second
 	// entrySize is what a held session takes beside its code and context, about.
 	entrySize = 512
 )
@@ -119,18 +118,24 @@ func (b *Bundles) NewID(plain bool) (faas.SessionID, error) {
 // errNoControl is the answer to all that needs the key. Who gets it must not change it.
 var errNoControl = &faas.Error{Code: faas.Unavailable, Message: "this runtime host has not reached control yet; try again"}
 
-// Create stores a new session through control, with its script where that is its
-// own, and holds it.
-func (b *Bundles) Create(ctx context.Context, s *Session, ownScript bool) error {
+// Create stores a new session through control, with its script where that is its own,
+// and holds it. Meanwhile check shows whether it can run: with check's error, or when
+// this process dies first, there is no session.
+func (b *Bundles) Create(ctx context.Context, s *Session, ownScript bool, check func() error) error {
 	request := &controlpb.CreateSessionRequest{Session: controlpb.NewSession(&s.Session)}
 	if ownScript {
 		request.Script = controlpb.NewScript(&s.Script)
 	}
-	ctx, cancel := context.WithTimeout(ctx, createTimeout)
-	defer cancel()
 	generation := b.trust.generation.Load()
-	if _, err := b.control.CreateSession(ctx, request, largeMessages...); err != nil {
-		return fmt.Errorf("create session: %w", controlpb.FromStatus(err))
+	o := offer{control: b.control}
+	stored := o.begin(ctx, request)
+	err := check()
+	if err == nil {
+		err = o.keep(stored)
+	}
+	o.end()
+	if err != nil {
+		return err
 	}
 	// Nobody has been told the id yet, so nobody can have revoked it meanwhile.
 	b.sessions.Hold(s.ID, held{session: s, generation: generation})

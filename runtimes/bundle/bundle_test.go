@@ -165,20 +165,42 @@ func TestFetchOnceThenHold(t *testing.T) {
 	c.wantAsked(t, 2) // the session and its script
 }
 
+// loads is a check of code that has nothing to say against it.
+func loads() error { return nil }
+
+// What is refused meanwhile is no session: not here, not at control, and its script is
+// gone too.
+func TestCreateIsUndone(t *testing.T) {
+	c := newControl(t)
+	b, s := newHost(t, c), newSession(time.Hour)
+	refused := errors.New("it does not load")
+	stored := func() bool { _, err := c.store.FindScript(t.Context(), s.Digest); return err == nil }
+	err := b.Create(t.Context(), s, true, func() error {
+		testrig.Eventually(t, "control has it", stored)
+		return refused
+	})
+	if !errors.Is(err, refused) {
+		t.Errorf("Create = %v", err)
+	}
+	testrig.Eventually(t, "control has forgotten it", func() bool { return !stored() })
+	mustMiss(t, b, s.ID)
+	mustMiss(t, newHost(t, c), s.ID)
+}
+
 func TestCreateHolds(t *testing.T) {
 	c := newControl(t)
 	b, s := newHost(t, c), newSession(time.Hour)
-	if err := b.Create(t.Context(), s, true); err != nil {
+	if err := b.Create(t.Context(), s, true, loads); err != nil {
 		t.Fatal(err)
 	}
-	c.wantAsked(t, 1)
 	mustFind(t, b, s.ID)
 	c.wantAsked(t, 0)
 	mustFind(t, newHost(t, c), s.ID) // any other host can serve it too
 	var conflict *faas.Error
-	if err := b.Create(t.Context(), s, true); !errors.As(err, &conflict) || conflict.Code != faas.Conflict {
+	if err := b.Create(t.Context(), s, true, loads); !errors.As(err, &conflict) || conflict.Code != faas.Conflict {
 		t.Errorf("a second Create = %v, want CONFLICT", err)
 	}
+	mustFind(t, newHost(t, c), s.ID) // it has not undone the first
 }
 
 func TestForgedIDsCostNothing(t *testing.T) {
@@ -197,7 +219,7 @@ func TestForgedIDsCostNothing(t *testing.T) {
 func TestExpiredIsDropped(t *testing.T) {
 	c := newControl(t)
 	b, s := newHost(t, c), newSession(50*time.Millisecond)
-	if err := b.Create(t.Context(), s, true); err != nil {
+	if err := b.Create(t.Context(), s, true, loads); err != nil {
 		t.Fatal(err)
 	}
 	testrig.Eventually(t, "the session expires", func() bool {

@@ -2,6 +2,8 @@ package bundle_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -73,7 +75,7 @@ func TestControlAway(t *testing.T) {
 	}
 	_, err := b.Session(t.Context(), key.NewID(faas.NodeJS, true))
 	wantUnavailable(t, err)
-	wantUnavailable(t, b.Create(t.Context(), newSession(time.Hour), true))
+	wantUnavailable(t, b.Create(t.Context(), newSession(time.Hour), true, loads))
 }
 
 // A revocation that came while a host was cut off holds when it is back.
@@ -131,8 +133,17 @@ func (m *mute) Watch(stream grpc.BidiStreamingServer[controlpb.WatchRequest, con
 	return nil
 }
 
-func (m *mute) CreateSession(_ context.Context, in *controlpb.CreateSessionRequest) (*controlpb.Session, error) {
-	return in.GetSession(), nil
+func (m *mute) CreateSession(stream grpc.BidiStreamingServer[controlpb.CreateSessionRequest, controlpb.CreateSessionResponse]) error {
+	if _, err := stream.Recv(); err != nil {
+		return err
+	}
+	if err := stream.Send(&controlpb.CreateSessionResponse{}); err != nil {
+		return err
+	}
+	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
 }
 
 func (m *mute) FindSession(ctx context.Context, _ *controlpb.FindSessionRequest) (*controlpb.Session, error) {
@@ -198,7 +209,7 @@ func holdsSession(t *testing.T, m *mute) (*bundle.Bundles, *bundle.Session) {
 	testrig.Serve(t, b.Serve)
 	testrig.Eventually(t, "the host is ready", b.Ready)
 	s := newSession(time.Hour)
-	if err := b.Create(t.Context(), s, true); err != nil {
+	if err := b.Create(t.Context(), s, true, loads); err != nil {
 		t.Fatal(err)
 	}
 	<-m.watches
@@ -235,7 +246,7 @@ func TestBounds(t *testing.T) {
 		s := newSession(time.Hour)
 		s.Script = faas.NewScript(faas.NodeJS, string(make([]byte, 4000)), nil)
 		s.Digest = s.Script.Digest
-		if err := b.Create(t.Context(), s, true); err != nil {
+		if err := b.Create(t.Context(), s, true, loads); err != nil {
 			t.Fatal(err)
 		}
 		mustFind(t, b, s.ID)

@@ -154,9 +154,10 @@ func TestCodeThatDoesNotLoad(t *testing.T) {
 			if diff := cmp.Diff(failure(422, "INITIALIZATION_ERROR", test.message, test.details), got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
-			if _, err := test.rig.registry.FindSession(t.Context(), id); !faas.IsNotFound(err) {
-				t.Errorf("control has the session: %v", err)
-			}
+			testrig.Eventually(t, "control has no session", func() bool {
+				_, err := test.rig.registry.FindSession(t.Context(), id)
+				return faas.IsNotFound(err)
+			})
 		})
 	}
 }

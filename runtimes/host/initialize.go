@@ -130,6 +130,9 @@ func (h *Host) parseScript(p *post, raw []byte) error {
 	if len(raw) == 0 || isNull(raw) {
 		return nil
 	}
+	if raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 { // as of a module in base64
+		return h.setScript(p, string(raw[1:len(raw)-1]))
+	}
 	var script string
 	if err := json.Unmarshal(raw, &script); err != nil {
 		return invalid("script_content must be a string")
@@ -211,10 +214,8 @@ func (h *Host) open(ctx context.Context, p post) (*bundle.Session, error) {
 	if err := h.findCode(ctx, p, session); err != nil {
 		return nil, err
 	}
-	if err := h.load(ctx, work(session)); err != nil {
-		return nil, err
-	}
-	if err := h.Bundles.Create(ctx, session, p.script != nil); err != nil {
+	loads := func() error { return h.load(ctx, work(session)) }
+	if err := h.Bundles.Create(ctx, session, p.script != nil, loads); err != nil {
 		return nil, err
 	}
 	return session, nil

@@ -40,7 +40,7 @@ type Options struct {
 	MaxMemory      int           // bytes of one instance's linear memory; 128 MiB
 	MaxResult      int           // bytes of a result's JSON; 6 MiB
 	MaxModules     int           // modules held; 256
-	MaxBytes       int64         // bytes of the modules held; 512 MiB. Machine code takes several times that
+	MaxBytes       int64         // bytes that the modules held take, estimated; 256 MiB
 	Concurrency    int           // calls at once; 64
 	Queue          int           // calls waiting for their turn; 1024
 	CompileTimeout time.Duration // of loading one module; 60 s
@@ -81,7 +81,7 @@ func Open(opt Options) (*Engine, error) {
 	setDefault(&opt.MaxMemory, 128<<20)
 	setDefault(&opt.MaxResult, 6<<20)
 	setDefault(&opt.MaxModules, 256)
-	setDefault(&opt.MaxBytes, 512<<20)
+	setDefault(&opt.MaxBytes, 256<<20)
 	setDefault(&opt.Concurrency, 64)
 	setDefault(&opt.Queue, 1024)
 	setDefault(&opt.CompileTimeout, time.Minute)

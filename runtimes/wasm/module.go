@@ -31,7 +31,7 @@ type module struct {
 
 	// Guarded by the engine's mutex.
 	uses        int   // how often use was asked; counted up to hot
-	size        int64 // bytes of the module
+	size        int64 // bytes of memory, estimated
 	retired     bool  // it is not held any more
 	interpreted *program
 	machine     *program
@@ -79,11 +79,26 @@ func (e *Engine) prepare(m *module, script faas.Script) {
 		e.drop(interpreted)
 		m.err = fault.Unavailable("the module was put out of memory before it was used: too many are in use")
 	default:
-		m.source, m.interpreted, m.size = source, interpreted, int64(len(source.wasm))
-		e.bytes += m.size
-		for e.bytes > e.opt.MaxBytes && e.modules.Len() > 1 {
-			e.modules.RemoveOldest()
-		}
+		m.source, m.interpreted = source, interpreted
+		e.resize(m, interpretedBytes)
+	}
+}
+
+// What a module takes in memory, as a multiple of its own size (measured with modules
+// of Rust). What the interpreter runs is full of pointers besides, which each garbage
+// collection follows.
+const (
+	interpretedBytes = 27
+	machineBytes     = 8
+)
+
+// resize counts what a module takes and makes room for it, with the lock held.
+func (e *Engine) resize(m *module, multiple int64) {
+	size := multiple * int64(len(m.source.wasm))
+	e.bytes += size - m.size
+	m.size = size
+	for e.bytes > e.opt.MaxBytes && e.modules.Len() > 1 {
+		e.modules.RemoveOldest()
 	}
 }
 
@@ -186,6 +201,7 @@ func (e *Engine) compile(m *module) {
 	interpreted := m.interpreted
 	m.machine, m.interpreted = p, nil
 	e.drop(interpreted)
+	e.resize(m, machineBytes)
 }
 
 // machineCode tries again without the disk, which may be full or hold what is broken.
