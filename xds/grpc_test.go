@@ -10,12 +10,12 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"envoke/internal/faas"
+	"envoke/internal/testrig"
 )
 
 // serveGRPCHost answers every method with its name and the metadata that it got. One
@@ -73,12 +73,7 @@ func newGRPCStack(t *testing.T) (s *stack, conn *grpc.ClientConn, killPython fun
 	})
 	serveGRPCHost(t, filepath.Join(s.dir, "nodejs-grpc.sock"), "nodejs")
 	killPython = serveGRPCHost(t, filepath.Join(s.dir, "python-grpc.sock"), "python")
-	conn, err := grpc.NewClient("passthrough:"+s.Addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	return s, conn, killPython
+	return s, testrig.Connect(t, "passthrough:"+s.Addr), killPython
 }
 
 // TestGRPCRoutes sends calls through Envoy and sees which host gets them.

@@ -11,7 +11,6 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -20,26 +19,15 @@ import (
 	"envoke/runtimes/runtimepb"
 )
 
-func dialGRPC(t *testing.T, target string) *grpc.ClientConn {
-	t.Helper()
-	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(8<<20)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	return conn
-}
-
 // public is gRPC on Envoy's port, private on the host's own socket.
 func (i *installation) public(t *testing.T) *grpc.ClientConn {
 	t.Helper()
-	return dialGRPC(t, "passthrough:"+strings.TrimPrefix(i.base, "http://"))
+	return testrig.Connect(t, "passthrough:"+strings.TrimPrefix(i.base, "http://"))
 }
 
 func (i *installation) private(t *testing.T) *grpc.ClientConn {
 	t.Helper()
-	return dialGRPC(t, "unix:"+filepath.Join(i.runDir, "nodejs-grpc.sock"))
+	return testrig.Connect(t, "unix:"+filepath.Join(i.runDir, "nodejs-grpc.sock"))
 }
 
 // naming is a context whose call names a function, as the Language-Title header does.

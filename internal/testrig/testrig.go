@@ -101,6 +101,29 @@ func Dial(t testing.TB, server *grpc.Server) *grpc.ClientConn {
 	return conn
 }
 
+// Connect is a connection to a server of gRPC, without TLS, until the test ends. It
+// takes answers of up to 8 MiB.
+func Connect(t testing.TB, target string) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(8<<20)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// Listen listens on a Unix socket. Who serves on it closes it.
+func Listen(t testing.TB, path string) net.Listener {
+	t.Helper()
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return listener
+}
+
 // Text is what is printed, readable while it grows. The zero Text is empty.
 type Text struct {
 	mu sync.Mutex // guards b

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -15,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"envoke/internal/faas"
 	"envoke/internal/registry"
@@ -59,10 +57,7 @@ func (c *control) start(t testing.TB) {
 	c.Registry = registry.New(registry.Options{
 		Store: c.store, Key: key, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
-	listener, err := net.Listen("unix", c.path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := testrig.Listen(t, c.path)
 	server := grpc.NewServer(append(registry.ServerOptions(), grpc.UnaryInterceptor(c.intercept))...)
 	c.Register(server)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -98,13 +93,8 @@ func (c *control) wantAsked(t *testing.T, want int32) {
 
 func options(t testing.TB, path string) bundle.Options {
 	t.Helper()
-	conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
 	return bundle.Options{
-		Conn: conn, Host: t.Name(), Language: faas.NodeJS, Logger: slog.New(slog.DiscardHandler),
+		Conn: testrig.Connect(t, "unix:"+path), Host: t.Name(), Language: faas.NodeJS, Logger: slog.New(slog.DiscardHandler),
 		Registerer: prometheus.NewPedanticRegistry(), MaxSessions: 1000, MaxScriptBytes: 1 << 20,
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -172,15 +171,7 @@ func TestSilence(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			m := &mute{watches: make(chan struct{}, 100), find: tt.find}
-			b := bundle.New(options(t, listen(t, m)))
-			testrig.Serve(t, b.Serve)
-			testrig.Eventually(t, "the host is ready", b.Ready)
-			s := newSession(time.Hour)
-			if err := b.Create(t.Context(), s, true, loads); err != nil {
-				t.Fatal(err)
-			}
-			<-m.watches
-			<-m.watches // the first was given up
+			b, s := holdsSession(t, m)
 			started := time.Now()
 			_, err := b.Session(t.Context(), s.ID)
 			if served := err == nil; served != tt.served {
@@ -200,15 +191,7 @@ func TestDeadControlCostsLittle(t *testing.T) {
 		asked <- struct{}{}
 		return nil, status.Error(codes.Unavailable, "")
 	}}
-	b := bundle.New(options(t, listen(t, m)))
-	testrig.Serve(t, b.Serve)
-	testrig.Eventually(t, "the host is ready", b.Ready)
-	s := newSession(time.Hour)
-	if err := b.Create(t.Context(), s, true, loads); err != nil {
-		t.Fatal(err)
-	}
-	<-m.watches
-	<-m.watches
+	b, s := holdsSession(t, m)
 	started, calls := time.Now(), 0
 	for ; time.Since(started) < 250*time.Millisecond; calls++ {
 		mustFind(t, b, s.ID)
@@ -219,13 +202,25 @@ func TestDeadControlCostsLittle(t *testing.T) {
 	}
 }
 
+// holdsSession is a host with one session whose control says no more.
+func holdsSession(t *testing.T, m *mute) (*bundle.Bundles, *bundle.Session) {
+	t.Helper()
+	b := bundle.New(options(t, listen(t, m)))
+	testrig.Serve(t, b.Serve)
+	testrig.Eventually(t, "the host is ready", b.Ready)
+	s := newSession(time.Hour)
+	if err := b.Create(t.Context(), s, true, loads); err != nil {
+		t.Fatal(err)
+	}
+	<-m.watches
+	<-m.watches // the first was given up
+	return b, s
+}
+
 func listen(t *testing.T, service controlpb.ControlServer) (path string) {
 	t.Helper()
 	path = filepath.Join(testrig.Dir(t), "control.sock")
-	listener, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := testrig.Listen(t, path)
 	server := grpc.NewServer()
 	controlpb.RegisterControlServer(server, service)
 	var serving sync.WaitGroup

@@ -8,6 +8,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io/fs"
+	"path"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,19 +92,9 @@ func (c Case) program(language faas.Language) *Program {
 // Run runs the cases that have a program in the language, each in a worker of its
 // own.
 func Run(t *testing.T, language faas.Language, start func(t *testing.T) Worker) {
-	files, err := testdata.ReadDir("testdata")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
-		if !strings.HasSuffix(file.Name(), ".yaml") {
-			continue
-		}
-		t.Run(strings.TrimSuffix(file.Name(), ".yaml"), func(t *testing.T) {
-			for _, c := range read(t, file.Name()) {
-				if c.program(language) == nil {
-					continue
-				}
+	for _, file := range files(t) {
+		t.Run(strings.TrimSuffix(path.Base(file), ".yaml"), func(t *testing.T) {
+			for _, c := range read(t, file, language) {
 				t.Run(c.Name, func(t *testing.T) {
 					t.Parallel()
 					c.run(t, *c.program(language), start(t))
@@ -111,17 +104,35 @@ func Run(t *testing.T, language faas.Language, start func(t *testing.T) Worker) 
 	}
 }
 
-func read(t *testing.T, name string) []Case {
+func files(t *testing.T) []string {
 	t.Helper()
-	text, err := testdata.ReadFile("testdata/" + name)
+	files, err := fs.Glob(testdata, "testdata/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// read is a file's cases that have a program in the language.
+func read(t *testing.T, file string, language faas.Language) []Case {
+	t.Helper()
+	text, err := testdata.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var cases []Case
 	if err := yaml.UnmarshalStrict(text, &cases); err != nil {
-		t.Fatalf("%s: %v", name, err)
+		t.Fatalf("%s: %v", file, err)
 	}
-	return cases
+	return slices.DeleteFunc(cases, func(c Case) bool { return c.program(language) == nil })
+}
+
+// maxResult is the case's bound, or the default.
+func (c Case) maxResult() int {
+	if c.MaxResult == 0 {
+		return defaultMaxResult
+	}
+	return c.MaxResult
 }
 
 // Module is the WebAssembly module testdata/NAME.wasm in base64. `make seeds` builds it
@@ -139,15 +150,12 @@ func (c Case) run(t *testing.T, p Program, w Worker) {
 	if p.Failure != nil {
 		c.Failure = p.Failure
 	}
-	code := frame.Code{Filename: p.Filename, Source: p.Source, MaxResult: c.MaxResult}
+	code := frame.Code{Filename: p.Filename, Source: p.Source, MaxResult: c.maxResult()}
 	if p.Module != "" {
 		code.Source = Module(t, p.Module)
 	}
 	if code.Filename == "" {
 		code.Filename = "function"
-	}
-	if code.MaxResult == 0 {
-		code.MaxResult = defaultMaxResult
 	}
 	logs, loaded := c.load(t, w, code, p.Form)
 	if !loaded {

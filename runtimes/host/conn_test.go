@@ -29,7 +29,7 @@ func startConns(t *testing.T, grace time.Duration, handler fasthttp.RequestHandl
 	path := filepath.Join(testrig.Dir(t), "s")
 	ctx, stop := context.WithCancel(t.Context())
 	server := &fasthttp.Server{Handler: handler, ConnState: changed, NoDefaultDate: true}
-	s := &serving{newConns(listen(t, path), server), path, stop, make(chan error, 1)}
+	s := &serving{newConns(testrig.Listen(t, path), server), path, stop, make(chan error, 1)}
 	go func() { s.ended <- s.serve(ctx, grace) }()
 	return s
 }

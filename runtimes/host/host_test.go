@@ -158,36 +158,37 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestCodeThatDoesNotLoad(t *testing.T) {
-	r := newRig(t, pool.Options{LoadTimeout: 500 * time.Millisecond})
+	patient, hasty := newRig(t, pool.Options{}), newRig(t, pool.Options{LoadTimeout: time.Second})
 	tests := []struct {
 		name, script, message, details string
+		rig                            *rig
 	}{
 		{
 			"syntax", "let a = 1\nlet a = 2", "Identifier 'a' has already been declared",
-			`"column":5,"component":"function","line":2,"stack_trace":"function.js:2\nlet a = 2\n    ^\n\nSyntaxError: Identifier 'a' has already been declared","type":"SyntaxError"`,
+			`"column":5,"component":"function","line":2,"stack_trace":"function.js:2\nlet a = 2\n    ^\n\nSyntaxError: Identifier 'a' has already been declared","type":"SyntaxError"`, patient,
 		},
 		{
 			"it throws", "\nthrow new RangeError('no'); module.exports = () => 1", "no",
-			`"column":7,"component":"function","line":2,"stack_trace":"RangeError: no\n    at Object.<anonymous> (function.js:2:7)","type":"RangeError"`,
+			`"column":7,"component":"function","line":2,"stack_trace":"RangeError: no\n    at Object.<anonymous> (function.js:2:7)","type":"RangeError"`, patient,
 		},
 		{
-			"it takes for ever", "module.exports = () => 1; for (;;);", "the code did not load within 500 ms: it loops or waits at its top level, or the machine is too busy",
-			`"component":"function","timeout_ms":500`,
+			"it takes for ever", "module.exports = () => 1; for (;;);", "the code did not load within 1000 ms: it loops or waits at its top level, or the machine is too busy",
+			`"component":"function","timeout_ms":1000`, hasty,
 		},
 		{
 			"it exits", "module.exports = () => 1; process.reallyExit(7)", "the function's worker ended: exit code 7",
-			`"component":"function","type":"WorkerExited"`,
+			`"component":"function","type":"WorkerExited"`, patient,
 		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			source, _ := json.Marshal(test.script)
-			id, got := r.tryInitialize(t, "nodejs-test", `{"script_content":`+string(source)+`}`)
+			id, got := test.rig.tryInitialize(t, "nodejs-test", `{"script_content":`+string(source)+`}`)
 			if diff := cmp.Diff(failure(422, "INITIALIZATION_ERROR", test.message, test.details), got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 			testrig.Eventually(t, "control has no session", func() bool {
-				_, err := r.registry.FindSession(t.Context(), id)
+				_, err := test.rig.registry.FindSession(t.Context(), id)
 				return faas.IsNotFound(err)
 			})
 		})
@@ -211,8 +212,8 @@ func TestFunctionsThatFail(t *testing.T) {
 		{"it exits", "process.reallyExit(3)", `{}`, failure(
 			500, "RUNTIME_ERROR", "the function's worker ended: exit code 3", `"component":"function","type":"WorkerExited"`,
 		)},
-		{"it takes for ever", "for (;;);", `{"timeout_ms":600}`, failure(
-			504, "TIMEOUT", "the function did not answer within 600 ms", `"component":"function","timeout_ms":600`,
+		{"it takes for ever", "for (;;);", `{"timeout_ms":1000}`, failure(
+			504, "TIMEOUT", "the function did not answer within 1000 ms", `"component":"function","timeout_ms":1000`,
 		)},
 		{"too much", "return 'x'.repeat(1000)", `{}`, failure(
 			507, "RESOURCE_EXHAUSTED", "the result is larger than 1000 bytes of JSON", `"component":"function","limit":"output","limit_bytes":1000`,

@@ -17,7 +17,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"envoke/internal/faas"
 	"envoke/internal/registry"
@@ -87,7 +86,7 @@ func (r *rig) addControl(t testing.TB, dir string) {
 		})
 		server := grpc.NewServer(registry.ServerOptions()...)
 		r.registry.Register(server)
-		listener := listen(t, filepath.Join(dir, "control.sock"))
+		listener := testrig.Listen(t, filepath.Join(dir, "control.sock"))
 		stopRegistry := start(t, r.registry.Serve)
 		stopServer := start(t, func(context.Context) error { return server.Serve(listener) })
 		r.stopControl = sync.OnceFunc(func() { stopRegistry(); server.Stop(); stopServer() })
@@ -102,24 +101,19 @@ func (r *rig) addControl(t testing.TB, dir string) {
 
 func (r *rig) addHost(t testing.TB, dir string, workers pool.Options) {
 	t.Helper()
-	conn, err := grpc.NewClient("unix:"+filepath.Join(dir, "control.sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
 	logger, metrics := slog.New(slog.DiscardHandler), prometheus.NewPedanticRegistry()
 	workers.Runtime, workers.Registerer, workers.Idle = javaScript(t, dir), metrics, 1
 	r.pool = pool.New(workers)
 	r.Host = New(Options{
 		Language: faas.NodeJS, Version: "test", Engine: r.pool,
 		Bundles: bundle.New(bundle.Options{
-			Conn: conn, Host: t.Name(), Language: faas.NodeJS, Logger: logger, Registerer: metrics,
+			Conn: testrig.Connect(t, "unix:"+filepath.Join(dir, "control.sock")), Host: t.Name(), Language: faas.NodeJS, Logger: logger, Registerer: metrics,
 			MaxSessions: 1000, MaxScriptBytes: 1 << 20,
 		}),
 		MaxTimeout: 10 * time.Second, MaxScript: testMaxScript, MaxBody: testMaxBody, MaxMemoryMB: 128,
 		SessionExpiry: time.Hour, Logger: logger, Registerer: metrics,
 	})
-	listener := listen(t, filepath.Join(dir, "host.sock"))
+	listener := testrig.Listen(t, filepath.Join(dir, "host.sock"))
 	r.dial = func(ctx context.Context) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", listener.Addr().String())
 	}
@@ -161,15 +155,6 @@ func start(t testing.TB, serve func(context.Context) error) (stop func()) {
 			t.Error(err)
 		}
 	}
-}
-
-func listen(t testing.TB, path string) net.Listener {
-	t.Helper()
-	listener, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return listener
 }
 
 // reply is what a test looks at of a response.

@@ -16,8 +16,8 @@ func BenchmarkInvoke(b *testing.B) {
 		runtime      func(testing.TB) Runtime
 	}{
 		{"test", "bench", testRuntime},
-		{"serial", "def handle(params): return params", pythonRuntime},
-		{"async", "async def handle(params): return params", pythonRuntime},
+		{"serial", "def handle(params): return params", Python},
+		{"async", "async def handle(params): return params", Python},
 	}
 	for _, bench := range benchmarks {
 		for _, callers := range []int{1, 32} {

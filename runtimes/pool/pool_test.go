@@ -2,12 +2,9 @@ package pool
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -15,92 +12,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 
 	"envoke/internal/faas"
 	"envoke/internal/testrig"
 	"envoke/runtimes/frame"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// testRuntime runs testdata/worker.mjs, which does as params say.
-func testRuntime(t testing.TB) Runtime {
-	t.Helper()
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Fatal("node is needed: ", err)
-	}
-	script, err := filepath.Abs("testdata/worker.mjs")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return Runtime{Language: faas.NodeJS, Argv: []string{node, "--max-old-space-size=24", script}}
-}
-
-// serve makes a pool and serves it until the test ends.
-func serve(t testing.TB, opt Options) *Pool {
-	t.Helper()
-	if opt.Argv == nil {
-		opt.Runtime = testRuntime(t)
-	}
-	p := New(opt)
-	testrig.Serve(t, p.Serve)
-	return p
-}
-
-func script(source string) faas.Script { return faas.NewScript(faas.NodeJS, source, nil) }
-
-func work(source string) Work { return Work{Script: script(source), Owner: "owner"} }
-
-// do makes an invocation that does what the worker of the tests knows by that name.
-func do(act string, more ...any) Invocation {
-	params := map[string]any{"do": act}
-	for i := 0; i < len(more); i += 2 {
-		params[more[i].(string)] = more[i+1]
-	}
-	raw, _ := json.Marshal(params)
-	return Invocation{RequestID: "r-" + act, Deadline: time.Now().Add(10 * time.Second), Params: raw}
-}
-
-func within(d time.Duration, inv Invocation) Invocation {
-	inv.Deadline, inv.Timeout = time.Now().Add(d), d
-	return inv
-}
-
-// wantError is what a caller may read of an error; Details without long texts.
-type wantError struct {
-	Code    faas.Code
-	Message string
-	Details map[string]any
-}
-
-func checkError(t *testing.T, err error, want wantError) {
-	t.Helper()
-	var e *faas.Error
-	if !errors.As(err, &e) {
-		t.Fatalf("got %v, want a *faas.Error", err)
-	}
-	if diff := cmp.Diff(want, wantError{e.Code, e.Message, e.Details}); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func pid(t *testing.T, p *Pool, w Work) int {
-	t.Helper()
-	result, err := p.Invoke(t.Context(), w, do("pid"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got struct{ PID, Loads int }
-	if err := json.Unmarshal(result.JSON, &got); err != nil {
-		t.Fatal(err)
-	}
-	if got.Loads != 1 {
-		t.Errorf("the worker has loaded %d times, want once", got.Loads)
-	}
-	return got.PID
-}
 
 func TestInvokePassesTheEvent(t *testing.T) {
 	p := serve(t, Options{Idle: 1})
@@ -163,7 +79,7 @@ func TestConcurrentFirstCallsLoadOnce(t *testing.T) {
 }
 
 func TestLoad(t *testing.T) {
-	p := serve(t, Options{Idle: 1, LoadTimeout: 300 * time.Millisecond})
+	p := serve(t, Options{Idle: 1})
 	function := map[string]any{"component": faas.InFunction}
 	with := func(more map[string]any) map[string]any {
 		maps.Copy(more, function)
@@ -175,7 +91,6 @@ func TestLoad(t *testing.T) {
 	}{
 		{"bad", wantError{faas.InitializationError, "load message", with(map[string]any{"type": "Error", "line": 2, "column": 3, "stack_trace": "at function.js:2:3"})}},
 		{"exit", wantError{faas.InitializationError, "the function's worker ended: exit code 4", with(map[string]any{"type": "WorkerExited"})}},
-		{"hang", wantError{faas.InitializationError, "the code did not load within 300 ms: it loops or waits at its top level, or the machine is too busy", with(map[string]any{"timeout_ms": int64(300)})}},
 	}
 	for _, test := range tests {
 		t.Run(test.source, func(t *testing.T) {
@@ -202,6 +117,25 @@ func TestLoad(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+func TestCodeThatLoadsForEver(t *testing.T) {
+	p := serve(t, Options{Idle: 3, LoadTimeout: time.Second})
+	testrig.Eventually(t, "ready workers", func() bool { return p.Stats().Ready == 3 })
+	var group sync.WaitGroup
+	for _, try := range []func(source string) error{
+		func(source string) error { return p.Load(t.Context(), Work{script(source), "one"}) },
+		func(source string) error { _, err := p.Invoke(t.Context(), work(source), do("echo")); return err },
+		func(source string) error { _, err := p.Check(t.Context(), script(source)); return err },
+	} {
+		group.Go(func() {
+			checkError(t, try("hang"), wantError{
+				faas.InitializationError, "the code did not load within 1000 ms: it loops or waits at its top level, or the machine is too busy",
+				map[string]any{"component": faas.InFunction, "timeout_ms": int64(1000)},
+			})
+		})
+	}
+	group.Wait()
 }
 
 func TestChecksShareAWorkerThatIsRecycled(t *testing.T) {
@@ -298,16 +232,12 @@ func TestCallersThatGoAway(t *testing.T) {
 	before := pid(t, p, work("away"))
 	ctx, cancel := context.WithCancel(t.Context())
 	gone := make(chan error, 1)
+	held, release := hold(t)
 	go func() {
-		_, err := p.Invoke(ctx, work("away"), do("wait", "ms", 200))
+		_, err := p.Invoke(ctx, work("away"), held)
 		gone <- err
 	}()
-	testrig.Succeeds(t, func() error {
-		if p.Stats().Calls != 1 {
-			return errors.New("the call has not begun")
-		}
-		return nil
-	})
+	awaitCalls(t, p, 1, 0)
 	cancel()
 	if err := <-gone; !errors.Is(err, context.Canceled) {
 		t.Errorf("the caller that went away got %v", err)
@@ -315,6 +245,7 @@ func TestCallersThatGoAway(t *testing.T) {
 	if got := p.Stats().Calls; got != 1 {
 		t.Errorf("%d calls under way, want 1: the abandoned one keeps its turn", got)
 	}
+	release()
 	result, err := p.Invoke(t.Context(), work("away"), do("echo"))
 	if err != nil || !strings.Contains(string(result.JSON), `"echo"`) {
 		t.Errorf("the next call got %s, %v", result.JSON, err)
@@ -325,7 +256,7 @@ func TestCallersThatGoAway(t *testing.T) {
 	t.Run("the deadline stays", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
-		if _, err := p.Invoke(ctx, work("away"), within(150*time.Millisecond, do("hang"))); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := p.Invoke(ctx, work("away"), within(time.Second, do("hang"))); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
 		if after := pid(t, p, work("away")); after == before {

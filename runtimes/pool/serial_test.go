@@ -24,6 +24,7 @@ import os, time
 def handle(params):
     with open(%q, 'a') as file: file.write(params['name'] + '\n')
     time.sleep(params.get('sleep', 0))
+    while 'until' in params and not os.path.exists(params['until']): time.sleep(0.005)
     if params.get('exit'): os._exit(3)
     return params['name']`
 
@@ -42,7 +43,7 @@ func journaled(t *testing.T) (w Work, begun func() []string) {
 // serialPool has one worker, warm enough to be sent calls ahead.
 func serialPool(t *testing.T, opt Options, w Work) *Pool {
 	t.Helper()
-	opt.Runtime, opt.Idle = pythonRuntime(t), 1
+	opt.Runtime, opt.Idle = Python(t), 1
 	p := serve(t, opt)
 	testrig.Succeeds(t, func() error {
 		if _, err := p.Invoke(t.Context(), w, named("warm", "")); err != nil {
@@ -115,14 +116,15 @@ func TestCallsSentAheadOutliveTheirWorker(t *testing.T) {
 // Where calls take long, each has a worker of its own, up to the most; then they wait,
 // and then they are refused.
 func TestSerialWorkersGrowAndAreReaped(t *testing.T) {
-	p := serve(t, Options{Runtime: pythonRuntime(t), Idle: 1, SerialWorkers: 3, Queue: 2, IdleTimeout: time.Second})
+	p := serve(t, Options{Runtime: Python(t), Idle: 1, SerialWorkers: 3, Queue: 2, IdleTimeout: time.Second})
 	w, begun := journaled(t)
 	if err := p.Load(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
+	release := filepath.Join(t.TempDir(), "release")
 	done := make(chan error, 5)
 	call := func(name string) {
-		_, err := p.Invoke(t.Context(), w, named(name, `,"sleep":1`))
+		_, err := p.Invoke(t.Context(), w, named(name, fmt.Sprintf(`,"until":%q`, release)))
 		done <- err
 	}
 	for i := range 3 {
@@ -136,16 +138,14 @@ func TestSerialWorkersGrowAndAreReaped(t *testing.T) {
 	}
 	for i := range 2 {
 		go call(fmt.Sprint("waiting-", i))
-		testrig.Succeeds(t, func() error {
-			if stats := p.Stats(); stats.Waiting != i+1 {
-				return fmt.Errorf("%+v, want %d waiting", stats, i+1)
-			}
-			return nil
-		})
+		awaitCalls(t, p, 3, i+1)
 	}
 	_, err := p.Invoke(t.Context(), w, named("refused", ""))
 	if faas.AsError(err).Code != faas.RateLimited {
 		t.Errorf("the sixth call: %v, want RATE_LIMITED", err)
+	}
+	if err := os.WriteFile(release, nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	for range 5 {
 		if err := <-done; err != nil {
@@ -165,7 +165,7 @@ func TestSerialWorkersGrowAndAreReaped(t *testing.T) {
 
 // A function of several workers takes no place that another function has.
 func TestSerialWorkersEvictNobody(t *testing.T) {
-	p := serve(t, Options{Runtime: pythonRuntime(t), MaxWorkers: 3, SerialWorkers: 3})
+	p := serve(t, Options{Runtime: Python(t), MaxWorkers: 3, SerialWorkers: 3})
 	other, _ := journaled(t)
 	busy, _ := journaled(t)
 	if err := p.Load(t.Context(), other); err != nil { // it has a worker, without a call

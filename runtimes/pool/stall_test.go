@@ -24,8 +24,6 @@ func TestWorkerThatIsStopped(t *testing.T) {
 		faas.Unavailable, "the worker did not take the code within 300 ms: the machine is stalled or too busy; nothing was run, try again",
 		map[string]any{"component": faas.InRuntime},
 	})
-	if err := p.Load(t.Context(), work("good")); err != nil {
-		t.Errorf("the next load: %v", err)
-	}
+	testrig.Succeeds(t, func() error { return p.Load(t.Context(), work("good")) })
 	testrig.Succeeds(t, func() error { return gone(stopped) })
 }

@@ -16,7 +16,6 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
@@ -81,8 +80,8 @@ func newCutOffRig(t *testing.T, maxTimeout time.Duration) *rig {
 		Output: r.output, Metrics: metrics, Logger: slog.New(slog.DiscardHandler),
 		LogLevel: &r.level, Idle: r.pool, MaxIdle: 4,
 	})
-	r.stop = serve(t, server, listen(t, filepath.Join(r.dir, "rpc.sock")))
-	r.conn = dial(t, r.address)
+	r.stop = serve(t, server, testrig.Listen(t, filepath.Join(r.dir, "rpc.sock")))
+	r.conn = testrig.Connect(t, r.address)
 	r.RuntimeServiceClient, r.health = runtimepb.NewRuntimeServiceClient(r.conn), healthv1.NewHealthClient(r.conn)
 	return r
 }
@@ -119,7 +118,7 @@ func (r *rig) addControl(t *testing.T) {
 		})
 		server := grpc.NewServer(registry.ServerOptions()...)
 		control.Register(server)
-		listener := listen(t, filepath.Join(r.dir, "control.sock"))
+		listener := testrig.Listen(t, filepath.Join(r.dir, "control.sock"))
 		testrig.Serve(t, control.Serve)
 		served := make(chan error, 1)
 		go func() { served <- server.Serve(listener) }()
@@ -131,7 +130,7 @@ func (r *rig) newHost(t *testing.T, metrics *prometheus.Registry, maxTimeout tim
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	bundles := bundle.New(bundle.Options{
-		Conn: dial(t, "unix:"+filepath.Join(r.dir, "control.sock")), Host: t.Name(), Language: faas.NodeJS,
+		Conn: testrig.Connect(t, "unix:"+filepath.Join(r.dir, "control.sock")), Host: t.Name(), Language: faas.NodeJS,
 		Logger: logger, Registerer: metrics, MaxSessions: 1000, MaxScriptBytes: 1 << 20,
 	})
 	r.pool = pool.New(pool.Options{
@@ -162,26 +161,6 @@ func javaScript(t *testing.T, dir string) pool.Runtime {
 		t.Fatal(err)
 	}
 	return pool.Runtime{Language: faas.NodeJS, Argv: command.Argv, Env: command.Env}
-}
-
-func listen(t *testing.T, path string) net.Listener {
-	t.Helper()
-	listener, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return listener
-}
-
-func dial(t *testing.T, target string) *grpc.ClientConn {
-	t.Helper()
-	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(8<<20)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	return conn
 }
 
 // session makes a session of a script and returns its id.

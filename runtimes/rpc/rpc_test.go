@@ -227,7 +227,7 @@ func TestCallsHaveALimit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	other := runtimepb.NewRuntimeServiceClient(dial(t, r.address))
+	other := runtimepb.NewRuntimeServiceClient(testrig.Connect(t, r.address))
 	_, err := other.HealthCheck(t.Context(), &runtimepb.HealthCheckRequest{})
 	if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "too many calls") {
 		t.Errorf("got %v", err)

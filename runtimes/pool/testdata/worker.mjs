@@ -36,7 +36,7 @@ function load(call, { source }) {
 const acts = {
   echo: (call, event) => json(18, call, event),
   pid: (call) => json(18, call, { pid: process.pid, loads }),
-  wait: (call, { params }) => setTimeout(() => json(18, call, params), params.ms),
+  hold: (call, { params }) => fs.existsSync(params.file) ? json(18, call, null) : setTimeout(() => acts.hold(call, { params }), 5),
   never: () => {},
   hang,
   exit: () => process.exit(3),

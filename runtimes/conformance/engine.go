@@ -1,0 +1,153 @@
+package conformance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"envoke/internal/faas"
+	"envoke/runtimes/frame"
+	"envoke/runtimes/pool"
+)
+
+// An Engine runs code for its owners, as hosts want it.
+type Engine interface {
+	Check(context.Context, faas.Script) (frame.Form, error)
+	Load(context.Context, pool.Work) error
+	Invoke(context.Context, pool.Work, pool.Invocation) (pool.Result, error)
+}
+
+// RunEngine runs the cases that have a program in the language, each with an owner of
+// its own: what is promised of a worker holds through what stands around it too. It
+// opens an engine for each bound of results, in bytes of JSON, that a case wants; each
+// passes on what functions log and lives until t ends.
+func RunEngine(t *testing.T, language faas.Language, open func(maxResult int, log func(pool.LogLine)) Engine) {
+	owned := logs{entries: map[string][]Entry{}}
+	engines := map[int]Engine{}
+	for _, file := range files(t) {
+		for _, c := range read(t, file, language) {
+			if bound := c.maxResult(); engines[bound] == nil {
+				engines[bound] = open(bound, owned.add)
+			}
+		}
+	}
+	Run(t, language, func(t *testing.T) Worker {
+		return &owner{engines: engines, logs: &owned, name: t.Name(), language: language}
+	})
+}
+
+// owner is one case's work in an engine, as its Worker.
+type owner struct {
+	engines  map[int]Engine // by their bound of results
+	logs     *logs
+	name     string
+	language faas.Language
+
+	engine   Engine
+	work     pool.Work
+	filename string // what the case calls its code: engines have a name of their own for it
+	form     frame.Form
+}
+
+// Check implements Worker.
+func (o *owner) Check(t *testing.T, code frame.Code) Outcome {
+	t.Helper()
+	var options json.RawMessage
+	if o.language == faas.Rust {
+		options = json.RawMessage(`{"target": "wasm32-wasip1"}`) // the source is a module already
+	}
+	o.engine, o.filename = o.engines[code.MaxResult], code.Filename
+	o.work = pool.Work{Script: faas.NewScript(o.language, code.Source, options), Owner: o.name}
+	form, err := o.engine.Check(t.Context(), o.work.Script)
+	o.form = form
+	return o.outcome(t, err, Outcome{Form: &form})
+}
+
+// Load implements Worker. An engine does not tell the form again.
+func (o *owner) Load(t *testing.T, _ frame.Code) Outcome {
+	t.Helper()
+	return o.outcome(t, o.engine.Load(t.Context(), o.work), Outcome{Form: &o.form})
+}
+
+// Invoke implements Worker.
+func (o *owner) Invoke(t *testing.T, event json.RawMessage) Outcome {
+	t.Helper()
+	parts := unmarshal[struct{ Params, Context json.RawMessage }](t, event)
+	deadline := time.Now().Add(askTimeout)
+	ctx, cancel := context.WithDeadline(t.Context(), deadline)
+	defer cancel()
+	result, err := o.engine.Invoke(ctx, o.work, pool.Invocation{Deadline: deadline, Params: parts.Params, Context: parts.Context})
+	return o.outcome(t, err, Outcome{Result: result.JSON})
+}
+
+// outcome is good unless there was an error, which it makes the worker's again.
+func (o *owner) outcome(t *testing.T, err error, good Outcome) Outcome {
+	t.Helper()
+	outcome := good
+	if err != nil {
+		outcome = o.failure(t, err)
+	}
+	outcome.Logs = o.logs.take(o.name)
+	return outcome
+}
+
+func (o *owner) failure(t *testing.T, err error) Outcome {
+	t.Helper()
+	var e *faas.Error
+	if !errors.As(err, &e) {
+		t.Fatal(err)
+	}
+	if e.Details["type"] == "WorkerExited" {
+		return Outcome{Exited: true}
+	}
+	failure := frame.Failure{Kind: kindOf(t, e), Message: e.Message}
+	failure.Type, _ = e.Details["type"].(string)
+	failure.Line, _ = e.Details["line"].(int)
+	failure.Column, _ = e.Details["column"].(int)
+	stack, _ := e.Details["stack_trace"].(string)
+	extension := map[faas.Language]string{faas.NodeJS: ".js", faas.Python: ".py"}[o.language]
+	failure.Stack = strings.ReplaceAll(stack, "function"+extension, o.filename)
+	return Outcome{Failure: &failure}
+}
+
+func kindOf(t *testing.T, e *faas.Error) frame.FailureKind {
+	t.Helper()
+	if e.Details["limit"] == "memory" {
+		return frame.MemoryFailure
+	}
+	kinds := map[faas.Code]frame.FailureKind{
+		faas.InitializationError: frame.LoadFailure,
+		faas.RuntimeError:        frame.ThrownFailure,
+		faas.ResourceExhausted:   frame.OutputFailure,
+		faas.InvalidParams:       frame.ParamsFailure,
+	}
+	kind, ok := kinds[e.Code]
+	if !ok {
+		t.Fatal(e)
+	}
+	return kind
+}
+
+// logs are what functions have logged and nobody has looked at yet.
+type logs struct {
+	mu      sync.Mutex
+	entries map[string][]Entry // by owner
+}
+
+func (l *logs) add(line pool.LogLine) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	level := strings.ToLower(line.Level.String())
+	l.entries[line.Owner] = append(l.entries[line.Owner], Entry{Level: level, Text: line.Text})
+}
+
+func (l *logs) take(owner string) []Entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer delete(l.entries, owner)
+	return l.entries[owner]
+}

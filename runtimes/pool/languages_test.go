@@ -1,0 +1,64 @@
+package pool
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"envoke/internal/faas"
+	"envoke/runtimes/nodejs"
+	"envoke/runtimes/python"
+)
+
+// JavaScript is the real worker of Node.js. It is exported, as Python is, for the tests
+// of package pool_test.
+func JavaScript(t testing.TB) Runtime {
+	t.Helper()
+	found, err := nodejs.Find(t.Context(), os.Getenv("NODE"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	command, err := nodejs.Prepare(t.TempDir(), found, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Runtime{Language: faas.NodeJS, Argv: command.Argv, Env: command.Env}
+}
+
+// Python is the real worker of Python.
+func Python(t testing.TB) Runtime {
+	t.Helper()
+	found, err := python.Find(t.Context(), os.Getenv("PYTHON"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	command, err := python.Prepare(t.Context(), t.TempDir(), found)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Runtime{Language: faas.Python, Argv: command.Argv, Env: command.Env}
+}
+
+// What Node.js says of a socket that it may not open tells its user nothing.
+func TestNoNetworkIsSaid(t *testing.T) {
+	p := serve(t, Options{Runtime: JavaScript(t), Idle: 1})
+	for source, want := range map[string]string{
+		"await fetch('http://127.0.0.1:65000')":                                      "fetch failed: connect EPERM 127.0.0.1:65000",
+		"await fetch('http://nowhere.invalid')":                                      "fetch failed: getaddrinfo E",
+		"require('http').get('http://[::1]:65000'); await new Promise(() => {})":     "connect EPERM ::1:65000",
+		"require('net').createServer().listen(0); await new Promise(() => {})":       "listen EPERM: operation not permitted",
+		"await require('dns').promises.resolve('nowhere.invalid')":                   "queryA ECONNREFUSED nowhere.invalid",
+		"require('dgram').createSocket('udp4').bind(0); await new Promise(() => {})": "bind EPERM 0.0.0.0",
+	} {
+		_, err := p.Invoke(t.Context(), work(source), within(10*time.Second, Invocation{}))
+		var e *faas.Error
+		if !errors.As(err, &e) || e.Code != faas.RuntimeError {
+			t.Fatalf("%s: got %v", source, err)
+		}
+		if !strings.HasPrefix(e.Message, want) || !strings.HasSuffix(e.Message, " (functions have no network: socket() is not permitted)") {
+			t.Errorf("%s: %q, want %q and the reason", source, e.Message, want)
+		}
+	}
+}
