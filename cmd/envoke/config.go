@@ -98,7 +98,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.IntVar(&c.IdleWorkers, "idle-workers", 2, "worker processes kept ready for code that has none")
 	f.IntVar(&c.MaxWorkers, "max-workers", 256, "most worker processes of one runtime host")
 	f.IntVar(&c.WorkerConcurrency, "worker-concurrency", 64, "calls under way at once in one worker")
-	f.IntVar(&c.WorkerQueue, "worker-queue", 256, "calls waiting for one worker before 429")
+	f.IntVar(&c.WorkerQueue, "worker-queue", 512, "calls waiting for one worker before 429")
 	f.IntVar(&c.WorkerIdleSeconds, "worker-idle-seconds", 300, "a worker without calls for so long is ended")
 	f.IntVar(&c.WorkerMemoryMB, "worker-memory-mb", 128, "JavaScript heap, or Python's memory, of one worker, in MiB")
 
