@@ -44,6 +44,31 @@ func TestSessionsSurviveAKill(t *testing.T) {
 	}
 }
 
+// Seeds are functions like others: an installation is ready without them, and with
+// others of their names.
+func TestStartsWithoutItsSeeds(t *testing.T) {
+	i, err := newInstallation()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range []func(){
+		func() { i.send(t, http.MethodDelete, "/api/v1/functions/nodejs-calculator", "") },
+		func() {
+			i.send(t, http.MethodPost, "/api/v1/functions", `{"name":"nodejs-calculator","script_content":"throw new Error('mine')"}`)
+		},
+		func() {},
+	} {
+		p := i.startProcess(t)
+		change()
+		if err := p.Process.Signal(syscall.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Wait(); err != nil {
+			t.Errorf("Ctrl-C: %v", err)
+		}
+	}
+}
+
 // startProcess runs envoke serve as a process and waits for its greeting.
 func (i *installation) startProcess(t *testing.T) *process {
 	t.Helper()

@@ -57,18 +57,36 @@ func (s *Schema) count(node *jsonschema.Schema) {
 	node.Format = &step
 }
 
+// How many bytes of a text are one step to read, and how many instructions of a pattern
+// to run, once for each byte. Both take about as long as a step does otherwise.
+const (
+	bytesAStep        = 128
+	instructionsAStep = 1024
+)
+
 func steps(node *jsonschema.Schema, value any) int {
 	switch v := value.(type) {
 	case []any:
 		return 1 + len(v)
 	case map[string]any:
-		return 1 + len(v)
-	case string:
-		if node.Pattern != nil {
-			return 1 + len(v)/64
+		n := 1 + len(v)
+		for pattern := range node.PatternProperties {
+			for name := range v {
+				n += matching(pattern, name)
+			}
 		}
+		return n
+	case string:
+		return 1 + len(v)/bytesAStep + matching(node.Pattern, v)
 	}
 	return 1
+}
+
+func matching(p jsonschema.Regexp, text string) int {
+	if p, ok := p.(*pattern); ok {
+		return p.instructions * len(text) / instructionsAStep
+	}
+	return 0
 }
 
 // run checks a decoded value.

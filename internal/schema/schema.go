@@ -75,6 +75,7 @@ func Compile(raw []byte) (*Schema, error) {
 	compiler := jsonschema.NewCompiler()
 	compiler.DefaultDraft(jsonschema.Draft2020)
 	compiler.UseLoader(noLoader{})
+	compiler.UseRegexpEngine(compilePattern)
 	if err := compiler.AddResource(itself, document); err != nil {
 		return nil, &Fault{Reason: plain(err.Error())}
 	}

@@ -2,6 +2,7 @@ package schema_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -181,6 +182,44 @@ func BenchmarkValidate(b *testing.B) {
 	for b.Loop() {
 		if err := s.Validate([]byte(`{"id":1,"lines":[{"a/b":"x"},{"a/b":"y"}],"note":"abc"}`)); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// What a schema reads of long texts counts too, not only how often it looks.
+func TestLongTextsCount(t *testing.T) {
+	lengths := `{"$ref":"#/$defs/d0","$defs":{"d24":{"minLength":1}`
+	for i := range 24 {
+		lengths += fmt.Sprintf(`,"d%d":{"anyOf":[{"type":"null","$ref":"#/$defs/d%d"},{"$ref":"#/$defs/d%d"}]}`, i, i+1, i+1)
+	}
+	lengths += "}}"
+	for name, test := range map[string]struct {
+		schema  string
+		text    int // bytes
+		tooMuch bool
+	}{
+		"lengths, again and again": {lengths, 1 << 20, true},
+		"a large pattern":          {`{"pattern":"` + strings.Repeat("a?", 3000) + strings.Repeat("a", 3000) + `"}`, 50_000, true},
+		"a large pattern of names": {`{"patternProperties":{"` + strings.Repeat("a?", 3000) + `b":true}}`, -50_000, true},
+		"a pattern":                {`{"pattern":"^[a-z ]{1,20}|x$"}`, 1 << 20, false},
+		"a length":                 {`{"maxLength":9000000}`, 6 << 20, false},
+	} {
+		compiled, err := schema.Compile([]byte(test.schema))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		value := `"` + strings.Repeat("a", max(test.text, -test.text)) + `"`
+		if test.text < 0 {
+			value = `{` + value + `:1}`
+		}
+		err = compiled.Validate([]byte(value))
+		if tooMuch := err != nil && strings.Contains(err.Error(), "too many steps"); tooMuch != test.tooMuch {
+			t.Errorf("%s: %.100v", name, err)
+		}
+	}
+	for _, pattern := range []string{strings.Repeat("a?", 15_000), "(((a{10}){10}){10}){9}b{1000}"} {
+		if _, err := schema.Compile([]byte(`{"pattern":"` + pattern + `"}`)); err == nil {
+			t.Errorf("the pattern %.20s… is accepted", pattern)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -263,7 +264,8 @@ func TestEviction(t *testing.T) {
 func TestBytesAreBounded(t *testing.T) {
 	e := serve(t, Options{MaxBytes: 100 << 10})
 	for i := range 3 {
-		padding := part(0, append([]byte{0}, make([]byte, 60<<10+i)...)...)
+		data := binary.AppendUvarint([]byte{1, 1}, uint64(60<<10+i)) // one passive segment
+		padding := part(11, append(data, make([]byte, 60<<10+i)...)...)
 		if _, err := e.Check(t.Context(), script(append(command(), padding...))); err != nil {
 			t.Fatal(err)
 		}

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	"github.com/tetratelabs/wazero/sys"
+
+	"envoke/runtimes/fault"
 )
 
 // tier is how a program is run.
@@ -51,7 +54,7 @@ func newProgram(s source, t tier, cache wazero.CompilationCache) (*program, erro
 	if t == compiler {
 		config = wazero.NewRuntimeConfig() // the interpreter where it has no compiler
 	}
-	config = config.WithCloseOnContextDone(true).WithCompilationCache(cache)
+	config = config.WithDebugInfoEnabled(false).WithCloseOnContextDone(true).WithCompilationCache(cache)
 	ctx := context.Background()
 	p := &program{tier: t, runtime: wazero.NewRuntimeWithConfig(ctx, config), memory: s.memory, users: 1}
 	_, err := wasi_snapshot_preview1.Instantiate(ctx, p.runtime)
@@ -117,10 +120,14 @@ func checkImports(compiled wazero.CompiledModule, wasi api.Module) error {
 	return nil
 }
 
+// tryTimeout bounds what a module may do while it is instantiated: its start section.
+const tryTimeout = 5 * time.Second
+
 // try makes an instance and does not start it, which shows what else would fail in
 // every call: imported tables and globals, data outside the memory.
 func (e *Engine) try(p *program) error {
-	ctx, cancel := context.WithTimeout(context.Background(), e.opt.CompileTimeout)
+	limit := min(tryTimeout, e.opt.CompileTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	memory, err := e.memories.take(p.memory)
 	if err != nil {
@@ -134,6 +141,8 @@ func (e *Engine) try(p *program) error {
 	}
 	var exit *sys.ExitError
 	switch {
+	case ctx.Err() != nil:
+		return fault.LoadTimeout(limit)
 	case errors.As(err, &exit): // of a start section, which runs with each instance
 		return nil
 	case err != nil:

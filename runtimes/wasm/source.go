@@ -25,8 +25,7 @@ const (
 	// base64Magic is what the header looks like to those who forget the target.
 	base64Magic = "AGFzb"
 
-	tableSection = 4
-	maxTables    = 8
+	maxTables = 8
 	// maxTable bounds the elements of a table. They are eight bytes each, of memory
 	// that the limit of linear memory does not count.
 	maxTable = 1 << 20
@@ -64,7 +63,7 @@ func (e *Engine) decode(script faas.Script) (source, error) {
 	case len(wasm) > e.opt.MaxModule:
 		return source{}, tooLarge(e.opt.MaxModule)
 	}
-	s.wasm, err = boundTables(wasm)
+	s.wasm, err = bound(wasm)
 	return s, err
 }
 
@@ -89,9 +88,10 @@ func tooLarge(limit int) error {
 	}
 }
 
-// boundTables checks what a module is made of and gives each of its tables a maximum:
-// without one, table.grow takes as much of the host's memory as it likes.
-func boundTables(wasm []byte) ([]byte, error) {
+// bound checks what a module is made of, leaves out custom sections other than the names
+// of functions, and gives each table a maximum: without one, table.grow takes as much
+// of the host's memory as it likes.
+func bound(wasm []byte) ([]byte, error) {
 	switch {
 	case strings.HasPrefix(string(wasm[:min(8, len(wasm))]), component):
 		return nil, invalid("this is a WebAssembly component: send a core module of WASI preview 1, built for " + target)
@@ -108,6 +108,13 @@ func boundTables(wasm []byte) ([]byte, error) {
 			return nil, invalid("the module is cut short: a section is longer than the rest of it")
 		}
 		whole := rest[:len(rest)-len(after)]
+		rest = after
+		if id == customSection && !namesOnly(body) {
+			continue
+		}
+		if err := checkCounts(id, body); err != nil {
+			return nil, err
+		}
 		if id == tableSection {
 			bounded, err := boundTable(body)
 			if err != nil {
@@ -115,7 +122,7 @@ func boundTables(wasm []byte) ([]byte, error) {
 			}
 			whole = append(binary.AppendUvarint([]byte{id}, uint64(len(bounded))), bounded...)
 		}
-		out, rest = append(out, whole...), after
+		out = append(out, whole...)
 	}
 	return out, nil
 }

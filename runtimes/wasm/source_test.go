@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -66,6 +67,67 @@ func TestModulesThatAreRefused(t *testing.T) {
 	_ = wantFault(t, err, faas.PayloadTooLarge)
 	if got := e.Stats().Loaded; got != 0 {
 		t.Errorf("%d of the refused modules are held", got)
+	}
+}
+
+// What says that it has billions of something is refused before there is room made for
+// them: Go could not be stopped from trying.
+func TestCountsAreBounded(t *testing.T) {
+	const most = "\xff\xff\xff\xff\x0f"
+	e := serve(t, Options{})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for name, section := range map[string][]byte{
+		"types":                 part(1, []byte(most)...),
+		"params":                part(1, []byte("\x01\x60"+most)...),
+		"results":               part(1, []byte("\x01\x60\x00"+most)...),
+		"imports":               part(2, []byte(most)...),
+		"functions":             part(3, []byte(most)...),
+		"memories":              part(5, []byte(most)...),
+		"globals":               part(6, []byte(most)...),
+		"exports":               part(7, []byte(most)...),
+		"segments of elements":  part(9, []byte(most)...),
+		"elements":              part(9, []byte("\x01\x00\x41\x00\x0b"+most)...),
+		"passive elements":      part(9, []byte("\x01\x01\x00"+most)...),
+		"elements, expressions": part(9, []byte("\x01\x05\x70"+most)...),
+		"an endless expression": part(9, []byte("\x01\x00\x41\x80\x80\x80")...),
+		"bodies":                part(10, []byte(most)...),
+		"locals":                part(10, []byte("\x01\x08\x01"+most+"\x7f\x0b")...),
+		"locals in two groups":  part(10, []byte("\x01\x09\x02\x90\x4e\x7f\x01\x7e\x0b")...),
+		"bytes of a body":       part(10, []byte("\x01"+most)...),
+		"segments of data":      part(11, []byte(most)...),
+		"announced data":        part(12, []byte(most)...),
+	} {
+		_, err := e.Check(t.Context(), script(wasm(section)))
+		if f := wantFault(t, err, faas.InitializationError); !strings.Contains(f.Message, "or has more in it than is taken here") {
+			t.Errorf("%s: %s", name, f.Message)
+		}
+	}
+	for name, section := range map[string][]byte{
+		"a custom section's name": part(0, []byte(most)...),
+		"names of functions":      part(0, []byte("\x04name\x01\x05"+most)...),
+		"names of locals":         part(0, []byte("\x04name\x02\x07\x01\x00"+most)...),
+		"a name's length":         part(0, []byte("\x04name\x01\x07\x01\x00"+most)...),
+		"debugging information":   part(0, []byte("\x0b.debug_info"+most)...),
+	} { // left out: it says nothing that is needed
+		if _, err := e.Check(t.Context(), script(append(command(), section...))); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if took := (after.TotalAlloc - before.TotalAlloc) >> 20; took > 64 {
+		t.Errorf("%d MiB were allocated", took)
+	}
+}
+
+// A start section that does not end is code that does not load.
+func TestEndlessStart(t *testing.T) {
+	e := serve(t, Options{CompileTimeout: 200 * time.Millisecond})
+	module := wasm(types, part(3, 2, 0, 0), memory, exports, part(8, 1),
+		part(10, append([]byte{2, 2, 0, 0x0b, 7, 0}, append(loopBody, 0x0b)...)...))
+	_, err := e.Check(t.Context(), script(module))
+	if f := wantFault(t, err, faas.InitializationError); !strings.HasPrefix(f.Message, "the code did not load within 200 ms") {
+		t.Error(f.Message)
 	}
 }
 
@@ -177,8 +239,8 @@ func FuzzLoad(f *testing.F) {
 	}
 	testrig.Serve(f, e.Serve)
 	f.Fuzz(func(t *testing.T, module []byte) {
-		if bounded, err := boundTables(bytes.Clone(module)); err == nil {
-			if again, err := boundTables(bounded); err != nil || !bytes.Equal(bounded, again) {
+		if bounded, err := bound(bytes.Clone(module)); err == nil {
+			if again, err := bound(bounded); err != nil || !bytes.Equal(bounded, again) {
 				t.Fatalf("%x becomes %x, then %x, %v", module, bounded, again, err)
 			}
 		}
