@@ -188,17 +188,18 @@ func BenchmarkValidate(b *testing.B) {
 
 // What a schema reads of long texts counts too, not only how often it looks.
 func TestLongTextsCount(t *testing.T) {
-	lengths := `{"$ref":"#/$defs/d0","$defs":{"d24":{"minLength":1}`
+	var lengths strings.Builder
+	lengths.WriteString(`{"$ref":"#/$defs/d0","$defs":{"d24":{"minLength":1}`)
 	for i := range 24 {
-		lengths += fmt.Sprintf(`,"d%d":{"anyOf":[{"type":"null","$ref":"#/$defs/d%d"},{"$ref":"#/$defs/d%d"}]}`, i, i+1, i+1)
+		fmt.Fprintf(&lengths, `,"d%d":{"anyOf":[{"type":"null","$ref":"#/$defs/d%d"},{"$ref":"#/$defs/d%d"}]}`, i, i+1, i+1)
 	}
-	lengths += "}}"
+	lengths.WriteString("}}")
 	for name, test := range map[string]struct {
 		schema  string
 		text    int // bytes
 		tooMuch bool
 	}{
-		"lengths, again and again": {lengths, 1 << 20, true},
+		"lengths, again and again": {lengths.String(), 1 << 20, true},
 		"a large pattern":          {`{"pattern":"` + strings.Repeat("a?", 3000) + strings.Repeat("a", 3000) + `"}`, 50_000, true},
 		"a large pattern of names": {`{"patternProperties":{"` + strings.Repeat("a?", 3000) + `b":true}}`, -50_000, true},
 		"a pattern":                {`{"pattern":"^[a-z ]{1,20}|x$"}`, 1 << 20, false},
