@@ -163,8 +163,8 @@ $(PROTOC_GEN_GO):
 $(PROTOC_GEN_GO_GRPC):
 	GOBIN=$(@D) go install google.golang.org/grpc/cmd/$(notdir $(@D))
 
-# What cannot be installed is missing in the benchmark's table; its tests are skipped,
-# or fail in CI.
+# What cannot be installed is missing in the benchmark's table, and its tests are
+# skipped; in CI those of PyPI fail.
 .PHONY: peers
 peers:
 	@$(MAKE) --silent --no-print-directory --keep-going $(PEERS)/python $(PEERS)/node || \
@@ -180,7 +180,7 @@ $(PEERS)/node: internal/bench/peers/package.json
 	rm -rf $@ $@.new
 	mkdir -p $@.new
 	cp $< $@.new
-	npm install --prefix $@.new --silent --ignore-scripts --no-audit --no-fund
+	npm install --prefix $@.new --silent --fetch-retries 1 --ignore-scripts --no-audit --no-fund
 	mv $@.new $@
 
 $(GRPCIO_TOOLS) $(SCHEMATHESIS) $(OPENAPI_PYTHON_CLIENT):

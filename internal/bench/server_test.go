@@ -28,14 +28,15 @@ func newTestStand(t *testing.T, part Part) *stand {
 	return s
 }
 
-// needPeers skips the test where make has not installed what it runs; in CI it fails.
+// needPeers skips the test where make has not installed what it runs. In CI what PyPI
+// has must be there, as the rest of make test needs it too; not each machine has npm.
 func needPeers(t *testing.T, s *stand, registries ...string) {
 	t.Helper()
 	for _, name := range registries {
 		_, err := os.Stat(filepath.Join(s.config.PeersDir, name))
 		switch {
 		case err == nil:
-		case os.Getenv("CI") != "":
+		case os.Getenv("CI") != "" && name == "python":
 			t.Fatalf("%v: make peers installs it", err)
 		default:
 			t.Skipf("%v: make peers installs it", err)
