@@ -250,7 +250,9 @@ func FuzzLoad(f *testing.F) {
 		}
 		started := time.Now()
 		_, err := e.Invoke(t.Context(), w, pool.Invocation{Deadline: started.Add(20 * time.Millisecond)})
-		if took := time.Since(started); took > time.Second {
+		// Endless recursion looks at no clock until the interpreter's stack is full, which
+		// takes seconds under the race detector.
+		if took := time.Since(started); took > 10*time.Second {
 			t.Errorf("%v, %v", took, err)
 		}
 	})
