@@ -26,7 +26,7 @@ func (s *Server) execute(ctx context.Context, r *request) (*extprocv3.Processing
 	if _, err := s.registry.FindSession(ctx, id); err != nil {
 		return nil, err
 	}
-	if s.routes[language] == nil {
+	if !s.served[language] {
 		return nil, noRuntime(language)
 	}
 	return pass, nil

@@ -17,7 +17,7 @@ func (s *Server) initialize(ctx context.Context, r *request) (*extprocv3.Process
 		return nil, err
 	}
 	language := ref.Name.Language
-	if s.routes[language] == nil {
+	if !s.served[language] {
 		return nil, noRuntime(language)
 	}
 	plain, err := s.plain(ctx, ref)

@@ -23,7 +23,7 @@ func (s *Server) invokeHTTP(_ context.Context, r *request) (*extprocv3.Processin
 		return nil, err
 	}
 	language := ref.Name.Language
-	if s.routes[language] == nil {
+	if !s.served[language] {
 		return nil, noRuntime(language)
 	}
 	return setHeaders(

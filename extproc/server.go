@@ -51,7 +51,7 @@ type Server struct {
 	registry Registry
 	choose   func(place faas.Place, name string) (faas.Ref, error)
 	key      faas.SessionKey
-	routes   map[faas.Language]*extprocv3.ProcessingResponse
+	served   map[faas.Language]bool
 	logger   *slog.Logger
 	metrics  *metrics
 }
@@ -64,12 +64,12 @@ func New(o Options) *Server {
 		registry: o.Registry,
 		choose:   o.Select,
 		key:      o.Key,
-		routes:   make(map[faas.Language]*extprocv3.ProcessingResponse, len(o.Runtimes)),
+		served:   make(map[faas.Language]bool, len(o.Runtimes)),
 		logger:   o.Logger,
 		metrics:  newMetrics(o.Registerer),
 	}
 	for _, language := range o.Runtimes {
-		s.routes[language] = setHeaders(header{clusterHeader, clusterOf(language)})
+		s.served[language] = true
 	}
 	return s
 }
