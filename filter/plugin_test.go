@@ -4,51 +4,59 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm/proxytest"
-	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm/types"
 	"go.uber.org/goleak"
 
+	"envoke/filter/host"
+	"envoke/filter/hosttest"
+	"envoke/internal/envoytest"
 	"envoke/internal/faas"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestPlugin calls the plugin as Envoy does. A real Envoy runs it, as Wasm, in the
-// tests of package xds.
+// callback is what Envoy calls for the headers of a request.
+type callback func(stream, headers uint32, last bool) host.Action
+
+// TestPlugin calls the plugin as Envoy does, as Go and as Wasm. A real Envoy runs it
+// in the tests of cmd/envoke.
 func TestPlugin(t *testing.T) {
-	host, reset := proxytest.NewHostEmulator(proxytest.NewEmulatorOption().WithHttpContext(newRequest))
-	defer reset()
-	if host.StartVM() != types.OnVMStartStatusOK || host.StartPlugin() != types.OnPluginStartStatusOK {
-		t.Fatal("the plugin does not start")
-	}
+	t.Run("Go", func(t *testing.T) { testPlugin(t, onRequestHeaders) })
+	t.Run("Wasm", func(t *testing.T) {
+		filter := hosttest.Load(t, envoytest.Wasm(t, "."))
+		testPlugin(t, func(stream, headers uint32, _ bool) host.Action {
+			return host.Action(filter.Call("proxy_on_request_headers", uint64(stream), uint64(headers), 0))
+		})
+	})
+}
+
+func testPlugin(t *testing.T, call callback) {
 	const requestID = `its "id"`
 	_, refusal := faas.ParseRefIn(faas.InHeader, "nodejs-a..b")
 	for _, tt := range []struct {
 		name, title string
-		action      types.Action
-		want        *proxytest.LocalHttpResponse
+		action      host.Action
+		want        *host.LocalResponse
 	}{
-		{"passes", "nodejs-hello", types.ActionContinue, nil},
-		{"refused", "nodejs-a..b", types.ActionPause, &proxytest.LocalHttpResponse{
-			StatusCode: 400,
-			Headers:    [][2]string{{"content-type", "application/json"}},
-			Data:       faas.AsError(refusal).Body(faas.InEnvoy, requestID),
-			GRPCStatus: -1,
+		{"passes", "nodejs-hello", host.Continue, nil},
+		{"refused", "nodejs-a..b", host.Pause, &host.LocalResponse{
+			Status:  400,
+			Headers: [][2]string{{"content-type", "application/json"}},
+			Body:    string(faas.AsError(refusal).Body(faas.InEnvoy, requestID)),
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			id := host.InitializeHttpContext()
-			defer host.CompleteHttpContext(id)
-			action := host.CallOnRequestHeaders(id, [][2]string{
+			envoy := new(host.Fake)
+			envoy.Request.Headers = [][2]string{
 				{":method", "POST"},
 				{":path", "/api/v1/initialize"},
 				{"language-title", tt.title},
 				{"x-request-id", requestID},
-			}, false)
-			if action != tt.action {
+			}
+			host.Use(envoy)
+			if action := call(1, 4, false); action != tt.action {
 				t.Errorf("action %v, want %v", action, tt.action)
 			}
-			if diff := cmp.Diff(tt.want, host.GetSentLocalResponse(id)); diff != "" {
+			if diff := cmp.Diff(tt.want, envoy.Local); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

@@ -2,25 +2,22 @@
 // traps where a request asks for it.
 package main
 
-import (
-	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm"
-	"github.com/proxy-wasm/proxy-wasm-go-sdk/proxywasm/types"
-)
+import "envoke/filter/host"
 
 func main() {}
 
-func init() { proxywasm.SetHttpContext(func(uint32) types.HttpContext { return new(request) }) }
-
-type request struct{ types.DefaultHttpContext }
-
-func (*request) OnHttpRequestHeaders(int, bool) types.Action {
-	if do, _ := proxywasm.GetHttpRequestHeader("x-do"); do == "trap" {
+//go:wasmexport proxy_on_request_headers
+func onRequestHeaders(_, _ uint32, _ bool) host.Action {
+	host.Begin()
+	if string(host.Request.Header("x-do")) == "trap" {
 		panic("as asked")
 	}
-	return types.ActionContinue
+	return host.Continue
 }
 
-func (*request) OnHttpResponseHeaders(int, bool) types.Action {
-	_ = proxywasm.AddHttpResponseHeader("x-probe", "passed")
-	return types.ActionContinue
+//go:wasmexport proxy_on_response_headers
+func onResponseHeaders(_, _ uint32, _ bool) host.Action {
+	host.Begin()
+	host.Response.AddHeader("x-probe", []byte("passed"))
+	return host.Continue
 }
