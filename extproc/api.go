@@ -16,6 +16,7 @@ type handler func(s *Server, ctx context.Context, r *request) (*extprocv3.Proces
 const (
 	initializePath = "/api/v1/initialize"
 	executePath    = "/api/v1/execute"
+	runtimePath    = "/runtime/"
 	functionPath   = "/function/"
 )
 
@@ -31,6 +32,7 @@ var api = []struct {
 	{http.MethodPost, executePath, faas.OneShot, (*Server).oneShot},
 	{http.MethodPost, initializePath, faas.Initialize, (*Server).initialize},
 	{"", functionPath, faas.InvokeHTTP, (*Server).invokeHTTP},
+	{http.MethodPost, runtimePath, faas.Invoke, (*Server).invoke},
 }
 
 // find fails closed: what the table does not name is refused, even if a route

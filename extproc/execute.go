@@ -3,6 +3,7 @@ package extproc
 import (
 	"context"
 	"strings"
+	"time"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 
@@ -23,13 +24,32 @@ func (s *Server) execute(ctx context.Context, r *request) (*extprocv3.Processing
 	if err := r.checkCacheControl(); err != nil {
 		return nil, err
 	}
-	if _, err := s.registry.FindSession(ctx, id); err != nil {
+	session, err := s.registry.FindSession(ctx, id)
+	if err != nil {
 		return nil, err
 	}
 	if !s.served[language] {
 		return nil, noRuntime(language)
 	}
+	// The session's id, which is in the path, stands for its version, its context and
+	// its user: it has one of each for ever.
+	if r.caching = s.caching(r, s.ttl(ctx, r, session)); r.caching != nil {
+		r.caching.envelope = true
+	}
 	return pass, nil
+}
+
+// ttl is how long the function of the session has its results cached. A caller's own
+// word makes the question unnecessary.
+func (s *Server) ttl(ctx context.Context, r *request, session faas.Session) time.Duration {
+	if session.Version == 0 || r.cacheControl.count > 0 {
+		return 0
+	}
+	function, err := s.registry.FindFunction(ctx, faas.Ref{Name: session.Name, Version: session.Version})
+	if err != nil { // deleted meanwhile, or the store is away: then it is run
+		return 0
+	}
+	return function.CacheTTL
 }
 
 // maxAgeDigits keeps a max-age within 31 years, far from any overflow.

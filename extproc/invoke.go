@@ -2,6 +2,7 @@ package extproc
 
 import (
 	"context"
+	"net/http"
 	"net/url"
 	"strings"
 
@@ -10,24 +11,72 @@ import (
 	"envoke/internal/faas"
 )
 
-// invokeHTTP finds the language of a function that is called by its path. Only where
-// names are mapped to languages does Envoy ask.
-func (s *Server) invokeHTTP(_ context.Context, r *request) (*extprocv3.ProcessingResponse, error) {
+// invokeHTTP finds the language of a function that is called by its path, where the
+// path does not tell Envoy, and how its results are cached. Only a GET without a body
+// is answered from the cache; that its caller is nobody in particular is what its
+// route is for.
+func (s *Server) invokeHTTP(ctx context.Context, r *request) (*extprocv3.ProcessingResponse, error) {
 	escaped, _, _ := strings.Cut(r.path[len(functionPath):], "/")
+	ref, err := s.refInPath(escaped)
+	if err != nil {
+		return nil, err
+	}
+	cacheable := r.method == http.MethodGet && r.contentLength <= 0 && r.caller == [4]string{}
+	return s.callFunction(ctx, r, ref, cacheable)
+}
+
+// invoke finds how results of a function that is called once are cached (E10).
+func (s *Server) invoke(ctx context.Context, r *request) (*extprocv3.ProcessingResponse, error) {
+	ref, err := s.refInPath(strings.Replace(r.path[len(runtimePath):], "/", "-", 1))
+	if err != nil {
+		return nil, err
+	}
+	answer, err := s.callFunction(ctx, r, ref, true)
+	if r.caching != nil {
+		r.caching.envelope = true
+	}
+	return answer, err
+}
+
+func (s *Server) refInPath(escaped string) (faas.Ref, error) {
 	name, err := url.PathUnescape(escaped)
 	if err != nil {
-		return nil, &faas.Error{Code: faas.InvalidRequest, Message: "the function's name in the path is not well escaped"}
+		return faas.Ref{}, &faas.Error{Code: faas.InvalidRequest, Message: "the function's name in the path is not well escaped"}
 	}
-	ref, err := s.choose(faas.InPath, name)
-	if err != nil {
+	return s.choose(faas.InPath, name)
+}
+
+// callFunction names the cluster and the function. What may be cached names the very
+// version, since the host may hear of a new one before or after us.
+func (s *Server) callFunction(ctx context.Context, r *request, ref faas.Ref, cacheable bool) (*extprocv3.ProcessingResponse, error) {
+	if err := r.checkCacheControl(); err != nil {
 		return nil, err
 	}
 	language := ref.Name.Language
 	if !s.served[language] {
 		return nil, noRuntime(language)
 	}
-	return setHeaders(
-		header{functionHeader, ref.String()},
-		header{clusterHeader, clusterOf(language)},
-	), nil
+	if cacheable {
+		ref = s.pin(ctx, r, ref)
+	}
+	function := header{functionHeader, ref.String()}
+	if s.mapped {
+		return setHeaders(function, header{clusterHeader, clusterOf(language)}), nil
+	}
+	return addHeaders(function), nil // its path has told Envoy the cluster
+}
+
+// pin sets how results of the function are cached. Where they are, it returns the
+// version that runs; an alias that splits has no one version and nothing cached.
+func (s *Server) pin(ctx context.Context, r *request, ref faas.Ref) faas.Ref {
+	function, err := s.registry.FindFunction(ctx, ref)
+	if err != nil || len(function.Weights) > 0 { // the host says what is wrong
+		return ref
+	}
+	if r.caching = s.caching(r, function.CacheTTL); r.caching == nil {
+		return ref
+	}
+	ref = faas.Ref{Name: ref.Name, Version: function.Version}
+	r.caching.subject = ref.String()
+	return ref
 }

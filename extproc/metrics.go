@@ -4,17 +4,23 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"envoke/internal/faas"
+	"envoke/internal/resultcache"
 )
 
 type metrics struct {
 	streams  prometheus.Gauge
 	requests *prometheus.CounterVec
 	duration map[faas.Operation]prometheus.Observer
+	cache    cacheMetrics
 }
 
-func newMetrics(registerer prometheus.Registerer) *metrics {
+// cacheMetrics count what the cache was asked for.
+type cacheMetrics struct{ hits, waited, misses, bypassed prometheus.Counter }
+
+func newMetrics(registerer prometheus.Registerer, cache *resultcache.Cache) *metrics {
 	m := &metrics{
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "envoke_extproc_streams", Help: "Requests that Envoy is asking about.",
@@ -35,7 +41,36 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 	}
 	m.duration[faas.OtherOperation] = duration.WithLabelValues(string(faas.OtherOperation))
 	registerer.MustRegister(m.streams, m.requests, duration)
+	m.cache = newCacheMetrics(registerer, cache)
 	return m
+}
+
+func newCacheMetrics(registerer prometheus.Registerer, cache *resultcache.Cache) cacheMetrics {
+	asked := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "envoke_extproc_cache_requests_total",
+		Help: "Requests whose result may be cached: answered from the cache (hit), with the result of a call under way (waited), run (miss), or run because their body is too large to be looked up (bypassed).",
+	}, []string{"outcome"})
+	registerer.MustRegister(asked)
+	if cache != nil {
+		registerGauges(registerer, cache)
+	}
+	return cacheMetrics{
+		hits: asked.WithLabelValues("hit"), waited: asked.WithLabelValues("waited"),
+		misses: asked.WithLabelValues("miss"), bypassed: asked.WithLabelValues("bypassed"),
+	}
+}
+
+func registerGauges(registerer prometheus.Registerer, cache *resultcache.Cache) {
+	with := promauto.With(registerer)
+	with.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "envoke_extproc_cache_bytes", Help: "What the cached results take in memory.",
+	}, func() float64 { return float64(cache.Stats().Bytes) })
+	with.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "envoke_extproc_cache_entries", Help: "Results that are cached.",
+	}, func() float64 { return float64(cache.Stats().Entries) })
+	with.NewCounterFunc(prometheus.CounterOpts{
+		Name: "envoke_extproc_cache_evictions_total", Help: "Results that went for want of room.",
+	}, func() float64 { return float64(cache.Stats().Evicted) })
 }
 
 func (m *metrics) observe(operation faas.Operation, err error, took time.Duration) {

@@ -16,12 +16,20 @@ const (
 	clusterHeader  = "x-envoke-cluster"
 	functionHeader = "x-envoke-function"
 
+	callKeyHeader   = "x-envoke-key"       // of the filter: the digest of the call
+	cacheHeader     = "x-envoke-cache"     // asks the host whether others may have the response
+	cacheableHeader = "x-envoke-cacheable" // the host's answer: they may, and these are its headers
+	keepHeader      = "x-envoke-keep"      // tells the filter for how many milliseconds they may
+
 	titleHeader = "language-title" // of callers
 )
 
 // immediateDetails marks a reply as ours in Envoy's access log and for its
 // local_reply_config, which must not rewrite it.
 const immediateDetails = "envoke"
+
+// cachedDetails marks an answer from the cache.
+const cachedDetails = "envoke_cache"
 
 type header struct{ key, value string }
 
@@ -30,16 +38,26 @@ func clusterOf(language faas.Language) string { return "runtime-" + string(langu
 // setHeaders lets the request go on with the given headers. Envoy resolves
 // cluster_header when it selects the route, so it must select again.
 func setHeaders(headers ...header) *extprocv3.ProcessingResponse {
+	answer := addHeaders(headers...)
+	answer.GetRequestHeaders().GetResponse().ClearRouteCache = true
+	return answer
+}
+
+// addHeaders lets the request go on by its route with the given headers.
+func addHeaders(headers ...header) *extprocv3.ProcessingResponse {
+	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestHeaders{
+		RequestHeaders: &extprocv3.HeadersResponse{Response: &extprocv3.CommonResponse{
+			HeaderMutation: &extprocv3.HeaderMutation{SetHeaders: options(headers)},
+		}},
+	}}
+}
+
+func options(headers []header) []*corev3.HeaderValueOption {
 	set := make([]*corev3.HeaderValueOption, len(headers))
 	for i, h := range headers {
 		set[i] = option(h, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD)
 	}
-	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestHeaders{
-		RequestHeaders: &extprocv3.HeadersResponse{Response: &extprocv3.CommonResponse{
-			HeaderMutation:  &extprocv3.HeaderMutation{SetHeaders: set},
-			ClearRouteCache: true,
-		}},
-	}}
+	return set
 }
 
 // option uses RawValue: Envoy takes a Value for an empty header.

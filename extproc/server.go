@@ -1,7 +1,8 @@
 // Package extproc is the ext_proc service that Envoy asks about a request before it
-// routes it. It sees headers, never bodies: it makes the id of a new session, finds
-// the session of an execute, names the cluster that is to serve the request, or
-// refuses it.
+// routes it: it makes the id of a new session, finds the session of an execute, names
+// the cluster that is to serve the request, or refuses it. It sees headers only, but
+// for what may be cached: there it answers with the result of an equal request before,
+// or keeps the one that comes.
 //
 // Envoy opens one gRPC stream per HTTP request. Two rules of its protocol shape
 // the code: each message is answered by one of the matching type, and a stream
@@ -21,6 +22,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"envoke/internal/faas"
+	"envoke/internal/resultcache"
 )
 
 // lookupTimeout bounds all that is asked about one request. Envoy's own
@@ -40,8 +42,11 @@ type Options struct {
 	// Select finds the function that a name means which the caller wrote there. Its
 	// errors are for the caller to read.
 	Select     func(place faas.Place, name string) (faas.Ref, error)
+	Mapped     bool // names in paths do not tell Envoy the language
 	Key        faas.SessionKey
 	Runtimes   []faas.Language // the languages that have a runtime host
+	Cache      *resultcache.Cache
+	MaxTimeout time.Duration // the longest that a function may take, and so a wait for its result
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -51,7 +56,10 @@ type Server struct {
 	registry Registry
 	choose   func(place faas.Place, name string) (faas.Ref, error)
 	key      faas.SessionKey
+	mapped   bool
 	served   map[faas.Language]bool
+	cache    *resultcache.Cache
+	longest  time.Duration
 	logger   *slog.Logger
 	metrics  *metrics
 }
@@ -64,9 +72,12 @@ func New(o Options) *Server {
 		registry: o.Registry,
 		choose:   o.Select,
 		key:      o.Key,
+		mapped:   o.Mapped,
 		served:   make(map[faas.Language]bool, len(o.Runtimes)),
+		cache:    o.Cache,
+		longest:  o.MaxTimeout,
 		logger:   o.Logger,
-		metrics:  newMetrics(o.Registerer),
+		metrics:  newMetrics(o.Registerer, o.Cache),
 	}
 	for _, language := range o.Runtimes {
 		s.served[language] = true
@@ -78,6 +89,8 @@ func New(o Options) *Server {
 func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) error {
 	s.metrics.streams.Inc()
 	defer s.metrics.streams.Dec()
+	x := &exchange{server: s, stream: stream}
+	defer x.leave()
 	for {
 		message, err := stream.Recv()
 		if errors.Is(err, io.EOF) || status.Code(err) == codes.Canceled {
@@ -86,7 +99,7 @@ func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) error
 		if err != nil {
 			return err
 		}
-		answer, err := s.answer(stream.Context(), message)
+		answer, err := x.answer(stream.Context(), message)
 		if err != nil {
 			return err
 		}
@@ -94,16 +107,4 @@ func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) error
 			return err
 		}
 	}
-}
-
-// answer gives the answer of the matching type. Headers of requests are the only
-// message that Envoy is configured to send; the rest is passed on untouched.
-func (s *Server) answer(ctx context.Context, message *extprocv3.ProcessingRequest) (*extprocv3.ProcessingResponse, error) {
-	if headers, ok := message.GetRequest().(*extprocv3.ProcessingRequest_RequestHeaders); ok {
-		return s.decide(ctx, readHeaders(headers.RequestHeaders.GetHeaders())), nil
-	}
-	if empty := emptyAnswer(message); empty != nil {
-		return empty, nil
-	}
-	return nil, status.Error(codes.InvalidArgument, "a message of unknown type")
 }

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
+	"strconv"
 	"strings"
-	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
@@ -19,8 +20,15 @@ type request struct {
 	id           string // x-request-id, for errors and logs
 	method       string
 	path         string // without the query
+	target       string // the path with the query
 	title        field
 	cacheControl field
+
+	caller        [4]string // the values of faas.CallerHeaders
+	callKey       string
+	contentLength int64 // -1: not announced
+
+	caching *caching // nil: its result is not cached; set by its operation
 }
 
 // field is a header that may be sent once. Envoy delivers a doubled one twice or
@@ -36,22 +44,52 @@ func (f *field) add(value string) {
 }
 
 func readHeaders(headers *corev3.HeaderMap) *request {
-	r := &request{}
+	r := &request{contentLength: -1}
 	for _, h := range headers.GetHeaders() {
 		switch h.GetKey() {
 		case ":method":
 			r.method = valueOf(h)
 		case ":path":
-			r.path, _, _ = strings.Cut(valueOf(h), "?")
+			r.target = valueOf(h)
+			r.path, _, _ = strings.Cut(r.target, "?")
 		case "x-request-id":
 			r.id = valueOf(h)
 		case titleHeader:
 			r.title.add(valueOf(h))
 		case "x-cache-control":
 			r.cacheControl.add(valueOf(h))
+		case "content-length":
+			r.contentLength = lengthOf(h)
+		case callKeyHeader:
+			r.callKey = valueOf(h)
+		default:
+			r.addCaller(h)
 		}
 	}
 	return r
+}
+
+// lengthOf is -1 where the header makes no sense.
+func lengthOf(h *corev3.HeaderValue) int64 {
+	length, err := strconv.ParseInt(valueOf(h), 10, 64)
+	if err != nil {
+		return -1
+	}
+	return length
+}
+
+var callerHeaders = faas.CallerHeaders()
+
+// addCaller joins what is sent several times as Envoy and RFC 9110 (5.3) do.
+func (r *request) addCaller(h *corev3.HeaderValue) {
+	i := slices.Index(callerHeaders, h.GetKey())
+	if i < 0 {
+		return
+	}
+	if r.caller[i] != "" {
+		r.caller[i] += ","
+	}
+	r.caller[i] += valueOf(h)
 }
 
 // valueOf reads the field that Envoy uses today, else the one it used before.
@@ -64,8 +102,7 @@ func valueOf(h *corev3.HeaderValue) string {
 
 // decide finds the operation and runs it: the request goes on with new headers or
 // ends here with an error.
-func (s *Server) decide(ctx context.Context, r *request) *extprocv3.ProcessingResponse {
-	started := time.Now()
+func (s *Server) decide(ctx context.Context, r *request) (*extprocv3.ProcessingResponse, faas.Operation, error) {
 	operation, handle := find(r)
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
@@ -73,8 +110,7 @@ func (s *Server) decide(ctx context.Context, r *request) *extprocv3.ProcessingRe
 	if err != nil {
 		answer = s.refuse(ctx, r, err)
 	}
-	s.metrics.observe(operation, err, time.Since(started))
-	return answer
+	return answer, operation, err
 }
 
 // run contains a panic in the request that caused it.

@@ -5,10 +5,15 @@ import (
 
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"envoke/internal/faas"
 )
 
 const (
@@ -18,8 +23,9 @@ const (
 )
 
 // extProc is in the chain but disabled: a route that needs it enables it, and all
-// others pay nothing. It sees the headers of requests and nothing else.
-func extProc() *hcmv3.HttpFilter {
+// others pay nothing. It sees the headers of requests and nothing else, unless it asks
+// for more of a request whose result may be cached.
+func extProc(s State) *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{
 		Name:     extProcFilter,
 		Disabled: true,
@@ -31,7 +37,10 @@ func extProc() *hcmv3.HttpFilter {
 				RequestTrailerMode:  extprocv3.ProcessingMode_SKIP,
 				ResponseTrailerMode: extprocv3.ProcessingMode_SKIP,
 			},
-			MessageTimeout: duration(extProcTimeout),
+			AllowModeOverride: true,
+			MessageTimeout:    duration(extProcTimeout),
+			// It may ask for more, to wait for an equal call that is under way.
+			MaxMessageTimeout: duration(s.MaxTimeout + 2*time.Second),
 			// Who may call is decided there: without it nobody may.
 			FailureModeAllow: false,
 			StatusOnError:    &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
@@ -58,16 +67,28 @@ func extProcService() *corev3.GrpcService {
 	}
 }
 
-// forwardRules names the headers that ext_proc decides by. What it does not get, it
-// cannot leak, and each header costs time.
+// forwardRules names the headers that ext_proc decides by, of requests and of
+// responses. What it does not get, it cannot leak, and each header costs time.
 func forwardRules() *extprocv3.HeaderForwardingRules {
 	rules := &matcherv3.ListStringMatcher{}
-	for _, name := range []string{
-		":method", ":path", "language-title", "x-cache-control", "x-request-id", "x-user-id", "content-length",
-	} {
+	names := append(faas.CallerHeaders(),
+		":method", ":path", "language-title", CacheControlHeader, "x-request-id", "content-length", CallKeyHeader,
+		":status", CacheableHeader)
+	for _, name := range names {
 		rules.Patterns = append(rules.Patterns, &matcherv3.StringMatcher{
 			MatchPattern: &matcherv3.StringMatcher_Exact{Exact: name},
 		})
 	}
 	return &extprocv3.HeaderForwardingRules{AllowedHeaders: rules}
+}
+
+// enableOpen is enable of ext_proc for a route whose requests may go on without it: it
+// decides there only what is cached.
+func enableOpen(r *routev3.Route) *routev3.Route {
+	r.TypedPerFilterConfig = map[string]*anypb.Any{
+		extProcFilter: pack(&extprocv3.ExtProcPerRoute{Override: &extprocv3.ExtProcPerRoute_Overrides{
+			Overrides: &extprocv3.ExtProcOverrides{FailureModeAllow: wrapperspb.Bool(true)},
+		}}),
+	}
+	return r
 }

@@ -46,7 +46,7 @@ func connectionManager(s State) *hcmv3.HttpConnectionManager {
 		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{RouteConfigName: RoutesName, ConfigSource: fromADS()}},
 		HttpFilters: []*hcmv3.HttpFilter{
 			wasmFilter(),
-			extProc(),
+			extProc(s),
 			{Name: routerFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&routerv3.Router{
 				SuppressEnvoyHeaders: true, // x-envoy-* are nobody's business
 			})}},

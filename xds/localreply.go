@@ -88,10 +88,10 @@ var localReplyTable = []localReply{
 }
 
 // localReplies rewrites every answer that Envoy makes into the API's error JSON.
-// What is JSON already came from ext_proc and stays.
+// What ext_proc or the filter answered stays: it is JSON, or a cached result.
 func localReplies() *hcmv3.LocalReplyConfig {
 	mappers := []*hcmv3.ResponseMapper{{Filter: cel(
-		"'content-type' in response.headers && response.headers['content-type'] == 'application/json'",
+		"response.code_details.startsWith('envoke') || 'content-type' in response.headers && response.headers['content-type'] == 'application/json'",
 	)}}
 	for _, reply := range localReplyTable {
 		mappers = append(mappers, reply.mapper())

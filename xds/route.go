@@ -11,6 +11,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"envoke/internal/faas"
 )
@@ -37,6 +38,15 @@ const (
 	FunctionHeader = "x-envoke-function"
 )
 
+// Headers by which the filter, ext_proc and the hosts speak of cached results.
+const (
+	CallKeyHeader      = "x-envoke-key"       // the filter to ext_proc: the digest of the call
+	CacheHeader        = "x-envoke-cache"     // ext_proc to a host: may others have the response?
+	CacheableHeader    = "x-envoke-cacheable" // a host to ext_proc: they may
+	KeepHeader         = "x-envoke-keep"      // ext_proc to the filter: for how long they may
+	CacheControlHeader = "x-cache-control"    // of callers
+)
+
 const (
 	// apiTimeout bounds requests of control's API, which runs no user's code.
 	apiTimeout = 10 * time.Second
@@ -53,7 +63,7 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 		routes = append(routes, plainExecute(s, r.Language))
 	}
 	for _, r := range s.Runtimes {
-		routes = append(routes, checkedExecute(s, r.Language))
+		routes = append(routes, uncachedExecute(s, r.Language), checkedExecute(s, r.Language))
 	}
 	routes = append(routes, invokes(s)...)
 	post := method(http.MethodPost)
@@ -90,7 +100,8 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 			Name: "all", Domains: []string{"*"}, Routes: routes,
 		}},
 		// Hosts drop what functions say in our headers; this is the second wall.
-		ResponseHeadersToRemove: []string{ClusterHeader, HashHeader, SessionHeader, FunctionHeader},
+		// What a host says of caching, ext_proc takes away (see CacheableHeader).
+		ResponseHeadersToRemove: []string{ClusterHeader, HashHeader, SessionHeader, FunctionHeader, CacheHeader, CallKeyHeader, KeepHeader},
 	}
 }
 
@@ -98,30 +109,52 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 // faas.SessionID) and sends them straight to its hosts: no ext_proc, which costs as
 // much as a controller's hop. A cache header needs ext_proc, whatever it says.
 func plainExecute(s State, language faas.Language) *routev3.Route {
-	m := match(sessionID(language, plainFlag), method(http.MethodPost), absent("x-cache-control"))
+	m := match(sessionID(language, plainFlag), method(http.MethodPost), absent(CacheControlHeader))
 	return direct(s, faas.Execute+"-plain", m, language)
 }
 
-// checkedExecute matches all other ids of one language: ext_proc looks the session up
-// and refuses or lets pass. The id names the cluster, so that Envoy selects a route once:
-// with a header of ext_proc's it would have to a second time.
+// uncachedExecute matches all ids of one language where the caller wants nothing
+// cached: ext_proc looks the session up and refuses or lets pass. The id names the
+// cluster, so that Envoy selects a route once: with a header of ext_proc's it would have
+// to a second time.
+func uncachedExecute(s State, language faas.Language) *routev3.Route {
+	m := match(sessionID(language, anyFlags), method(http.MethodPost), noCache())
+	return enable(extProcFilter, direct(s, faas.Execute, m, language))
+}
+
+// checkedExecute matches all other executes of one language, whose results may be
+// cached: the filter answers or ext_proc does, which looks the session up as well.
 func checkedExecute(s State, language faas.Language) *routev3.Route {
-	return enable(extProcFilter, direct(s, faas.Execute, match(sessionID(language, anyFlags), method(http.MethodPost)), language))
+	m := match(sessionID(language, anyFlags), method(http.MethodPost))
+	return cached(enable(extProcFilter, direct(s, faas.Execute, m, language)))
+}
+
+// cached has the filter answer what it holds. A body that is more than the filter
+// hashes goes on by and by, so what Envoy may hold of it is that and what it reads at
+// once, and not the size of a connection's buffer, at which it would refuse.
+func cached(r *routev3.Route) *routev3.Route {
+	r.RequestBodyBufferLimit = wrapperspb.UInt64(2 * bufferLimit)
+	return enable(FilterName, r)
 }
 
 // noLanguage is the route of calls whose path begins with no language that is served.
 const noLanguage = "language"
 
 // invokes are the calls of registered functions. Hosts know themselves which version
-// a name stands for, so ext_proc is asked only where it maps names to languages.
+// a name stands for, so ext_proc is asked only where it maps names to languages, and
+// for what may be cached.
 func invokes(s State) (routes []*routev3.Route) {
 	for _, r := range s.Runtimes {
 		path := runtimePath + string(r.Language) + "/"
 		routes = append(routes,
-			direct(s, faas.Invoke, match(prefix(path), method(http.MethodPost)), r.Language),
+			direct(s, faas.Invoke, match(prefix(path), method(http.MethodPost), absent(CacheControlHeader)), r.Language),
+			cached(enable(extProcFilter, direct(s, faas.Invoke, match(prefix(path), method(http.MethodPost)), r.Language))),
 			wrongMethod(prefix(path), "POST"))
 		if !s.MappedNames {
-			routes = append(routes, direct(s, faas.InvokeHTTP, prefix(functionPath+string(r.Language)+"-"), r.Language))
+			path := functionPath + string(r.Language) + "-"
+			routes = append(routes,
+				cached(enableOpen(direct(s, faas.InvokeHTTP, match(prefix(path), cacheable()...), r.Language))),
+				direct(s, faas.InvokeHTTP, prefix(path), r.Language))
 		}
 	}
 	if s.MappedNames {
@@ -263,6 +296,25 @@ func header(name string, m *matcherv3.StringMatcher) *routev3.HeaderMatcher {
 		Name:                 name,
 		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: m},
 	}
+}
+
+// noCache matches a caller who wants no cached result and none cached.
+func noCache() *routev3.HeaderMatcher {
+	return header(CacheControlHeader, &matcherv3.StringMatcher{
+		MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "no-cache"},
+	})
+}
+
+// cacheable matches requests of plain HTTP whose results may be cached: their caller is
+// nobody in particular.
+func cacheable() []*routev3.HeaderMatcher {
+	wanted := noCache()
+	wanted.InvertMatch, wanted.TreatMissingHeaderAsEmpty = true, true
+	matchers := []*routev3.HeaderMatcher{method(http.MethodGet), wanted}
+	for _, name := range faas.CallerHeaders() {
+		matchers = append(matchers, absent(name))
+	}
+	return matchers
 }
 
 func absent(name string) *routev3.HeaderMatcher {

@@ -30,6 +30,7 @@ type Config struct {
 	Node, Python, Envoy       string
 	EnvoyConcurrency          int
 	Filter                    bool
+	CacheMemoryMB             int
 
 	DatabaseURL          string
 	SessionExpirySeconds int
@@ -75,6 +76,8 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.StringVar(&c.Envoy, "envoy", "", "Envoy binary of the pinned version (default: fetched into the cache folder)")
 	f.IntVar(&c.EnvoyConcurrency, "envoy-concurrency", 0, "Envoy's worker threads, 0 for one per core")
 	f.BoolVar(&c.Filter, "filter", true, "have Envoy load the Wasm filter; without it requests pass by, and nothing else changes")
+
+	f.IntVar(&c.CacheMemoryMB, "cache-memory-mb", 64, "memory for results of functions that may be cached, in MiB; 0 caches nothing")
 
 	f.StringVar(&c.DatabaseURL, "database-url", "", "empty, or sqlite:<path>: where functions, sessions and logs are stored")
 	f.IntVar(&c.SessionExpirySeconds, "session-expiry-seconds", 3600, "life of a session")
@@ -226,6 +229,7 @@ func (c *Config) check() (faults []error) {
 		{"PORT", c.Port, 0, 65535},
 		{"ADMIN_PORT", c.AdminPort, 0, 65535},
 		{"ENVOY_CONCURRENCY", c.EnvoyConcurrency, 0, 1024},
+		{"CACHE_MEMORY_MB", c.CacheMemoryMB, 0, 64 << 10},
 		{"SESSION_EXPIRY_SECONDS", c.SessionExpirySeconds, 1, 365 * 24 * 3600},
 		{"LOG_RETENTION_HOURS", c.LogRetentionHours, 1, 10 * 365 * 24},
 		{"RUNTIME_TIMEOUT_SECONDS", c.RuntimeTimeoutSeconds, 1, 24 * 3600},

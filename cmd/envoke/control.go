@@ -20,6 +20,7 @@ import (
 	"envoke/internal/httpserver"
 	"envoke/internal/logs"
 	"envoke/internal/registry"
+	"envoke/internal/resultcache"
 	"envoke/internal/sqlite"
 	"envoke/migrations"
 	"envoke/xds"
@@ -102,12 +103,21 @@ func (c *control) serveGRPC(e *environment, key faas.SessionKey) {
 	c.grpc = grpc.NewServer(registry.ServerOptions()...)
 	c.registry.Register(c.grpc)
 	extprocv3.RegisterExternalProcessorServer(c.grpc, extproc.New(extproc.Options{
-		Registry: c.registry, Select: e.selectFunction, Key: key, Runtimes: languagesOf(c.runtimes),
+		Registry: c.registry, Select: e.selectFunction, Mapped: e.mappings != nil, Key: key, Runtimes: languagesOf(c.runtimes),
+		Cache: newCache(e.config), MaxTimeout: e.config.runtimeTimeout(),
 		Logger: e.logger, Registerer: e.metrics,
 	}))
 	c.xds = xds.New(xds.Options{Logger: e.logger, Registerer: e.metrics})
 	c.xds.Register(c.grpc)
 	healthv1.RegisterHealthServer(c.grpc, health.NewServer())
+}
+
+// newCache is where results are kept; nil: none are.
+func newCache(c *Config) *resultcache.Cache {
+	if c.CacheMemoryMB == 0 {
+		return nil
+	}
+	return resultcache.New(resultcache.Options{MaxBytes: int64(c.CacheMemoryMB) << 20})
 }
 
 func (c *control) serveAPI(e *environment, key faas.SessionKey) {

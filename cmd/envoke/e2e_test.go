@@ -33,9 +33,12 @@ func TestMain(m *testing.M) {
 		return
 	}
 	status := m.Run()
-	if common != nil {
-		if err := common.shutdown(); err != nil {
-			fmt.Fprintln(os.Stderr, "stop the common installation:", err)
+	for _, i := range []*installation{common, extProcOnly.installation} {
+		if i == nil {
+			continue
+		}
+		if err := i.shutdown(); err != nil {
+			fmt.Fprintln(os.Stderr, "stop an installation of several tests:", err)
 			status = 1
 		}
 	}
@@ -226,6 +229,10 @@ func sendBy(client *http.Client, method, url, body string, headers ...string) (r
 	if err != nil {
 		return reply{}, err
 	}
+	return read(answer)
+}
+
+func read(answer *http.Response) (reply, error) {
 	defer answer.Body.Close()
 	raw, err := io.ReadAll(answer.Body)
 	return reply{answer.StatusCode, answer.Header, raw}, err

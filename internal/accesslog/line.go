@@ -69,6 +69,7 @@ func parseLine(text []byte) (faas.RequestLog, error) {
 		UserID:        known(l.UserID),
 		BytesIn:       integer(l.BytesIn),
 		BytesOut:      integer(l.BytesOut),
+		Cached:        cached(l.Details),
 		ErrorDetails:  errorDetails(known(l.Details), known(l.Flags)),
 	}, nil
 }
@@ -134,8 +135,11 @@ func session(path, header string) faas.SessionID {
 	return ""
 }
 
+// cached tells an answer that ext_proc or the filter had.
+func cached(details string) bool { return details == "envoke_cache" || details == "envoke_filter" }
+
 func errorDetails(details, flags string) string {
-	if details == "via_upstream" { // the upstream answered: no error of Envoy's
+	if details == "via_upstream" || cached(details) { // no error of Envoy's
 		details = ""
 	}
 	return strings.TrimSpace(details + " " + flags)

@@ -40,6 +40,18 @@ func TestParseLine(t *testing.T) {
 				ErrorDetails: "response_timeout UT",
 			},
 		},
+		"from ext_proc's cache": {
+			line: `{"details":"envoke_cache","flags":"-","method":"POST","path":"/api/v1/execute/` + pathID + `","route":"execute-nodejs","start":1763834873.123456,"status":200}`,
+			want: faas.RequestLog{Operation: faas.Execute, SessionID: pathID, Method: "POST", Path: "/api/v1/execute/" + pathID, StatusCode: 200, StartedAt: start, Cached: true},
+		},
+		"from the filter": {
+			line: `{"details":"envoke_filter","method":"GET","path":"/function/nodejs-a","route":"invokehttp-nodejs","start":1763834873.123456,"status":200}`,
+			want: faas.RequestLog{Operation: faas.InvokeHTTP, LanguageTitle: "nodejs-a", Method: "GET", Path: "/function/nodejs-a", StatusCode: 200, StartedAt: start, Cached: true},
+		},
+		"refused by ext_proc": {
+			line: `{"details":"envoke","method":"POST","path":"/api/v1/execute/x","route":"execute","start":1763834873.123456,"status":404}`,
+			want: faas.RequestLog{Operation: faas.Execute, Method: "POST", Path: "/api/v1/execute/x", StatusCode: 404, StartedAt: start, ErrorDetails: "envoke"},
+		},
 		"the path's id wins": {
 			line: `{"method":"POST","path":"/api/v1/execute/` + pathID + `","route":"execute","session":"` + headerID + `","start":1763834873.123456,"status":200}`,
 			want: faas.RequestLog{Operation: faas.Execute, SessionID: pathID, Method: "POST", Path: "/api/v1/execute/" + pathID, StatusCode: 200, StartedAt: start},

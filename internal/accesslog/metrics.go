@@ -12,6 +12,7 @@ import (
 type metrics struct {
 	requests  *prometheus.CounterVec
 	duration  *prometheus.HistogramVec
+	cached    *prometheus.CounterVec
 	rows      prometheus.Counter
 	malformed prometheus.Counter
 	deleted   prometheus.Counter
@@ -29,6 +30,10 @@ func newMetrics(registerer prometheus.Registerer) metrics {
 			Name:    "envoke_request_duration_seconds",
 			Help:    "Time from the first byte of a request to the last of its answer, at Envoy.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"operation"}),
+		cached: with.NewCounterVec(prometheus.CounterOpts{
+			Name: "envoke_cached_requests_total",
+			Help: "Requests that were answered with a cached result, in the filter or by ext_proc, by operation. envoke_requests_total counts them too.",
 		}, []string{"operation"}),
 		rows: with.NewCounter(prometheus.CounterOpts{
 			Name: "envoke_accesslog_rows_total",
@@ -54,6 +59,9 @@ func (m metrics) count(rows []faas.RequestLog, malformed int) {
 		operation := string(rows[i].Operation)
 		m.requests.WithLabelValues(operation, strconv.Itoa(rows[i].StatusCode)).Inc()
 		m.duration.WithLabelValues(operation).Observe(rows[i].Duration.Seconds())
+		if rows[i].Cached {
+			m.cached.WithLabelValues(operation).Inc()
+		}
 	}
 	m.rows.Add(float64(len(rows)))
 	m.malformed.Add(float64(malformed))

@@ -50,6 +50,7 @@ func (h *Host) run(ctx context.Context, c *fasthttp.RequestCtx, in invocation) e
 	done := time.Now()
 	reply := buffers.Get().(*buffer)
 	reply.bytes = appendResult(reply.bytes, &in.session.Session, result)
+	markEnvelope(c)
 	writeBuffer(c, reply)
 	h.stages.write.since(done)
 	return nil

@@ -19,7 +19,7 @@ const runtimePath = "/runtime/"
 func (h *Host) invokeFunction(ctx context.Context, c *fasthttp.RequestCtx) error {
 	arrived := time.Now()
 	language, title, _ := strings.Cut(string(c.URI().PathOriginal()[len(runtimePath):]), "/")
-	ref, err := h.parseRef(language + "-" + title)
+	ref, err := h.parseRef(chosen(c, language+"-"+title))
 	if err != nil {
 		return err
 	}

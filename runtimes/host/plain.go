@@ -22,8 +22,9 @@ const (
 	// functionPath goes on with the name of a registered function, and what path the
 	// function likes.
 	functionPath = "/function/"
-	// functionHeader carries the function that ext_proc chose, where names are mapped
-	// to languages. Envoy strips the header from what callers send.
+	// functionHeader carries the function that ext_proc chose: where names are mapped to
+	// languages, and its very version where the result may be cached. Envoy strips the
+	// header from what callers send.
 	functionHeader = "X-Envoke-Function"
 )
 
@@ -32,10 +33,7 @@ const (
 func (h *Host) invokeHTTP(ctx context.Context, c *fasthttp.RequestCtx) error {
 	arrived := time.Now()
 	name, path, _ := strings.Cut(string(c.URI().PathOriginal()[len(functionPath):]), "/")
-	if chosen := c.Request.Header.Peek(functionHeader); len(chosen) > 0 {
-		name = string(chosen)
-	}
-	ref, err := h.parseRef(name)
+	ref, err := h.parseRef(chosen(c, name))
 	if err != nil {
 		return err
 	}
@@ -48,7 +46,8 @@ func (h *Host) invokeHTTP(ctx context.Context, c *fasthttp.RequestCtx) error {
 		return err
 	}
 	defer body.release()
-	event, err := newEvent(c, "/"+path, body.bytes)
+	others := asked(c) // may have the response
+	event, err := newEvent(c, "/"+path, body.bytes, others)
 	if err != nil {
 		return err
 	}
@@ -61,8 +60,19 @@ func (h *Host) invokeHTTP(ctx context.Context, c *fasthttp.RequestCtx) error {
 	if err := respond(c, result.JSON); err != nil {
 		return err
 	}
+	if others {
+		markResponse(c)
+	}
 	h.stages.write.since(done)
 	return nil
+}
+
+// chosen is the function that ext_proc chose, else the one that the path names.
+func chosen(c *fasthttp.RequestCtx, name string) string {
+	if function := c.Request.Header.Peek(functionHeader); len(function) > 0 {
+		return string(function)
+	}
+	return name
 }
 
 // event is what a function gets of a plain HTTP request.
@@ -77,14 +87,18 @@ type httpContext struct {
 	IsBase64 bool              `json:"is_base64"` // params are bytes
 }
 
-func newEvent(c *fasthttp.RequestCtx, path string, body []byte) (event, error) {
+// newEvent makes the event of a request. Where others may have the response, the
+// function sees nothing by which they differ: no headers.
+func newEvent(c *fasthttp.RequestCtx, path string, body []byte, others bool) (event, error) {
 	var (
 		e   event
 		err error
 	)
 	in := httpContext{
-		Method: string(c.Method()), Path: path,
-		Query: queryOf(c.QueryArgs()), Headers: headersOf(&c.Request.Header),
+		Method: string(c.Method()), Path: path, Query: queryOf(c.QueryArgs()), Headers: map[string]string{},
+	}
+	if !others {
+		in.Headers = headersOf(&c.Request.Header)
 	}
 	switch {
 	case len(body) > 0:
