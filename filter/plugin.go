@@ -1,29 +1,160 @@
 package main
 
 import (
+	"encoding/hex"
+	"strconv"
+	"time"
+	"unsafe"
+
 	"envoke/filter/host"
 	"envoke/internal/faas"
 )
 
-// onRequestHeaders refuses a malformed name and lets all else pass.
+// slots is how many results are kept, each where its digest says: what is kept never
+// goes, but is written over.
+var slots = 1024
+
+// onConfigure reads how many slots there are.
+//
+//go:wasmexport proxy_on_configure
+func onConfigure(_, _ uint32) bool {
+	host.Begin()
+	if n, err := strconv.Atoi(string(host.Config())); err == nil && n > 0 {
+		slots = n
+	}
+	return true
+}
+
+// onRequestHeaders answers a request whose result is kept, and refuses a malformed name.
 //
 //go:wasmexport proxy_on_request_headers
-func onRequestHeaders(_, _ uint32, _ bool) host.Action {
+func onRequestHeaders(stream, _ uint32, last bool) host.Action {
 	host.Begin()
-	if err := check(header(":method"), header(":path"), header("language-title")); err != nil {
+	var h head
+	h.read(host.Request.Headers())
+	if err := check(h.method, h.path, h.title); err != nil {
 		return refuse(faas.AsError(err))
 	}
+	c := &calls[stream%uint32(len(calls))]
+	c.forget()
+	if !h.mayBeKept(c, last) {
+		return host.Continue
+	}
+	c.stream = stream
+	if last {
+		return c.lookUp(nil)
+	}
+	return host.Pause // for the body
+}
+
+// onRequestBody answers a request whose body is part of the question.
+//
+//go:wasmexport proxy_on_request_body
+func onRequestBody(stream, size uint32, last bool) host.Action {
+	c := find(stream)
+	switch {
+	case c == nil:
+		return host.Continue
+	case size > faas.MaxCachedBody:
+		host.Begin()
+		c.forget()
+		host.Request.SetHeader(callKeyHeader, []byte("none")) // ext_proc need not ask for it
+		return host.Continue
+	case !last:
+		return host.Pause
+	}
+	host.Begin()
+	return c.lookUp(host.Request.Body(faas.MaxCachedBody))
+}
+
+// What the filter and ext_proc tell each other.
+const (
+	callKeyHeader = "x-envoke-key"  // the digest of the call
+	keepHeader    = "x-envoke-keep" // for how many milliseconds the response may be given
+)
+
+// lookUp answers with what is kept, or lets the request go on with its digest.
+func (c *call) lookUp(body []byte) host.Action {
+	c.digest = hash.Call(c.digest, body)
+	raw, _ := host.SharedData(c.slot())
+	var kept entry
+	now := host.Now().UnixNano()
+	if kept.parse(raw) && kept.answers(c, now) {
+		c.forget()
+		age := strconv.FormatInt((now-kept.made)/int64(time.Second), 10)
+		if host.Respond(kept.status, "envoke_filter", kept.headers.With("age", age), kept.body) {
+			return host.Pause
+		}
+		return host.Continue
+	}
+	var key [2 * len(c.digest)]byte
+	hex.Encode(key[:], c.digest[:])
+	host.Request.SetHeader(callKeyHeader, key[:])
+	return host.Continue
+}
+
+// slot is the key of the slot in which the result belongs.
+func (c *call) slot() []byte {
+	n := (uint32(c.digest[0]) | uint32(c.digest[1])<<8 | uint32(c.digest[2])<<16) % uint32(slots)
+	slotKey = [3]byte{byte(n), byte(n >> 8), byte(n >> 16)}
+	return slotKey[:]
+}
+
+var slotKey [3]byte
+
+// onResponseHeaders begins to keep a response that ext_proc says may be kept.
+//
+//go:wasmexport proxy_on_response_headers
+func onResponseHeaders(stream, _ uint32, last bool) host.Action {
+	c := find(stream)
+	if c == nil {
+		return host.Continue
+	}
+	host.Begin()
+	ms, err := strconv.ParseInt(string(host.Response.Header(keepHeader)), 10, 64)
+	if err != nil { // it is not there
+		c.forget()
+		return host.Continue
+	}
+	host.Response.RemoveHeader(keepHeader)
+	c.readResponse(host.Response.Headers())
+	if c.keep = min(time.Duration(ms)*time.Millisecond, maxKept); c.keep <= 0 {
+		c.forget()
+	} else if last {
+		c.store(nil)
+	}
+	return host.Continue
+}
+
+// onResponseBody keeps the response once all of it is there.
+//
+//go:wasmexport proxy_on_response_body
+func onResponseBody(stream, size uint32, last bool) host.Action {
+	c := find(stream)
+	switch {
+	case c == nil:
+		return host.Continue
+	case size > maxEntry:
+		c.forget()
+		return host.Continue
+	case !last:
+		return host.Pause
+	}
+	host.Begin()
+	c.store(host.Response.Body(maxEntry))
 	return host.Continue
 }
 
 // refuse answers the request here. Envoy adds the request's id to the headers.
 func refuse(e *faas.Error) host.Action {
 	contentType := host.NewPairs("content-type", "application/json")
-	if !host.Respond(e.HTTPStatus(), contentType, e.Body(faas.InEnvoy, header("x-request-id"))) {
+	requestID := string(host.Request.Header("x-request-id"))
+	if !host.Respond(e.HTTPStatus(), "envoke", contentType, e.Body(faas.InEnvoy, requestID)) {
 		host.Log(host.Error, "a refused request was not answered, so it is refused behind us")
 		return host.Continue
 	}
 	return host.Pause
 }
 
-func header(name string) string { return string(host.Request.Header(name)) }
+// text is the text of bytes that are valid as long.
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -40,6 +40,7 @@ func testPlugin(t *testing.T, call callback) {
 		{"passes", "nodejs-hello", host.Continue, nil},
 		{"refused", "nodejs-a..b", host.Pause, &host.LocalResponse{
 			Status:  400,
+			Details: "envoke",
 			Headers: [][2]string{{"content-type", "application/json"}},
 			Body:    string(faas.AsError(refusal).Body(faas.InEnvoy, requestID)),
 		}},

@@ -1,8 +1,10 @@
 package xds
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"strconv"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -11,6 +13,7 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/wasm/v3"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // wasmFilter is in the chain but disabled: a route that needs it enables it, and all
@@ -33,6 +36,9 @@ func wasmFilter() *hcmv3.HttpFilter {
 
 func typeOf(m proto.Message) string { return pack(m).GetTypeUrl() }
 
+// defaultSlots is how many results the filter keeps. Each is at most 32 KiB.
+const defaultSlots = 1024
+
 // filters is the module as Envoy wants it. It goes inline: a file would have to be
 // where every Envoy sees it, and to be there still when an Envoy starts.
 func filters(s State) []*corev3.TypedExtensionConfig {
@@ -51,7 +57,10 @@ func filters(s State) []*corev3.TypedExtensionConfig {
 		}},
 		// After a trap the next request gets a new VM, once the back-off is over (a second
 		// by default). The other policies refuse all requests from then on, or none.
-		FailurePolicy: wasmv3.FailurePolicy_FAIL_RELOAD,
+		Configuration: pack(wrapperspb.String(strconv.Itoa(cmp.Or(s.FilterSlots, defaultSlots)))),
+		// What waits for a request's body must not keep the body waiting.
+		AllowOnHeadersStopIteration: wrapperspb.Bool(true),
+		FailurePolicy:               wasmv3.FailurePolicy_FAIL_RELOAD,
 		ReloadConfig: &wasmv3.ReloadConfig{Backoff: &corev3.BackoffStrategy{
 			BaseInterval: duration(10 * time.Millisecond),
 			MaxInterval:  duration(100 * time.Millisecond),

@@ -20,6 +20,8 @@ type State struct {
 	Runtimes    []Runtime `json:"runtimes"`
 	// Filter is the Wasm module of the filter; empty: requests pass by it.
 	Filter []byte `json:"filter"`
+	// FilterSlots is how many results it keeps; 0: the default of 1024.
+	FilterSlots int `json:"filter_slots"`
 
 	// MappedNames says that ext_proc maps functions' names to languages, so that a
 	// name in a path does not say where to go.

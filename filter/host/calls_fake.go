@@ -64,8 +64,8 @@ func proxyGetBufferBytes(b buffer, start, most uint32, _, _ *uint32) status { //
 	return give(string(value[:min(int(most), len(value))]), true)
 }
 
-func proxySendLocalResponse(httpStatus uint32, _, body, headers string, _ int32) status { //nolint:revive // Envoy's arguments
-	fake.Local = &LocalResponse{Status: int(httpStatus), Body: body}
+func proxySendLocalResponse(httpStatus uint32, details, body, headers string, _ int32) status { //nolint:revive // Envoy's arguments
+	fake.Local = &LocalResponse{Status: int(httpStatus), Details: details, Body: body}
 	for name, value := range Pairs(headers).All() {
 		fake.Local.Headers = append(fake.Local.Headers, [2]string{string(name), string(value)})
 	}

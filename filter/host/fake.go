@@ -40,6 +40,7 @@ type Shared struct {
 // LocalResponse is what a filter answered.
 type LocalResponse struct {
 	Status  int
+	Details string
 	Headers [][2]string
 	Body    string
 }

@@ -60,11 +60,11 @@ func Now() time.Time {
 func Config() []byte { return readBuffer(pluginConfiguration, 0, 1<<20) }
 
 // Respond answers the request from here. Return Pause after it: Envoy sends it when
-// the callback has returned. The status's details are what access logs show as
+// the callback has returned. Details are what access logs show as
 // %RESPONSE_CODE_DETAILS%.
-func Respond(httpStatus int, headers Pairs, body []byte) bool {
+func Respond(httpStatus int, details string, headers Pairs, body []byte) bool {
 	const notGRPC = -1
-	return proxySendLocalResponse(uint32(httpStatus), "", text(body), text(headers), notGRPC) == ok
+	return proxySendLocalResponse(uint32(httpStatus), details, text(body), text(headers), notGRPC) == ok
 }
 
 // SharedData reads what filters of all Envoy's threads share under a key; nil: there is

@@ -44,6 +44,31 @@ func (p Pairs) All() iter.Seq2[[]byte, []byte] {
 	}
 }
 
+// With are the pairs and one more. They are valid until With is called again.
+func (p Pairs) With(name, value string) Pairs {
+	at := 4
+	if len(p) >= 4 {
+		at += 8 * int(binary.LittleEndian.Uint32(p))
+	}
+	n := uint32((at-4)/8) + 1
+	b := binary.LittleEndian.AppendUint32(extended[:0], n)
+	if len(p) >= 4 {
+		b = append(b, p[4:at]...)
+	}
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(name)))
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(value)))
+	if len(p) >= 4 {
+		b = append(b, p[at:]...)
+	}
+	b = append(append(b, name...), 0)
+	b = append(append(b, value...), 0)
+	extended = b
+	return b
+}
+
+// extended is the memory of With.
+var extended []byte
+
 // Find is the value of the first of a name; nil: there is none.
 func (p Pairs) Find(name string) []byte {
 	for n, value := range p.All() {

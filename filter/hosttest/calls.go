@@ -92,9 +92,9 @@ func calls() map[string]any {
 			}
 			return memory{m}.answer(host.Message(buffer).BodyFrom(int(start), int(most)), dataAt, sizeAt)
 		},
-		"proxy_send_local_response": func(_ ctx, m mod, status, _, _, at, size, headersAt, headersSize, _ uint32) uint32 {
+		"proxy_send_local_response": func(_ ctx, m mod, status, detailsAt, detailsSize, at, size, headersAt, headersSize, _ uint32) uint32 {
 			headers := host.Pairs(memory{m}.read(headersAt, headersSize))
-			return done(host.Respond(int(status), headers, []byte(memory{m}.read(at, size))))
+			return done(host.Respond(int(status), memory{m}.read(detailsAt, detailsSize), headers, []byte(memory{m}.read(at, size))))
 		},
 		"proxy_get_shared_data": func(_ ctx, m mod, at, size, dataAt, sizeAt, versionAt uint32) uint32 {
 			value, version := host.SharedData([]byte(memory{m}.read(at, size)))

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"envoke/filter/host"
+	"envoke/internal/faas"
+)
+
+// call is a request whose result may be kept, from its headers to the end of its
+// response.
+type call struct {
+	stream uint32          // Envoy's number of the exchange; 0: this is none
+	digest faas.CallDigest // of the head until the body is there, then of all
+	asked  bool            // by X-Cache-Control
+	maxAge time.Duration   // that the caller asked for
+
+	envelope bool // the response says whether it was cached
+
+	// Of the response, while its body is waited for.
+	keep    time.Duration
+	made    int64 // nanoseconds since 1970
+	status  int
+	headers host.Pairs
+}
+
+// calls are those under way, by the number of their exchange. A later one may take the
+// place of one that never ends, or of one that is slow: that one is then not answered
+// or kept here, and nothing has to be cleaned up.
+var calls [1024]call
+
+func find(stream uint32) *call {
+	if c := &calls[stream%uint32(len(calls))]; c.stream == stream && stream != 0 {
+		return c
+	}
+	return nil
+}
+
+func (c *call) forget() { *c = call{} }
+
+var (
+	hash          = faas.NewCallHash()
+	callerHeaders = faas.CallerHeaders()
+)
+
+// head is what a request's headers say that matters here.
+type head struct {
+	method, path, title string
+	cacheControl        string
+	length              string
+	caller              [4]string
+}
+
+// read finds the headers in one pass. Texts are parts of the pairs.
+func (h *head) read(pairs host.Pairs) {
+	for name, value := range pairs.All() {
+		switch string(name) {
+		case ":method":
+			h.method = text(value)
+		case ":path":
+			h.path = text(value)
+		case "language-title":
+			if h.title == "" { // several are refused behind us
+				h.title = text(value)
+			}
+		case "x-cache-control":
+			h.cacheControl += text(value) // of several nothing sensible comes
+		case "content-length":
+			h.length = text(value)
+		default:
+			h.addCaller(name, value)
+		}
+	}
+}
+
+func (h *head) addCaller(name, value []byte) {
+	for i := range callerHeaders {
+		if string(name) != callerHeaders[i] {
+			continue
+		}
+		if h.caller[i] != "" {
+			h.caller[i] += ","
+		}
+		h.caller[i] += text(value)
+	}
+}
+
+// mayBeKept tells whether the request is one whose result its route lets be kept. It
+// fills in what is known of the call.
+func (h *head) mayBeKept(c *call, last bool) bool {
+	post := strings.HasPrefix(h.path, executePath+"/") || strings.HasPrefix(h.path, runtimePath)
+	get := strings.HasPrefix(h.path, functionPath) && h.method == "GET" && last
+	if !post && !get {
+		return false
+	}
+	if n, err := strconv.Atoi(h.length); err == nil && n > faas.MaxCachedBody {
+		return false
+	}
+	if h.cacheControl != "" {
+		seconds, ok := strings.CutPrefix(h.cacheControl, "max-age=")
+		n, err := strconv.ParseUint(seconds, 10, 30)
+		if !ok || err != nil || n == 0 { // no-cache, or what ext_proc refuses
+			return false
+		}
+		c.asked, c.maxAge = true, time.Duration(n)*time.Second
+	}
+	c.envelope = post
+	c.digest = hash.Head(h.method, h.path, h.caller[:])
+	return true
+}

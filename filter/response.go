@@ -1,0 +1,60 @@
+package main
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+
+	"envoke/filter/host"
+)
+
+// readResponse notes the response's status, and those of its headers that are not about
+// this exchange.
+func (c *call) readResponse(pairs host.Pairs) {
+	var kept []string
+	c.status, c.made = 0, host.Now().UnixNano()
+	for name, value := range pairs.All() {
+		switch string(name) {
+		case ":status":
+			c.status, _ = strconv.Atoi(string(value))
+		case "age":
+			seconds, _ := strconv.ParseInt(string(value), 10, 32)
+			c.made -= seconds * int64(time.Second)
+		case "date", "server", "content-length", "transfer-encoding", "connection", "x-request-id", "server-timing":
+		default:
+			kept = append(kept, string(name), string(value))
+		}
+	}
+	c.headers = host.NewPairs(kept...)
+}
+
+// What an envelope says of itself, from its host and from a cache.
+var (
+	fresh  = []byte(`"cached":false}`)
+	cached = []byte(`"cached":true}`)
+)
+
+// scratch is where an entry is laid out. Envoy copies it.
+var scratch = make([]byte, 0, maxEntry)
+
+// store keeps the response for those who ask the same. An envelope that comes from its
+// host says that it is not cached: it will be.
+func (c *call) store(body []byte) {
+	defer c.forget()
+	e := entry{
+		digest: c.digest, asked: c.asked, made: c.made, until: host.Now().UnixNano() + int64(c.keep),
+		status: c.status, headers: c.headers,
+	}
+	start, isFresh := bytes.CutSuffix(body, fresh)
+	e.body = start
+	if fixedSize+len(e.headers)+len(body) > maxEntry {
+		return
+	}
+	scratch = e.append(scratch[:0])
+	if c.envelope && isFresh {
+		scratch = append(scratch, cached...)
+	} else if isFresh {
+		scratch = append(scratch, fresh...)
+	}
+	host.SetSharedData(c.slot(), scratch, 0)
+}
