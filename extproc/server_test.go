@@ -23,6 +23,7 @@ import (
 
 	"envoke/extproc"
 	"envoke/internal/faas"
+	"envoke/internal/resultcache"
 	"envoke/internal/testrig"
 )
 
@@ -34,6 +35,7 @@ var key = faas.SessionKey("0123456789abcdef0123456789abcdef")
 type registry struct {
 	sessions  map[faas.SessionID]bool
 	functions map[string]faas.Function
+	found     faas.Session // what every session is, but for its id
 	failure   error
 }
 
@@ -44,7 +46,9 @@ func (r registry) FindSession(_ context.Context, id faas.SessionID) (faas.Sessio
 	if !r.sessions[id] {
 		return faas.Session{}, faas.ErrNoSession
 	}
-	return faas.Session{ID: id}, nil
+	session := r.found
+	session.ID = id
+	return session, nil
 }
 
 func (r registry) FindFunction(_ context.Context, ref faas.Ref) (faas.Function, error) {
@@ -65,6 +69,8 @@ func newServer(t testing.TB, known extproc.Registry, log io.Writer) (*extproc.Se
 		Registry:   known,
 		Key:        key,
 		Runtimes:   []faas.Language{faas.NodeJS},
+		Cache:      resultcache.New(resultcache.Options{MaxBytes: 8 << 20}),
+		MaxTimeout: 10 * time.Second,
 		Logger:     slog.New(slog.NewTextHandler(log, nil)),
 		Registerer: metrics,
 	}), metrics

@@ -8,7 +8,6 @@ import (
 
 	"envoke/filter/host"
 	"envoke/filter/hosttest"
-	"envoke/internal/envoytest"
 	"envoke/internal/faas"
 )
 
@@ -22,7 +21,7 @@ type callback func(stream, headers uint32, last bool) host.Action
 func TestPlugin(t *testing.T) {
 	t.Run("Go", func(t *testing.T) { testPlugin(t, onRequestHeaders) })
 	t.Run("Wasm", func(t *testing.T) {
-		filter := hosttest.Load(t, envoytest.Wasm(t, "."))
+		filter := hosttest.Load(t, wasm(t))
 		testPlugin(t, func(stream, headers uint32, _ bool) host.Action {
 			return host.Action(filter.Call("proxy_on_request_headers", uint64(stream), uint64(headers), 0))
 		})
