@@ -68,6 +68,10 @@ examples: build $(OPENAPI_PYTHON_CLIENT) ## run all of examples/, against ENVOKE
 bench: build peers ## measure against Envoy alone, a controller hop and peers; writes bench.json
 	@go run ./cmd/bench -json bench.json $(ARGS)
 
+.PHONY: soak
+soak: build ## load Envoke for ten minutes; every answer must be right, all memory flat
+	@go run ./cmd/soak $(ARGS)
+
 ##@ Develop
 
 .PHONY: test

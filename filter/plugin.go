@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/hex"
+	"runtime"
 	"strconv"
 	"time"
 	"unsafe"
@@ -22,7 +23,24 @@ func onConfigure(_, _ uint32) bool {
 	if n, err := strconv.Atoi(string(host.Config())); err == nil && n > 0 {
 		slots = n
 	}
+	heap = host.NewGauge("envoke_filter_heap_bytes")
 	return true
+}
+
+// heap is what Go has taken of the VM's memory, told every so many requests.
+var (
+	heap     host.Gauge
+	requests uint
+)
+
+const requestsPerReport = 1 << 14
+
+func report() {
+	if requests++; requests%requestsPerReport == 0 {
+		var memory runtime.MemStats
+		runtime.ReadMemStats(&memory)
+		heap.Set(memory.HeapSys)
+	}
 }
 
 // onRequestHeaders answers a request whose result is kept, and refuses a malformed name.
@@ -30,6 +48,7 @@ func onConfigure(_, _ uint32) bool {
 //go:wasmexport proxy_on_request_headers
 func onRequestHeaders(stream, _ uint32, last bool) host.Action {
 	host.Begin()
+	report()
 	var h head
 	h.read(host.Request.Headers())
 	if err := check(h.method, h.path, h.title); err != nil {

@@ -97,9 +97,17 @@ func proxySetProperty(path, value string) status {
 	return ok
 }
 
-func proxyDefineMetric(_ uint32, name string, id *Counter) status {
-	*id = Counter(len(fake.counters))
+func proxyDefineMetric(_ uint32, name string, id *uint32) status {
+	*id = uint32(len(fake.counters))
 	fake.counters = append(fake.counters, name)
+	return ok
+}
+
+func proxyRecordMetric(id Gauge, value uint64) status {
+	if int(id) >= len(fake.counters) {
+		return badArgument
+	}
+	set(&fake.Counters, fake.counters[id], int64(value))
 	return ok
 }
 

@@ -58,7 +58,11 @@ func proxySetProperty(path, value string) status
 
 //go:noescape
 //go:wasmimport env proxy_define_metric
-func proxyDefineMetric(kind uint32, name string, id *Counter) status
+func proxyDefineMetric(kind uint32, name string, id *uint32) status
+
+//go:noescape
+//go:wasmimport env proxy_record_metric
+func proxyRecordMetric(id Gauge, value uint64) status
 
 //go:noescape
 //go:wasmimport env proxy_increment_metric

@@ -97,9 +97,19 @@ func SetProperty(name string, value []byte) bool {
 type Counter uint32
 
 // NewCounter returns the counter wasmcustom.<name>, the same whenever it is asked.
-func NewCounter(name string) Counter {
-	const counter = 0
-	proxyDefineMetric(counter, name, &where.metric)
+func NewCounter(name string) Counter { return Counter(metric(0, name)) }
+
+// Gauge is a value among Envoy's own metrics. All threads set the same.
+type Gauge uint32
+
+// NewGauge returns the gauge wasmcustom.<name>, the same whenever it is asked.
+func NewGauge(name string) Gauge { return Gauge(metric(1, name)) }
+
+// Set sets it.
+func (g Gauge) Set(value uint64) { proxyRecordMetric(g, value) }
+
+func metric(kind uint32, name string) uint32 {
+	proxyDefineMetric(kind, name, &where.metric)
 	return where.metric
 }
 

@@ -19,7 +19,7 @@ var (
 type out struct {
 	address, size, version uint32
 	nanoseconds            uint64
-	metric                 Counter
+	metric                 uint32
 }
 
 // Begin is the first thing that a callback does: what was read in callbacks before is

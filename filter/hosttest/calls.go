@@ -114,6 +114,10 @@ func calls() map[string]any {
 			m.Memory().WriteUint32Le(idAt, uint32(host.NewCounter(memory{m}.read(at, size))))
 			return ok
 		},
+		"proxy_record_metric": func(_ ctx, _ mod, id uint32, value uint64) uint32 {
+			host.Gauge(id).Set(value)
+			return ok
+		},
 		"proxy_increment_metric": func(_ ctx, _ mod, id uint32, by int64) uint32 {
 			host.Counter(id).Add(by)
 			return ok

@@ -1,0 +1,101 @@
+// Command soak starts Envoke and loads it for long: see package internal/soak.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"envoke/internal/soak"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+		stop()
+		os.Exit(1) //nolint:gocritic // stop has been called
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	config := soak.Config{Out: out}
+	flags := flag.NewFlagSet("soak", flag.ContinueOnError)
+	binary := flags.String("envoke", "bin/envoke", "Envoke's `binary`")
+	cache := flags.String("cache-dir", filepath.Join(".envoke", "cache"), "`folder` that holds the pinned Envoy")
+	more := flags.String("envoke-args", "", "more `arguments` of envoke serve, separated by spaces")
+	flags.DurationVar(&config.Duration, "duration", 10*time.Minute, "`duration` of the load")
+	flags.Int64Var(&config.Requests, "requests", 0, "`number` of requests after which it ends sooner (0: none)")
+	flags.IntVar(&config.Clients, "clients", 32, "`number` of connections")
+	flags.BoolVar(&config.HitsOnly, "hits", false, "send only what a cache answers")
+	flags.DurationVar(&config.Interval, "interval", 5*time.Second, "`time` between two samples of memory")
+	flags.Float64Var(&config.MaxGrowth, "max-growth", 0.1, "largest `share` by which memory may grow from the second quarter of the run to the last")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "envoke-soak-")
+	if err != nil {
+		return fmt.Errorf("make a folder: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	server, url, err := start(ctx, *binary, dir, *cache, strings.Fields(*more))
+	if err != nil {
+		return err
+	}
+	defer stopServer(server)
+	config.URL, config.Process = url, server.Process.Pid
+	config.Admin = filepath.Join(dir, "run", "envoy-admin.sock")
+	report, err := soak.Run(ctx, config)
+	_, _ = fmt.Fprintf(out, "%d requests, %d from a cache, %d wrong answers\n", report.Requests, report.Hits, report.Wrong)
+	return err
+}
+
+var greeting = regexp.MustCompile(`listens on (http://\S+) `)
+
+// start runs envoke serve with folders of its own and waits until it listens.
+func start(ctx context.Context, binary, dir, cache string, more []string) (*exec.Cmd, string, error) {
+	server := exec.CommandContext(ctx, binary, append([]string{
+		"serve", "--port", "0", "--admin-port", "0", "--log-level", "warn",
+		// Small bounds on workers, so that those of one-shots come and go within the run.
+		"--max-workers", "32", "--worker-idle-seconds", "10",
+		"--data-dir", filepath.Join(dir, "data"), "--run-dir", filepath.Join(dir, "run"), "--cache-dir", cache,
+	}, more...)...)
+	server.Cancel = func() error { return server.Process.Signal(syscall.SIGTERM) }
+	server.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	server.Stderr = os.Stderr
+	stdout, err := server.StdoutPipe()
+	if err != nil {
+		return nil, "", err
+	}
+	if err := server.Start(); err != nil {
+		return nil, "", fmt.Errorf("start %s: %w (make build makes it)", binary, err)
+	}
+	var text strings.Builder
+	buffer := make([]byte, 4096)
+	for {
+		n, err := stdout.Read(buffer)
+		text.Write(buffer[:n])
+		if found := greeting.FindStringSubmatch(text.String()); found != nil {
+			return server, found[1], nil
+		}
+		if err != nil {
+			return nil, "", errors.Join(fmt.Errorf("%s ended before it listened: %s", binary, text.String()), server.Wait())
+		}
+	}
+}
+
+func stopServer(server *exec.Cmd) {
+	_ = server.Process.Signal(syscall.SIGTERM)
+	_ = server.Wait()
+}
