@@ -17,7 +17,7 @@ type Fake struct {
 	Time       time.Time
 	Shared     map[string]Shared
 	Properties map[string]string // by path, its parts joined by a zero byte
-	Counters   map[string]int64 // and gauges
+	Counters   map[string]int64  // and gauges
 	Log        []string
 	Local      *LocalResponse // nil: the filter has not answered
 
