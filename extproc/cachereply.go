@@ -8,6 +8,7 @@ import (
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
@@ -20,6 +21,13 @@ const (
 	// would send what it can hold, some uploads stall.
 	bufferedBody = filterv3.ProcessingMode_BUFFERED
 )
+
+// uncachedNote tells the filter that results of the function are not cached.
+var uncachedNote = &structpb.Struct{Fields: map[string]*structpb.Value{
+	"envoke": structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
+		"uncached": structpb.NewStringValue("1"),
+	}}),
+}}
 
 var askHost = option(header{cacheHeader, "1"}, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD)
 

@@ -63,7 +63,11 @@ func (s *Server) callFunction(ctx context.Context, r *request, ref faas.Ref, cac
 	if s.mapped {
 		return setHeaders(function, header{clusterHeader, clusterOf(language)}), nil
 	}
-	return addHeaders(function), nil // its path has told Envoy the cluster
+	answer := addHeaders(function) // its path has told Envoy the cluster
+	if r.caching == nil && r.callKey != "" {
+		answer.DynamicMetadata = uncachedNote // the filter need not send the next one here
+	}
+	return answer, nil
 }
 
 // pin sets how results of the function are cached. Where they are, it returns the

@@ -272,6 +272,40 @@ func TestLargeBodyGoesOn(t *testing.T) {
 	}
 }
 
+// Once ext_proc has said that a function's results are not cached, its calls go past it,
+// for as long as a result would be kept.
+func TestUncachedFunctions(t *testing.T) {
+	e := newEnvoy(asGo, 64)
+	past := false
+	e.upstream = func(string) upstreamReply {
+		past = strings.Contains(fmt.Sprint(e.Request.Headers), uncachedHeader)
+		return upstreamReply{status: "200", body: "x"}
+	}
+	get := func(path string, more ...string) bool {
+		headers := post(path, more...)
+		headers[0][1] = "GET"
+		e.ask(headers)
+		return past
+	}
+	if get("/function/nodejs-a") || get("/function/nodejs-a") {
+		t.Fatal("nobody has said that it is not cached")
+	}
+	e.Properties = map[string]string{"metadata\x00filter_metadata\x00envoke\x00uncached": "1"}
+	if get("/function/nodejs-a") {
+		t.Fatal("the first goes past")
+	}
+	if !get("/function/nodejs-a") || !get("/function/nodejs-a/b") || !get("/function/nodejs-a?c") {
+		t.Error("later ones do not go past")
+	}
+	if get("/function/nodejs-ab") || get("/function/nodejs-a", "x-cache-control", "max-age=9") {
+		t.Error("others go past")
+	}
+	e.Time = e.Time.Add(maxTrusted)
+	if get("/function/nodejs-a") {
+		t.Error("it goes past for ever")
+	}
+}
+
 // The age that a result has already counts for those who ask for one.
 func TestMaxAge(t *testing.T) {
 	e := newEnvoy(asGo, 64)

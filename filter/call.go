@@ -17,7 +17,8 @@ type call struct {
 	asked  bool            // by X-Cache-Control
 	maxAge time.Duration   // that the caller asked for
 
-	envelope bool // the response says whether it was cached
+	envelope bool   // the response says whether it was cached
+	function string // that is called, by plain HTTP
 
 	// Of the response, while its body is waited for.
 	keep    time.Duration

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -58,6 +59,14 @@ func onRequestHeaders(stream, _ uint32, last bool) host.Action {
 	c.forget()
 	if !h.mayBeKept(c, last) {
 		return host.Continue
+	}
+	if !c.envelope && !c.asked {
+		name := functionOf(h.path)
+		if isUncached(name, host.Now().UnixNano()) {
+			host.Request.SetHeader(uncachedHeader, []byte("1"))
+			return host.Continue
+		}
+		c.function = strings.Clone(name)
 	}
 	c.stream = stream
 	if last {
@@ -132,6 +141,7 @@ func onResponseHeaders(stream, _ uint32, last bool) host.Action {
 	host.Begin()
 	ms, err := strconv.ParseInt(string(host.Response.Header(keepHeader)), 10, 64)
 	if err != nil { // it is not there
+		c.learn()
 		c.forget()
 		return host.Continue
 	}

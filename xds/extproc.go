@@ -38,7 +38,11 @@ func extProc(s State) *hcmv3.HttpFilter {
 				ResponseTrailerMode: extprocv3.ProcessingMode_SKIP,
 			},
 			AllowModeOverride: true,
-			MessageTimeout:    duration(extProcTimeout),
+			// What it tells the filter, which sees it with the response.
+			MetadataOptions: &extprocv3.MetadataOptions{ReceivingNamespaces: &extprocv3.MetadataOptions_MetadataNamespaces{
+				Untyped: []string{"envoke"},
+			}},
+			MessageTimeout: duration(extProcTimeout),
 			// It may ask for more, to wait for an equal call that is under way.
 			MaxMessageTimeout: duration(s.MaxTimeout + 2*time.Second),
 			// Who may call is decided there: without it nobody may.
@@ -80,6 +84,14 @@ func forwardRules() *extprocv3.HeaderForwardingRules {
 		})
 	}
 	return &extprocv3.HeaderForwardingRules{AllowedHeaders: rules}
+}
+
+// passBy has the route's requests pass by ext_proc although it was enabled when they came.
+func passBy(r *routev3.Route) *routev3.Route {
+	r.TypedPerFilterConfig = map[string]*anypb.Any{
+		extProcFilter: pack(&extprocv3.ExtProcPerRoute{Override: &extprocv3.ExtProcPerRoute_Disabled{Disabled: true}}),
+	}
+	return r
 }
 
 // enableOpen is enable of ext_proc for a route whose requests may go on without it: it

@@ -44,6 +44,7 @@ const (
 	CacheHeader        = "x-envoke-cache"     // ext_proc to a host: may others have the response?
 	CacheableHeader    = "x-envoke-cacheable" // a host to ext_proc: they may
 	KeepHeader         = "x-envoke-keep"      // ext_proc to the filter: for how long they may
+	UncachedHeader     = "x-envoke-uncached"  // the filter to the routes: the function's results are not cached
 	CacheControlHeader = "x-cache-control"    // of callers
 )
 
@@ -153,6 +154,7 @@ func invokes(s State) (routes []*routev3.Route) {
 		if !s.MappedNames {
 			path := functionPath + string(r.Language) + "-"
 			routes = append(routes,
+				passBy(direct(s, faas.InvokeHTTP, match(prefix(path), uncached()), r.Language)),
 				cached(enableOpen(direct(s, faas.InvokeHTTP, match(prefix(path), cacheable()...), r.Language))),
 				direct(s, faas.InvokeHTTP, prefix(path), r.Language))
 		}
@@ -302,6 +304,13 @@ func header(name string, m *matcherv3.StringMatcher) *routev3.HeaderMatcher {
 func noCache() *routev3.HeaderMatcher {
 	return header(CacheControlHeader, &matcherv3.StringMatcher{
 		MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "no-cache"},
+	})
+}
+
+// uncached matches calls of which the filter knows that ext_proc has nothing to say.
+func uncached() *routev3.HeaderMatcher {
+	return header(UncachedHeader, &matcherv3.StringMatcher{
+		MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "1"},
 	})
 }
 

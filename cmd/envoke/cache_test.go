@@ -376,3 +376,30 @@ func TestHitsAreLogged(t *testing.T) {
 		}
 	})
 }
+
+// Calls of a function whose results are not cached go past ext_proc once the filter has
+// heard so, until it is cached.
+func TestUncachedFunctionGoesPast(t *testing.T) {
+	i := filtered(t)
+	i.must(t, 201, http.MethodPost, functionsPath, define(t, title(t), counting))
+	get := func() reply { return i.must(t, 200, http.MethodGet, "/function/nodejs-"+title(t), "").hiding(t) }
+	asked := func() int {
+		r, err := send(http.MethodGet, i.operators+"/metrics", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		_, rest, _ := strings.Cut(string(r.body), `envoke_extproc_requests_total{operation="invokehttp",outcome="passed"} `)
+		_, _ = fmt.Sscan(rest, &n)
+		return n
+	}
+	before := asked()
+	for range 200 {
+		get()
+	}
+	if n := asked() - before; n == 0 || n > 50 {
+		t.Errorf("ext_proc was asked about %d of 200 calls", n)
+	}
+	i.must(t, 200, http.MethodPut, functionsPath+"/nodejs-"+title(t), cachedDefinition(t, title(t), counting, 60))
+	testrig.Eventually(t, "a cached result", func() bool { return get().header.Get("Age") != "" })
+}
