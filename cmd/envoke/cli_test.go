@@ -192,7 +192,7 @@ func TestDev(t *testing.T) {
 			}
 			writeFile(t, file, greets)
 			p.waitFor(t, `✓ loaded`)
-			if got := string(get(t, base+"/any/path?name=Envoy").body); got != "\"Hello, Envoy\"\n" {
+			if got := string(get(t, base+"/any/path?name=Envoy").body); got != `"Hello, Envoy"` {
 				t.Errorf("got %s", got)
 			}
 			r := get(t, base+"?name=nobody")
@@ -203,17 +203,25 @@ func TestDev(t *testing.T) {
 			p.waitFor(t, `greets.js:3:\d+\n +3 \|`)
 			writeFile(t, file, "oh no, this is no code")
 			p.waitFor(t, `greets.js:1:`)
-			if got := string(get(t, base+"?name=still").body); got != "\"Hello, still\"\n" {
+			if got := string(get(t, base+"?name=still").body); got != `"Hello, still"` {
 				t.Errorf("the last code that loaded does not go on: %s", got)
 			}
 			if name == "alone" {
 				p.waitFor(t, `info  greeting still`)
+			}
+			writeFile(t, file, "return {statusCode: 201, headers: {'x-path': context.http.path}, body: context.http.method}")
+			p.waitFor(t, `(?s)✓ loaded.*✓ loaded`)
+			if r, err := send("PURGE", base+"/any/path", ""); err != nil || r.status != 201 || r.header.Get("X-Path") != "/any/path" || string(r.body) != "PURGE" {
+				t.Errorf("a response of the function's own: %v, %d %v %s", err, r.status, r.header, r.body)
 			}
 			if err := p.Process.Signal(syscall.SIGINT); err != nil {
 				t.Fatal(err)
 			}
 			if err := p.Wait(); err != nil {
 				t.Errorf("Ctrl-C: %v", err)
+			}
+			if got := i.cli(t, "", "list", "--all"); strings.Contains(got.stdout, "-dev-") {
+				t.Errorf("the function is still there:\n%s", got.stdout)
 			}
 		})
 	}

@@ -59,10 +59,6 @@ func TestRequests(t *testing.T) {
 			func(ctx context.Context, c *Client) error { _, err := c.Execute(ctx, "a/b", call); return err },
 			`POST /api/v1/execute/a%2Fb  no-cache {"params":12345678901234567890}`,
 		},
-		"initialize": {func(ctx context.Context, c *Client) error {
-			_, err := c.Initialize(ctx, "nodejs-a", Call{ScriptContent: "return 1 < 2"})
-			return err
-		}, `POST /api/v1/initialize nodejs-a  {"script_content":"return 1 < 2"}`},
 		"session":        {func(ctx context.Context, c *Client) error { _, err := c.Session(ctx, "s"); return err }, "GET /api/v1/sessions/s   "},
 		"delete session": {func(ctx context.Context, c *Client) error { return c.DeleteSession(ctx, "s") }, "DELETE /api/v1/sessions/s   "},
 		"list": {func(ctx context.Context, c *Client) error {
