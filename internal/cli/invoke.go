@@ -92,6 +92,9 @@ func runTarget(ctx context.Context, server *client.Client, target string, call c
 		return result, explain(err, &code)
 	}
 	if sessionID.MatchString(target) {
+		if call.Context != nil {
+			return client.Invocation{}, misuse("a session keeps the context that it was made with: leave --context out")
+		}
 		result, err := server.Execute(ctx, target, call)
 		return result, explain(err, nil)
 	}
