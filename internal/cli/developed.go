@@ -49,6 +49,9 @@ func (d *developed) load(ctx context.Context) error {
 		return explain(err, &code)
 	}
 	d.code = &code
+	if doubt := doubt(code); doubt != "" {
+		d.out.say("warning: %s", doubt)
+	}
 	return nil
 }
 
