@@ -143,10 +143,12 @@ func TestLogsShowWhatAFunctionPrinted(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "printing.js")
 	writeFile(t, file, greets)
 	i.cli(t, "", "invoke", file, "-d", `{"name":"nobody"}`)
+	i.cli(t, "", "invoke", "nodejs-nobody")
 	session := i.initialize(t, greets)
 	i.execute(t, session, `{"name":"session"}`)
 	for args, want := range map[string]string{
-		"logs nodejs-printing --limit 1": `(?m)^\S+ \S+  500  oneshot     nodejs-printing  .*\n    INFO   greeting nobody\n`,
+		"logs nodejs-printing --limit 1": `(?m)^\S+ \S+  500  oneshot     nodejs-printing  .*\n    ✗ there is nobody \(RUNTIME_ERROR from function\)\n    INFO   greeting nobody\n`,
+		"logs nodejs-nobody --limit 1":   `  404  oneshot     nodejs-nobody  .*\n    ✗ no function .* \(NOT_FOUND from runtime\)\n$`,
 		"logs --session " + session:      `(?m)^\S+ \S+  200  execute     nodejs-test  .*\n    INFO   greeting session\n`,
 	} {
 		testrig.Eventually(t, args+" to say "+want, func() bool {
