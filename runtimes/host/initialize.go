@@ -267,7 +267,7 @@ func (h *Host) findCode(ctx context.Context, p post, session *bundle.Session) er
 		return nil
 	}
 	err := h.useFunction(ctx, session, p.ref, string(p.id))
-	if faas.IsNotFound(err) {
+	if faas.IsNotFound(err) && p.ref.Bare() { // no script could stand for a version or alias
 		return &faas.Error{
 			Code:    faas.NotFound,
 			Message: fmt.Sprintf("no function is called %s, and the body has no script_content: send the code there", p.ref),
