@@ -119,6 +119,7 @@ func TestFromDeployToDelete(t *testing.T) {
 		{"", "versions nodejs-life", 0, `(?m)^ 2 +newest (?s:.*)^\*1 +- `},
 		{"", "describe nodejs-life:newest", 0, `Version: +2\n(?s:.*)return 'two'`},
 		{"", "alias nodejs-life canary 1 --weight 2=100", 0, `is version 1 now`},
+		{"", "describe nodejs-life", 0, `Aliases: +canary=1 \(100 % to 2\), newest=2\n`},
 		{"", "invoke nodejs-life:canary", 0, `^"two"\n$`},
 		{"", "alias nodejs-life newest --delete", 0, `is deleted`},
 		{"", "invoke nodejs-life:newest", 1, `NOT_FOUND`},
