@@ -268,7 +268,7 @@ func TestDocument(t *testing.T) {
 	} {
 		step.send(t, i, ids)
 	}
-	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+	for _, method := range []string{"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"} {
 		for _, path := range []string{"/function/" + named, "/function/" + named + "/a/b"} {
 			documentedStep{method, path, "", "", 200}.send(t, i, ids)
 			documentedStep{method, path, `{"none":1}`, "", 204}.send(t, i, ids)
