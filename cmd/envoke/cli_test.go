@@ -99,17 +99,17 @@ func TestCommandLine(t *testing.T) {
 // TestFromDeployToDelete walks a function through its life by the command line.
 func TestFromDeployToDelete(t *testing.T) {
 	i := shared(t)
-	file := filepath.Join(t.TempDir(), "life.js")
+	file, name := filepath.Join(t.TempDir(), "life.js"), "nodejs-"+unused("life")
 	for _, step := range []struct {
 		script string // saved first; empty: none
 		args   string
 		code   int
 		want   string // a regular expression over all that is printed
 	}{
-		{"return (", "deploy " + file, 1, `INITIALIZATION_ERROR(?s:.*)life.js:1:`},
-		{"return 'one'", "deploy " + file, 0, `^nodejs-life is version 1 now`},
+		{"return (", "deploy --name nodejs-life " + file, 1, `INITIALIZATION_ERROR(?s:.*)life.js:1:`},
+		{"return 'one'", "deploy --name nodejs-life " + file, 0, `^nodejs-life is version 1 now`},
 		{"", "invoke nodejs-life", 0, `^"one"\n$`},
-		{"return 'two'", "deploy " + file, 0, `^nodejs-life is version 2 now`},
+		{"return 'two'", "deploy --name nodejs-life " + file, 0, `^nodejs-life is version 2 now`},
 		{"", "invoke nodejs-life", 0, `^"two"\n$`},
 		{"", "invoke nodejs-life@1", 0, `^"one"\n$`},
 		{"", "rollback nodejs-life 1", 0, `^nodejs-life is version 1 now`},
@@ -131,6 +131,7 @@ func TestFromDeployToDelete(t *testing.T) {
 		if step.script != "" {
 			writeFile(t, file, step.script)
 		}
+		step.args, step.want = strings.ReplaceAll(step.args, "nodejs-life", name), strings.ReplaceAll(step.want, "nodejs-life", name)
 		got := i.cli(t, "", strings.Fields(step.args)...)
 		if text := got.stdout + got.stderr; got.code != step.code || !regexp.MustCompile(step.want).MatchString(text) {
 			t.Errorf("envoke %s: exit code %d, want %d and %q:\n%s", step.args, got.code, step.code, step.want, text)
