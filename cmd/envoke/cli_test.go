@@ -99,17 +99,17 @@ func TestCommandLine(t *testing.T) {
 // TestFromDeployToDelete walks a function through its life by the command line.
 func TestFromDeployToDelete(t *testing.T) {
 	i := shared(t)
-	file := filepath.Join(t.TempDir(), "life.js")
+	file, name := filepath.Join(t.TempDir(), "life.js"), "nodejs-"+unused("life")
 	for _, step := range []struct {
 		script string // saved first; empty: none
 		args   string
 		code   int
 		want   string // a regular expression over all that is printed
 	}{
-		{"return (", "deploy " + file, 1, `INITIALIZATION_ERROR(?s:.*)life.js:1:`},
-		{"return 'one'", "deploy " + file, 0, `^nodejs-life is version 1 now`},
+		{"return (", "deploy --name nodejs-life " + file, 1, `INITIALIZATION_ERROR(?s:.*)life.js:1:`},
+		{"return 'one'", "deploy --name nodejs-life " + file, 0, `^nodejs-life is version 1 now`},
 		{"", "invoke nodejs-life", 0, `^"one"\n$`},
-		{"return 'two'", "deploy " + file, 0, `^nodejs-life is version 2 now`},
+		{"return 'two'", "deploy --name nodejs-life " + file, 0, `^nodejs-life is version 2 now`},
 		{"", "invoke nodejs-life", 0, `^"two"\n$`},
 		{"", "invoke nodejs-life@1", 0, `^"one"\n$`},
 		{"", "rollback nodejs-life 1", 0, `^nodejs-life is version 1 now`},
@@ -119,6 +119,7 @@ func TestFromDeployToDelete(t *testing.T) {
 		{"", "versions nodejs-life", 0, `(?m)^ 2 +newest (?s:.*)^\*1 +- `},
 		{"", "describe nodejs-life:newest", 0, `Version: +2\n(?s:.*)return 'two'`},
 		{"", "alias nodejs-life canary 1 --weight 2=100", 0, `is version 1 now`},
+		{"", "describe nodejs-life", 0, `Aliases: +canary=1 \(100 % to 2\), newest=2\n`},
 		{"", "invoke nodejs-life:canary", 0, `^"two"\n$`},
 		{"", "alias nodejs-life newest --delete", 0, `is deleted`},
 		{"", "invoke nodejs-life:newest", 1, `NOT_FOUND`},
@@ -130,6 +131,7 @@ func TestFromDeployToDelete(t *testing.T) {
 		if step.script != "" {
 			writeFile(t, file, step.script)
 		}
+		step.args, step.want = strings.ReplaceAll(step.args, "nodejs-life", name), strings.ReplaceAll(step.want, "nodejs-life", name)
 		got := i.cli(t, "", strings.Fields(step.args)...)
 		if text := got.stdout + got.stderr; got.code != step.code || !regexp.MustCompile(step.want).MatchString(text) {
 			t.Errorf("envoke %s: exit code %d, want %d and %q:\n%s", step.args, got.code, step.code, step.want, text)
@@ -143,10 +145,12 @@ func TestLogsShowWhatAFunctionPrinted(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "printing.js")
 	writeFile(t, file, greets)
 	i.cli(t, "", "invoke", file, "-d", `{"name":"nobody"}`)
+	i.cli(t, "", "invoke", "nodejs-nobody")
 	session := i.initialize(t, greets)
 	i.execute(t, session, `{"name":"session"}`)
 	for args, want := range map[string]string{
-		"logs nodejs-printing --limit 1": `(?m)^\S+ \S+  500  oneshot     nodejs-printing  .*\n    INFO   greeting nobody\n`,
+		"logs nodejs-printing --limit 1": `(?m)^\S+ \S+  500  oneshot     nodejs-printing  .*\n    ✗ there is nobody \(RUNTIME_ERROR from function\)\n    INFO   greeting nobody\n`,
+		"logs nodejs-nobody --limit 1":   `  404  oneshot     nodejs-nobody  .*\n    ✗ no function .* \(NOT_FOUND from runtime\)\n$`,
 		"logs --session " + session:      `(?m)^\S+ \S+  200  execute     nodejs-test  .*\n    INFO   greeting session\n`,
 	} {
 		testrig.Eventually(t, args+" to say "+want, func() bool {
@@ -192,7 +196,7 @@ func TestDev(t *testing.T) {
 			}
 			writeFile(t, file, greets)
 			p.waitFor(t, `✓ loaded`)
-			if got := string(get(t, base+"/any/path?name=Envoy").body); got != "\"Hello, Envoy\"\n" {
+			if got := string(get(t, base+"/any/path?name=Envoy").body); got != `"Hello, Envoy"` {
 				t.Errorf("got %s", got)
 			}
 			r := get(t, base+"?name=nobody")
@@ -203,17 +207,25 @@ func TestDev(t *testing.T) {
 			p.waitFor(t, `greets.js:3:\d+\n +3 \|`)
 			writeFile(t, file, "oh no, this is no code")
 			p.waitFor(t, `greets.js:1:`)
-			if got := string(get(t, base+"?name=still").body); got != "\"Hello, still\"\n" {
+			if got := string(get(t, base+"?name=still").body); got != `"Hello, still"` {
 				t.Errorf("the last code that loaded does not go on: %s", got)
 			}
 			if name == "alone" {
 				p.waitFor(t, `info  greeting still`)
+			}
+			writeFile(t, file, "return {statusCode: 201, headers: {'x-path': context.http.path}, body: context.http.method}")
+			p.waitFor(t, `(?s)✓ loaded.*✓ loaded`)
+			if r, err := send("PURGE", base+"/any/path", ""); err != nil || r.status != 201 || r.header.Get("X-Path") != "/any/path" || string(r.body) != "PURGE" {
+				t.Errorf("a response of the function's own: %v, %d %v %s", err, r.status, r.header, r.body)
 			}
 			if err := p.Process.Signal(syscall.SIGINT); err != nil {
 				t.Fatal(err)
 			}
 			if err := p.Wait(); err != nil {
 				t.Errorf("Ctrl-C: %v", err)
+			}
+			if got := i.cli(t, "", "list", "--all"); strings.Contains(got.stdout, "-dev-") {
+				t.Errorf("the function is still there:\n%s", got.stdout)
 			}
 		})
 	}

@@ -126,7 +126,7 @@ func (c *control) serveAPI(e *environment, key faas.SessionKey) {
 			Store: c.store, Key: key, Revoke: c.registry.Revoke, Changed: c.registry.FunctionChanged,
 			Select: e.selectFunction, Check: hosts(c.runtimes).Check, Runtimes: c.runtimeStates,
 			MaxScript: e.config.MaxScriptSize, MaxModule: e.config.MaxModuleSize,
-			Version: version, Logger: e.logger,
+			Version: version, Failed: e.failedIn(faas.InControl), Logger: e.logger,
 		}),
 		// Envoy bounds the time that a caller may take to send a request.
 		ReadTimeout:    time.Duration(e.config.RequestTimeoutSeconds+1) * time.Second,

@@ -180,15 +180,13 @@ var elsewhere = regexp.MustCompile(` (408|429|500|503|504)$|^(health|document) 4
 func TestDocument(t *testing.T) {
 	i := shared(t)
 	d := documented()
-	const (
-		api   = "/api/v1"
-		own   = functionsPath + "/nodejs-documented"
-		named = "nodejs-documented"
-	)
+	const api = "/api/v1"
+	title := unused("documented")
+	named, own, called := "nodejs-"+title, functionsPath+"/nodejs-"+title, "/runtime/nodejs/"+title
 	ids := map[string]string{"{gone}": "0a1b2c3d-0000-8110-8000-000000000000"}
 	large := `{"params":"` + strings.Repeat("x", 7<<20) + `"}`
 	script := func(code string) string { return fmt.Sprintf(`{"script_content":%q}`, code) }
-	greet := define(t, "documented", "if (event.params?.a === 1) throw new Error('one'); return 'x'.repeat(event.params?.n)")
+	greet := define(t, title, "if (event.params?.a === 1) throw new Error('one'); return 'x'.repeat(event.params?.n)")
 	for _, step := range []documentedStep{
 		{"GET", "/health", "", "", 200},
 		{"GET", api + "/openapi.json", "", "", 200},
@@ -252,14 +250,14 @@ func TestDocument(t *testing.T) {
 		{"POST", api + "/execute", script("return 'x'.repeat(7e6)"), "nodejs-x", 507},
 		{"POST", api + "/execute", `{"script_content":"for(;;);","context":{"timeout_ms":1000}}`, "nodejs-x", 504},
 
-		{"POST", "/runtime/nodejs/documented@1", `{"params":{"n":3}}`, "", 200},
+		{"POST", called + "@1", `{"params":{"n":3}}`, "", 200},
 		{"POST", "/runtime/nodejs/calculator", `{"params":{}}`, "", 400},
 		{"POST", "/runtime/nodejs/none", `{}`, "", 404},
-		{"POST", "/runtime/nodejs/documented", large, "", 413},
-		{"POST", "/runtime/nodejs/documented@1", `{"params":{"a":1}}`, "", 500},
-		{"POST", "/runtime/nodejs/documented@1", `{"params":{"n":7000000}}`, "", 507},
+		{"POST", called, large, "", 413},
+		{"POST", called + "@1", `{"params":{"a":1}}`, "", 500},
+		{"POST", called + "@1", `{"params":{"n":7000000}}`, "", 507},
 
-		{"PUT", own, define(t, "documented", "return event.params?.none ? null : event.params?.no ? {statusCode: 418} : 1"), "", 200},
+		{"PUT", own, define(t, title, "return event.params?.none ? null : event.params?.no ? {statusCode: 418} : 1"), "", 200},
 		{"GET", "/function/" + named, "", "", 200},
 		{"DELETE", own + "/aliases/prod", "", "", 204},
 		{"DELETE", own + "/aliases/prod", "", "", 404},
@@ -268,7 +266,7 @@ func TestDocument(t *testing.T) {
 	} {
 		step.send(t, i, ids)
 	}
-	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+	for _, method := range []string{"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"} {
 		for _, path := range []string{"/function/" + named, "/function/" + named + "/a/b"} {
 			documentedStep{method, path, "", "", 200}.send(t, i, ids)
 			documentedStep{method, path, `{"none":1}`, "", 204}.send(t, i, ids)

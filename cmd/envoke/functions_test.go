@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -9,6 +10,10 @@ import (
 )
 
 const functionsPath = "/api/v1/functions"
+
+// unused is a title that no function ever had: numbers of versions go on where those of
+// a deleted one ended.
+func unused(title string) string { return title + "-" + rand.Text() }
 
 // define is a body that registers a script.
 func define(t *testing.T, title, script string) string {
@@ -48,9 +53,11 @@ func (i *installation) open(t *testing.T, ref string) (session string) {
 // Envoy: what a change's reply promises holds for the very next request.
 func TestRegisteredFunctions(t *testing.T) {
 	i := shared(t)
-	path := functionsPath + "/nodejs-greet"
-	i.must(t, 201, http.MethodPost, functionsPath, define(t, "greet", "return 'one'"))
-	old := i.open(t, "nodejs-greet")
+	title := unused("greet")
+	name := "nodejs-" + title
+	path := functionsPath + "/" + name
+	i.must(t, 201, http.MethodPost, functionsPath, define(t, title, "return 'one'"))
+	old := i.open(t, name)
 	runs := func(session, want string) {
 		t.Helper()
 		if got := i.execute(t, session, "null").result(t); got != `"`+want+`"` {
@@ -58,20 +65,20 @@ func TestRegisteredFunctions(t *testing.T) {
 		}
 	}
 	runs(old, "one")
-	i.send(t, http.MethodPost, functionsPath, define(t, "greet", "return 0")).isError(t, 409, "CONFLICT", "control")
+	i.send(t, http.MethodPost, functionsPath, define(t, title, "return 0")).isError(t, 409, "CONFLICT", "control")
 
-	i.must(t, 200, http.MethodPut, path, define(t, "greet", "module.exports = () => 'two'"))
-	runs(i.open(t, "nodejs-greet"), "two")
+	i.must(t, 200, http.MethodPut, path, define(t, title, "module.exports = () => 'two'"))
+	runs(i.open(t, name), "two")
 	runs(old, "one") // sessions keep their version
-	runs(i.open(t, "nodejs-greet@1"), "one")
+	runs(i.open(t, name+"@1"), "one")
 
 	i.must(t, 200, http.MethodPost, path+"/rollback", `{"version": 1}`)
-	runs(i.open(t, "nodejs-greet"), "one")
+	runs(i.open(t, name), "one")
 	i.must(t, 200, http.MethodPut, path+"/aliases/next", `{"version": 2}`)
-	runs(i.open(t, "nodejs-greet:next"), "two")
+	runs(i.open(t, name+":next"), "two")
 	i.must(t, 200, http.MethodPut, path+"/aliases/next", `{"version": 1}`)
-	runs(i.open(t, "nodejs-greet:next"), "one")
-	oneShot := i.must(t, 200, http.MethodPost, "/api/v1/execute", `{"params": null}`, "Language-Title", "nodejs-greet@2")
+	runs(i.open(t, name+":next"), "one")
+	oneShot := i.must(t, 200, http.MethodPost, "/api/v1/execute", `{"params": null}`, "Language-Title", name+"@2")
 	if got := oneShot.result(t); got != `"two"` {
 		t.Errorf("a one-shot of version 2 says %s", got)
 	}
@@ -79,7 +86,7 @@ func TestRegisteredFunctions(t *testing.T) {
 	i.must(t, 200, http.MethodGet, path+"%3Anext", "")
 
 	i.must(t, 204, http.MethodDelete, path, "")
-	for _, ref := range []string{"nodejs-greet", "nodejs-greet@1", "nodejs-greet:next"} {
+	for _, ref := range []string{name, name + "@1", name + ":next"} {
 		i.send(t, http.MethodPost, "/api/v1/initialize", "{}", "Language-Title", ref).isError(t, 404, "NOT_FOUND", "runtime")
 	}
 	runs(old, "one") // sessions go on until they expire
@@ -88,14 +95,15 @@ func TestRegisteredFunctions(t *testing.T) {
 // TestCanary splits sessions between two versions; each session keeps its own.
 func TestCanary(t *testing.T) {
 	i := shared(t)
-	path := functionsPath + "/nodejs-canary"
-	i.must(t, 201, http.MethodPost, functionsPath, define(t, "canary", "return 1"))
+	title := unused("canary")
+	path := functionsPath + "/nodejs-" + title
+	i.must(t, 201, http.MethodPost, functionsPath, define(t, title, "return 1"))
 	defer i.must(t, 204, http.MethodDelete, path, "")
-	i.must(t, 200, http.MethodPut, path, define(t, "canary", "return 2"))
+	i.must(t, 200, http.MethodPut, path, define(t, title, "return 2"))
 	i.must(t, 200, http.MethodPut, path+"/aliases/prod", `{"version": 1, "weights": {"2": 50}}`)
 	picked := map[string]int{}
 	for range 200 {
-		session := i.open(t, "nodejs-canary:prod")
+		session := i.open(t, "nodejs-"+title+":prod")
 		version := i.execute(t, session, "null").result(t)
 		if again := i.execute(t, session, "null").result(t); again != version {
 			t.Fatalf("a session ran version %s, then %s", version, again)

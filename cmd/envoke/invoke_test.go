@@ -27,9 +27,10 @@ const web = `module.exports = ({params, context: {http}}) => {
 // TestPlainHTTP calls a registered function as a browser or a webhook would.
 func TestPlainHTTP(t *testing.T) {
 	i := shared(t)
-	i.must(t, 201, http.MethodPost, functionsPath, define(t, "web", web))
-	defer i.must(t, 204, http.MethodDelete, functionsPath+"/nodejs-web", "")
-	const path = "/function/nodejs-web"
+	title := unused("web")
+	i.must(t, 201, http.MethodPost, functionsPath, define(t, title, web))
+	defer i.must(t, 204, http.MethodDelete, functionsPath+"/nodejs-"+title, "")
+	path := "/function/nodejs-" + title
 	for _, test := range []struct {
 		name, method, path, body, contentType string
 		status                                int

@@ -88,7 +88,7 @@ func openHost(ctx context.Context, e *environment, l language) (*runtimeHost, er
 	h.host = host.New(host.Options{
 		Language: l.Language, Bundles: h.bundles, Engine: code, Version: version,
 		MaxTimeout: e.config.runtimeTimeout(), MaxScript: l.maxScript(e.config), MaxBody: maxBody, MaxMemoryMB: e.config.WorkerMemoryMB,
-		SessionExpiry: e.config.sessionExpiry(), Logger: e.logger, Registerer: e.metrics,
+		SessionExpiry: e.config.sessionExpiry(), Failed: e.failedIn(faas.InRuntime), Logger: e.logger, Registerer: e.metrics,
 	})
 	h.rpc = newRPC(e, h)
 	return h, nil
@@ -207,6 +207,11 @@ func (c *control) runtimeStates(ctx context.Context) map[faas.Language]string {
 		states[language] = probe.state(ctx)
 	}
 	return states
+}
+
+// failedIn keeps for operators why requests failed that a part of this process answers.
+func (e *environment) failedIn(component faas.Component) func(string, *faas.Error) {
+	return func(requestID string, failed *faas.Error) { e.output.Fail(requestID, component, failed) }
 }
 
 // logLine puts a function's output where an operator finds it: by the request's id

@@ -31,6 +31,7 @@ type rig struct {
 	log      strings.Builder
 	runtimes map[faas.Language]string
 	changed  []string // names of which hosts were told
+	failed   []string // ids and codes of failed requests
 }
 
 func newRig(t *testing.T) *rig {
@@ -52,6 +53,7 @@ func newRig(t *testing.T) *rig {
 		Select:    faas.ParseRefIn,
 		Check:     func(context.Context, string, faas.Name, faas.Script) error { return nil },
 		MaxScript: 1 << 10, MaxModule: 64 << 10,
+		Failed: func(id string, e *faas.Error) { r.failed = append(r.failed, id+" "+string(e.Code)) },
 		Logger: slog.New(slog.NewTextHandler(&r.log, nil)),
 	}
 	return r
@@ -378,6 +380,9 @@ func TestInternalErrors(t *testing.T) {
 			}
 			if log := r.log.String(); !strings.Contains(log, "secret reason") || !strings.Contains(log, "request_id=rid") {
 				t.Errorf("the log has %q", log)
+			}
+			if diff := cmp.Diff([]string{"rid " + string(test.code)}, r.failed); diff != "" {
+				t.Errorf("operators are told %s", diff)
 			}
 		})
 	}

@@ -242,8 +242,8 @@ func FuzzRegister(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content string) {
 		options := api.Options{
 			Store: noStore{}, Changed: func(context.Context, faas.Name) {}, MaxScript: 1 << 10, MaxModule: 1 << 10,
-			Select: faas.ParseRefIn,
-			Check:  func(context.Context, string, faas.Name, faas.Script) error { return errChecked },
+			Select: faas.ParseRefIn, Failed: func(string, *faas.Error) {},
+			Check: func(context.Context, string, faas.Name, faas.Script) error { return errChecked },
 		}
 		recorder := httptest.NewRecorder()
 		api.New(options).ServeHTTP(recorder, httptest.NewRequest("POST", functions, strings.NewReader(content)))

@@ -73,6 +73,7 @@ var contract = map[string]struct {
 	"DELETE /api/v1/functions/nodejs-hello":              {204, ""},
 	"GET /api/v1/functions/nodejs-hello/versions":        {200, "versions.json"},
 	"POST /api/v1/functions/nodejs-hello/rollback":       {200, "function.json"},
+	"GET /api/v1/functions/nodejs-hello/aliases":         {200, "aliases.json"},
 	"PUT /api/v1/functions/nodejs-hello/aliases/prod":    {200, "alias.json"},
 	"DELETE /api/v1/functions/nodejs-hello/aliases/prod": {204, ""},
 	"GET /api/v1/sessions/1":                             {200, "session.json"},

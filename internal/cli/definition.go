@@ -96,7 +96,8 @@ func newDefinition(d description, code source) (client.Definition, error) {
 
 // readDescription reads function.yaml. A folder need not have one.
 func readDescription(folder string) (d description, err error) {
-	raw, err := os.ReadFile(filepath.Join(folder, descriptionFile))
+	path := filepath.Join(folder, descriptionFile)
+	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return d, nil
 	}
@@ -104,7 +105,7 @@ func readDescription(folder string) (d description, err error) {
 		return d, err
 	}
 	if err := yaml.UnmarshalStrict(raw, &d); err != nil {
-		return d, misuse("%s: %w", filepath.Join(folder, descriptionFile), err)
+		return d, descriptionFault(path, raw, err)
 	}
 	if d.Schema, err = inlined(folder, d.Schema); err != nil {
 		return d, fmt.Errorf("schema: %w", err)
@@ -129,7 +130,7 @@ func inlined(folder string, value json.RawMessage) (json.RawMessage, error) {
 		return nil, err
 	}
 	if raw, err = yaml.YAMLToJSON(raw); err != nil { // JSON is YAML
-		return nil, misuse("%s: %w", path, err)
+		return nil, yamlFault(path, err)
 	}
 	return raw, nil
 }

@@ -52,6 +52,9 @@ A folder has one file of code, or a function.yaml that names it:
 		if err != nil {
 			return err
 		}
+		if doubt := doubt(code); doubt != "" {
+			fmt.Fprintln(c.ErrOrStderr(), "warning:", doubt)
+		}
 		if dryRun {
 			return printJSON(c.OutOrStdout(), wanted)
 		}

@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,8 +17,8 @@ import (
 func (a *app) describeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "describe <name>",
-		Short: "Show a function with its schema, examples and code",
-		Long:  "Show a function with its schema, examples and code. A name may say which version: nodejs-hello@3, or nodejs-hello:stable for an alias.",
+		Short: "Show a function with its aliases, schema, examples and code",
+		Long:  "Show a function with its aliases, schema, examples and code. A name may say which version: nodejs-hello@3, or nodejs-hello:stable for an alias.",
 		Example: `  envoke describe nodejs-calculator
   envoke describe nodejs-calculator@1 -o json`,
 		Args:              takes("<name>"),
@@ -27,14 +30,22 @@ func (a *app) describeCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.show(c, function, func(w io.Writer) { describe(w, function) })
+		if a.output == asJSON {
+			return printJSON(c.OutOrStdout(), function)
+		}
+		aliases, err := server.Aliases(c.Context(), function.LanguageTitle)
+		if err != nil {
+			return err
+		}
+		return a.show(c, function, func(w io.Writer) { describe(w, function, aliases) })
 	})
 }
 
-func describe(w io.Writer, f client.Description) {
+func describe(w io.Writer, f client.Description, aliases []client.NamedAlias) {
 	for _, row := range [][2]string{
 		{"Name", clean(f.LanguageTitle)},
 		{"Version", orDash(f.Version)},
+		{"Aliases", listAliases(aliases)},
 		{"Description", first(clean(f.Description), "-")},
 		{"Tags", list(f.Tags)},
 		{"Owner", orDash(f.UserID)},
@@ -64,4 +75,21 @@ func describe(w io.Writer, f client.Description) {
 func isTargeted(options json.RawMessage) bool {
 	var o struct{ Target string }
 	return json.Unmarshal(options, &o) == nil && o.Target != ""
+}
+
+// listAliases writes each as name=version, with what goes to other versions.
+func listAliases(aliases []client.NamedAlias) string {
+	var all []string
+	for _, alias := range aliases {
+		text := fmt.Sprintf("%s=%d", clean(alias.Name), alias.Version)
+		var others []string
+		for _, version := range slices.Sorted(maps.Keys(alias.Weights)) {
+			others = append(others, fmt.Sprintf("%d %% to %s", alias.Weights[version], clean(version)))
+		}
+		if len(others) > 0 {
+			text += " (" + strings.Join(others, ", ") + ")"
+		}
+		all = append(all, text)
+	}
+	return first(strings.Join(all, ", "), "-")
 }

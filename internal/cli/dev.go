@@ -33,14 +33,14 @@ func (a *app) devCommand() *cobra.Command {
 		Short: "Serve one file over plain HTTP and load it anew on every save",
 		Long: `Serve one file over plain HTTP and load it anew on every save.
 
-Each request to the port is one call: its params are the body (JSON, else text), or
-the query where there is no body. The reply is the result. What the function prints
-appears here. Code that does not load is shown with its line, and the last that did
-goes on.
+Each request to the port, of any method and path, is one call, as one to
+/function/<name> is: params are the body or the query, context.http is the request,
+and an object with a statusCode is the response. What the function prints appears
+here. Code that does not load is shown with its line, and the last that did goes on.
 
 An Envoke is started for this, with data that is forgotten at the end. With --address
-or ENVOKE_URL a running one is used; what the function prints is in its log then
-(envoke logs).`,
+or ENVOKE_URL a running one is used, where the file is a function with a name of its
+own until dev ends; what it prints is in that one's log then (envoke logs).`,
 		Example: `  envoke dev hello.js
   curl -s http://127.0.0.1:8787/ -d '{"name":"Envoy"}'
   curl -s http://127.0.0.1:8787/?name=Envoy`,
@@ -49,7 +49,8 @@ or ENVOKE_URL a running one is used; what the function prints is in its log then
 	c.Flags().IntVar(&port, "port", 8787, "port on 127.0.0.1 that serves the function, 0 for any free one")
 	a.bindAddress(c.Flags())
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if _, err := readSource(args[0]); err != nil {
+		code, err := readSource(args[0])
+		if err != nil {
 			return err
 		}
 		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
@@ -60,7 +61,7 @@ or ENVOKE_URL a running one is used; what the function prints is in its log then
 		defer func() { _ = listener.Close() }() // where nothing came to serve on it
 		out := &screen{w: c.OutOrStdout()}
 		return a.onServer(c.Context(), out, func(ctx context.Context, base string) error {
-			return dev(ctx, &developed{path: args[0], out: out}, listener, base)
+			return dev(ctx, &developed{path: args[0], name: developedName(code.name), out: out}, listener, base)
 		})
 	}
 	return c
@@ -108,6 +109,7 @@ func dev(ctx context.Context, d *developed, listener net.Listener, base string) 
 		d.out.say("✗ %v", err)
 	}
 	d.out.say("%s answers at http://%s and is loaded anew on every save. Ctrl-C stops.", d.path, listener.Addr())
+	d.out.say("It is the function %s of %s meanwhile.", d.name, server.Base())
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return d.watch(ctx) })
 	work.Go(func() error {
@@ -115,7 +117,7 @@ func dev(ctx context.Context, d *developed, listener net.Listener, base string) 
 		return httpserver.Serve(ctx, web, listener, devGrace)
 	})
 	err = work.Wait()
-	d.drop(context.WithoutCancel(ctx), d.session())
+	d.drop(context.WithoutCancel(ctx))
 	return err
 }
 

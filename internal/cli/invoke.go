@@ -34,6 +34,9 @@ its id, and print the result alone, as JSON.
 
 A name may say which version: nodejs-hello@3, or nodejs-hello:stable for an alias.
 
+It runs as in a session: there is no context.http, and an object with a statusCode is
+a result like any other. envoke dev, and /function/<name>, make HTTP responses.
+
 The exit code is 0 for a result, 1 where the function or the request failed, 2 where
 the command line cannot be meant, 3 where no Envoke answers.`,
 		Example: `  envoke invoke nodejs-calculator --data '{"operation":"add","a":1,"b":2}'
@@ -60,8 +63,19 @@ the command line cannot be meant, 3 where no Envoke answers.`,
 		if a.output == asJSON {
 			return printJSON(c.OutOrStdout(), result)
 		}
+		if isResponse(result.Result) {
+			fmt.Fprintln(c.ErrOrStderr(), "this looks like an HTTP response: /function/<name> of a registered function and `envoke dev` of a file answer with it, invoke shows it as it is")
+		}
 		return printResult(c.OutOrStdout(), result.Result)
 	})
+}
+
+// isResponse tells what plain HTTP would make a response of.
+func isResponse(result json.RawMessage) bool {
+	var response struct {
+		StatusCode float64 `json:"statusCode"`
+	}
+	return json.Unmarshal(result, &response) == nil && 200 <= response.StatusCode && response.StatusCode <= 599
 }
 
 var sessionID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
@@ -78,6 +92,9 @@ func runTarget(ctx context.Context, server *client.Client, target string, call c
 		return result, explain(err, &code)
 	}
 	if sessionID.MatchString(target) {
+		if call.Context != nil {
+			return client.Invocation{}, misuse("a session keeps the context that it was made with: leave --context out")
+		}
 		result, err := server.Execute(ctx, target, call)
 		return result, explain(err, nil)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"time"
 
@@ -29,7 +30,7 @@ func (a *app) logsCommand() *cobra.Command {
 		Use:   "logs [name]",
 		Short: "Show the last requests and what functions printed",
 		Long: `Show the last requests, of one function where a name is given, and below each what
-the function printed in it.
+the function printed in it, and why it failed.
 
 This asks the operators' port of the server, which listens on its own machine only. It
 has the rows that are stored (LOG_RETENTION_HOURS; the last 100,000 are searched), and
@@ -66,6 +67,9 @@ the log of their host.`,
 	a.bindOutput(f)
 	return c
 }
+
+// byExtProc is what Envoy's access log says of answers of ext_proc.
+const byExtProc = "envoke"
 
 // follow prints what is new until somebody stops it, which is no failure.
 func (a *app) follow(c *cobra.Command, query faas.RequestLogQuery) error {
@@ -130,8 +134,26 @@ func (a *app) printEntry(w io.Writer, e *logs.Entry) error {
 	what := first(e.LanguageTitle, e.Method+" "+e.Path)
 	_, err := fmt.Fprintf(w, "%s  %d  %-10s  %s  %.1f ms  %s\n",
 		at(e.Time), e.StatusCode, e.Operation, clean(what), e.DurationMS, clean(e.RequestID))
+	if reason := reasonOf(e); reason != "" {
+		fmt.Fprintf(w, "    ✗ %s\n", reason)
+	}
 	for _, line := range e.Output {
 		fmt.Fprintf(w, "    %-5s  %s\n", clean(line.Level), clean(line.Text))
 	}
 	return err
+}
+
+// reasonOf says why a request failed: what its caller was told, else what Envoy says.
+func reasonOf(e *logs.Entry) string {
+	switch {
+	case e.StatusCode < http.StatusBadRequest:
+		return ""
+	case e.Error != nil:
+		return fmt.Sprintf("%s (%s from %s)", clean(e.Error.Message), clean(string(e.Error.Code)), clean(string(e.Error.Component)))
+	case e.ErrorDetails == byExtProc:
+		return "refused by extproc, before a host was asked"
+	case e.ErrorDetails != "":
+		return clean(e.ErrorDetails) + " (Envoy)"
+	}
+	return ""
 }

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"errors"
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -115,6 +117,26 @@ func TestParams(t *testing.T) {
 		got, err := readJSON("--data", test.value, strings.NewReader(test.stdin))
 		if err != nil || string(got) != test.want {
 			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+}
+
+// TestInvokeOfAResponse: what only plain HTTP maps is shown as it is, with a word that
+// says so, and none to programs.
+func TestInvokeOfAResponse(t *testing.T) {
+	for result, want := range map[string]bool{
+		`{"statusCode":201,"body":"x"}`: true, `{"statusCode":"201"}`: false, `{"statusCode":7}`: false, `{"a":1}`: false, `201`: false,
+	} {
+		server := serve(t, func(w http.ResponseWriter, _ *http.Request) bool {
+			fmt.Fprintf(w, `{"result":%s}`, result)
+			return true
+		})
+		got := run(t, server.URL, "", "invoke", "nodejs-hello")
+		if hinted := strings.Contains(got.stderr, "looks like an HTTP response"); got.err != nil || got.stdout != result+"\n" || hinted != want {
+			t.Errorf("%s: %v, %q, %q", result, got.err, got.stdout, got.stderr)
+		}
+		if got := run(t, server.URL, "", "invoke", "nodejs-hello", "-o", "json"); got.stderr != "" {
+			t.Errorf("%s: programs get %q", result, got.stderr)
 		}
 	}
 }

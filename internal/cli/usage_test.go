@@ -41,6 +41,7 @@ func TestFaults(t *testing.T) {
 		{"params from a missing file", "", "invoke nodejs-hello -d @none.json", exitUsage, "there is no file none.json"},
 		{"empty standard input", "", "invoke nodejs-hello -d -", exitUsage, "--data is no JSON"},
 		{"two of standard input", "", "invoke nodejs-hello -d - --context -", exitUsage, "cannot both"},
+		{"a context for a session", "", "invoke " + anID + " --context {}", exitUsage, "leave --context out"},
 		{"a header without a colon", "", "invoke nodejs-hello -H x", exitUsage, "'Name: value'"},
 		{"deploy of nothing", "", "deploy none", exitUsage, "there is no file or folder none"},
 		{"deploy of many", "", "deploy " + folder(t, "a.js", "", "b.py", ""), exitUsage, "several files of code (a.js, b.py)"},

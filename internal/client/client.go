@@ -46,6 +46,7 @@ func New(base string) (*Client, error) {
 			Proxy:               http.ProxyFromEnvironment,
 			DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
 			MaxIdleConnsPerHost: 16,
+			DisableCompression:  true, // what is forwarded stays as it is
 		},
 		Timeout: callTimeout,
 		// An Envoke never redirects: what does is another server.

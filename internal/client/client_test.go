@@ -59,10 +59,6 @@ func TestRequests(t *testing.T) {
 			func(ctx context.Context, c *Client) error { _, err := c.Execute(ctx, "a/b", call); return err },
 			`POST /api/v1/execute/a%2Fb  no-cache {"params":12345678901234567890}`,
 		},
-		"initialize": {func(ctx context.Context, c *Client) error {
-			_, err := c.Initialize(ctx, "nodejs-a", Call{ScriptContent: "return 1 < 2"})
-			return err
-		}, `POST /api/v1/initialize nodejs-a  {"script_content":"return 1 < 2"}`},
 		"session":        {func(ctx context.Context, c *Client) error { _, err := c.Session(ctx, "s"); return err }, "GET /api/v1/sessions/s   "},
 		"delete session": {func(ctx context.Context, c *Client) error { return c.DeleteSession(ctx, "s") }, "DELETE /api/v1/sessions/s   "},
 		"list": {func(ctx context.Context, c *Client) error {
@@ -76,6 +72,7 @@ func TestRequests(t *testing.T) {
 		"describe": {func(ctx context.Context, c *Client) error { _, err := c.Describe(ctx, "nodejs-a@3"); return err }, "GET /api/v1/functions/nodejs-a@3   "},
 		"create":   {func(ctx context.Context, c *Client) error { _, err := c.Create(ctx, hello); return err }, "POST /api/v1/functions   " + helloJSON},
 		"update":   {func(ctx context.Context, c *Client) error { _, err := c.Update(ctx, hello); return err }, "PUT /api/v1/functions/nodejs-hello   " + helloJSON},
+		"aliases":  {func(ctx context.Context, c *Client) error { _, err := c.Aliases(ctx, "nodejs-a"); return err }, "GET /api/v1/functions/nodejs-a/aliases   "},
 		"delete":   {func(ctx context.Context, c *Client) error { return c.Delete(ctx, "nodejs-a") }, "DELETE /api/v1/functions/nodejs-a   "},
 		"versions": {func(ctx context.Context, c *Client) error { _, err := c.Versions(ctx, "nodejs-a"); return err }, "GET /api/v1/functions/nodejs-a/versions   "},
 		"rollback": {func(ctx context.Context, c *Client) error { _, err := c.Rollback(ctx, "nodejs-a", 2); return err }, `POST /api/v1/functions/nodejs-a/rollback   {"version":2}`},

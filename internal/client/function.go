@@ -83,6 +83,13 @@ type Alias struct {
 	Weights map[string]int `json:"weights,omitempty"` // by version
 }
 
+// NamedAlias is an alias of a function with its name.
+type NamedAlias struct {
+	Alias
+
+	Name string `json:"alias"`
+}
+
 const functionsPath = "/api/v1/functions"
 
 func functionPath(name string) string { return functionsPath + "/" + url.PathEscape(name) }
@@ -143,6 +150,14 @@ func (c *Client) Rollback(ctx context.Context, name string, version int) (Functi
 	return fetch[Function](ctx, c, request{
 		method: http.MethodPost, path: functionPath(name) + "/rollback", body: map[string]int{"version": version},
 	})
+}
+
+// Aliases lists a function's aliases, by name.
+func (c *Client) Aliases(ctx context.Context, name string) ([]NamedAlias, error) {
+	found, err := fetch[struct {
+		Aliases []NamedAlias `json:"aliases"`
+	}](ctx, c, request{method: http.MethodGet, path: functionPath(name) + "/aliases"})
+	return found.Aliases, err
 }
 
 // PutAlias makes or moves an alias of a function.

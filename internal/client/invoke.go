@@ -66,14 +66,6 @@ type Session struct {
 	CompileStatus  *faas.CompileStatus `json:"compile_status"`
 }
 
-// Initialize makes a session of the call's script and returns its id.
-func (c *Client) Initialize(ctx context.Context, name string, call Call) (id string, err error) {
-	made, err := fetch[Session](ctx, c, request{
-		method: http.MethodPost, path: "/api/v1/initialize", header: titled(call.Header, name), body: call,
-	})
-	return made.RequestID, err
-}
-
 // Session reads a session.
 func (c *Client) Session(ctx context.Context, id string) (Session, error) {
 	return fetch[Session](ctx, c, request{method: http.MethodGet, path: sessionPath(id)})

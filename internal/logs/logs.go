@@ -38,8 +38,9 @@ type Entry struct {
 	BytesIn       int64          `json:"bytes_in"`
 	BytesOut      int64          `json:"bytes_out"`
 	Cached        bool           `json:"cached"`
-	ErrorDetails  string         `json:"error_details,omitempty"`
-	Output        []Line         `json:"output,omitempty"` // what the function printed, where it is still known
+	ErrorDetails  string         `json:"error_details,omitempty"` // Envoy's own words
+	Error         *Failure       `json:"error,omitempty"`         // what the caller was told, where it is still known
+	Output        []Line         `json:"output,omitempty"`        // what the function printed, likewise
 }
 
 func newEntry(r *faas.RequestLog) Entry {

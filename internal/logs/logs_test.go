@@ -108,10 +108,10 @@ func TestOutputIsBounded(t *testing.T) {
 				output.Add(Line{RequestID: strconv.Itoa(i), Text: text})
 			}
 			want := min(maxLines, maxBytes/size)
-			if len(output.lines) != want || output.bytes != want*size {
-				t.Errorf("%d lines, %d bytes, want %d lines", len(output.lines), output.bytes, want)
+			if len(output.lines.items) != want || output.lines.size != want*size {
+				t.Errorf("%d lines, %d bytes, want %d lines", len(output.lines.items), output.lines.size, want)
 			}
-			if last := output.lines[want-1].RequestID; last != strconv.Itoa(added-1) {
+			if last := output.lines.items[want-1].RequestID; last != strconv.Itoa(added-1) {
 				t.Errorf("the newest line is %s", last)
 			}
 		})
@@ -121,8 +121,37 @@ func TestOutputIsBounded(t *testing.T) {
 func TestALineOfNoInvocationIsNotKept(t *testing.T) {
 	var output Output
 	output.Add(Line{Text: "from nowhere"})
-	if len(output.lines) != 0 {
-		t.Errorf("kept %v", output.lines)
+	if len(output.lines.items) != 0 {
+		t.Errorf("kept %v", output.lines.items)
+	}
+}
+
+// TestAFailedRequestSaysWhy, as its caller was told.
+func TestAFailedRequestSaysWhy(t *testing.T) {
+	var output Output
+	output.Fail("a", faas.InRuntime, &faas.Error{Code: faas.NotFound, Message: "no such session", Err: errors.New("a secret path")})
+	output.Fail("b", faas.InRuntime, &faas.Error{Code: faas.RuntimeError, Message: strings.Repeat("x", maxMessage-1) + "é", Details: map[string]any{"component": faas.InFunction}})
+	output.Fail("c", faas.InRuntime, &faas.Error{Code: faas.NotFound}) // another request of that id
+	output.Fail("", faas.InRuntime, &faas.Error{Code: faas.NotFound})
+	entries := []Entry{{RequestID: "a", StatusCode: 404}, {RequestID: "b", StatusCode: 500}, {RequestID: "c", StatusCode: 200}, {StatusCode: 404}}
+	output.addTo(entries)
+	want := []*Failure{
+		{RequestID: "a", Code: faas.NotFound, Message: "no such session", Component: faas.InRuntime},
+		{RequestID: "b", Code: faas.RuntimeError, Message: strings.Repeat("x", maxMessage-1), Component: faas.InFunction},
+		nil, nil,
+	}
+	var got []*Failure
+	for _, entry := range entries {
+		got = append(got, entry.Error)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	for i := range 2 * maxLines {
+		output.Fail(strconv.Itoa(i), faas.InRuntime, &faas.Error{})
+	}
+	if len(output.failures.items) != maxLines {
+		t.Errorf("%d are kept", len(output.failures.items))
 	}
 }
 

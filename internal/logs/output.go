@@ -4,6 +4,7 @@ package logs
 
 import (
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 )
@@ -22,32 +23,45 @@ type Line struct {
 	Text      string    `json:"text"`
 }
 
-// Output keeps the last 10,000 lines that functions printed, or 8 MiB of them. The
-// zero Output is empty and ready.
+func (l Line) bytes() int { return len(l.Text) }
+
+// Output keeps the last 10,000 lines that functions printed, or 8 MiB of them, and why
+// requests failed. The zero Output is empty and ready.
 type Output struct {
-	mu    sync.Mutex // guards what follows
-	lines []Line     // oldest first
-	bytes int
+	mu       sync.Mutex // guards what follows
+	lines    last[Line]
+	failures last[Failure]
 }
 
-// Add keeps a line, and forgets the oldest ones where that is too much. A line that
-// belongs to no invocation is not kept.
+// last are the last of many items, oldest first.
+type last[T interface{ bytes() int }] struct {
+	items []T
+	size  int // in bytes
+}
+
+// add keeps an item, and forgets the oldest ones where that is too much.
+func (l *last[T]) add(item T) {
+	l.items = append(l.items, item)
+	l.size += item.bytes()
+	for len(l.items) > maxLines || l.size > maxBytes {
+		l.size -= l.items[0].bytes()
+		var none T
+		l.items[0] = none // its memory is free at once
+		l.items = l.items[1:]
+	}
+}
+
+// Add keeps a line. One that belongs to no invocation is not kept.
 func (o *Output) Add(line Line) {
 	if line.RequestID == "" {
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.lines = append(o.lines, line)
-	o.bytes += len(line.Text)
-	for len(o.lines) > maxLines || o.bytes > maxBytes {
-		o.bytes -= len(o.lines[0].Text)
-		o.lines[0] = Line{} // its memory is free at once
-		o.lines = o.lines[1:]
-	}
+	o.lines.add(line)
 }
 
-// addTo gives each entry the lines of its request.
+// addTo gives each entry the lines of its request, and why it failed.
 func (o *Output) addTo(entries []Entry) {
 	at := make(map[string]*Entry, len(entries))
 	for i := range entries {
@@ -55,9 +69,15 @@ func (o *Output) addTo(entries []Entry) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, line := range o.lines {
+	for _, line := range o.lines.items {
 		if entry := at[line.RequestID]; entry != nil {
 			entry.Output = append(entry.Output, line)
+		}
+	}
+	for i := range o.failures.items {
+		failure := o.failures.items[i]
+		if entry := at[failure.RequestID]; entry != nil && entry.StatusCode >= http.StatusBadRequest {
+			entry.Error = &failure
 		}
 	}
 }
@@ -83,12 +103,13 @@ func (q *OutputQuery) matches(line *Line) bool {
 func (o *Output) Find(q OutputQuery) (page []Line, total int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for i := range o.lines {
-		if !q.matches(&o.lines[i]) {
+	for i := range o.lines.items {
+		line := &o.lines.items[i]
+		if !q.matches(line) {
 			continue
 		}
 		if total >= q.Offset && len(page) < q.Limit {
-			page = append(page, o.lines[i])
+			page = append(page, *line)
 		}
 		total++
 	}

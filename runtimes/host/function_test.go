@@ -75,6 +75,29 @@ func TestInvokeFunction(t *testing.T) {
 	}
 }
 
+// Operators are told why a request failed, however it came.
+func TestFailuresAreTold(t *testing.T) {
+	r := newRig(t, pool.Options{})
+	r.register(t, "fail", faas.Function{Script: javaScriptOf(`throw new TypeError('no')`)})
+	r.register(t, "well", faas.Function{Script: javaScriptOf(`return 1`)})
+	for _, test := range []struct {
+		path string
+		want faas.Code // empty: none
+	}{
+		{functionPath + "nodejs-fail", faas.RuntimeError},
+		{functionPath + "nodejs-well", ""},
+		{runtimePath + "nodejs/nobody", faas.NotFound},
+		{executePath + "/x", faas.NotFound},
+	} {
+		r.failed.Clear()
+		r.post(t, test.path, "{}")
+		told, _ := r.failed.Load("trace-1")
+		if e, _ := told.(*faas.Error); (e == nil) != (test.want == "") || e != nil && e.Code != test.want {
+			t.Errorf("%s: %v, want %q", test.path, told, test.want)
+		}
+	}
+}
+
 // The least of the call's, the function's and the operator's time is what it gets.
 func TestInvokeFunctionInTime(t *testing.T) {
 	r := newRig(t, pool.Options{})

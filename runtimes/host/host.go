@@ -49,8 +49,10 @@ type Options struct {
 	MaxBody       int           // bytes of an execute's body
 	MaxMemoryMB   int           // of one worker, in MiB
 	SessionExpiry time.Duration
-	Logger        *slog.Logger
-	Registerer    prometheus.Registerer
+	// Failed hears of each request that is answered by an error.
+	Failed     func(requestID string, e *faas.Error)
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
 }
 
 // Host answers the HTTP requests of one runtime.
@@ -155,6 +157,7 @@ func (h *Host) only(c *fasthttp.RequestCtx, method string, handle handler) {
 // answer answers the handler's error where there is one.
 func (h *Host) answer(c *fasthttp.RequestCtx, handle handler) {
 	if err := handle(c.Conn().(*conn).ctx, c); err != nil {
+		h.Failed(requestID(c), faas.AsError(err))
 		h.fail(c, err)
 	}
 }

@@ -141,6 +141,7 @@ func TestRefusals(t *testing.T) {
 		{"an id of another language", call{path: executePath, title: "nodejs-a", id: key.NewID(faas.Python, true)}, failure(400, "INVALID_REQUEST", noID, runtime)},
 		{"a name of another language", call{path: initializePath, title: "python-a", id: id}, failure(400, "INVALID_REQUEST", "this host runs nodejs functions only", runtime)},
 		{"bad JSON", call{path: initializePath, title: "nodejs-a", id: id, body: strings.NewReader(`{"context"}`)}, failure(400, "INVALID_REQUEST", "the body is not valid JSON (at byte 10)", runtime)},
+		{"no version", call{path: initializePath, title: "nodejs-a@7", id: id}, failure(404, "NOT_FOUND", "no function is registered as nodejs-a@7", runtime)},
 		{"no function", call{path: initializePath, title: "nodejs-a", id: id}, failure(404, "NOT_FOUND", "no function is called nodejs-a, and the body has no script_content: send the code there", runtime)},
 		{"no id to execute", call{path: executePath + "/"}, noSession},
 		{"a malformed id", call{path: executePath + "/../../x"}, noSession},

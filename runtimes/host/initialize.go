@@ -42,6 +42,9 @@ func (h *Host) initialize(ctx context.Context, c *fasthttp.RequestCtx) error {
 func (h *Host) oneShot(ctx context.Context, c *fasthttp.RequestCtx) error {
 	arrived := time.Now()
 	post, err := h.readInitialize(ctx, c)
+	if err == nil {
+		err = wantParams(post.unread, post.params)
+	}
 	if err != nil {
 		return err
 	}
@@ -79,6 +82,7 @@ type post struct {
 	timeout time.Duration
 	params  []byte
 
+	unread      string // a member of the body that means nothing here; empty: none
 	optionsName string // where the options stood
 }
 
@@ -126,11 +130,12 @@ const maxEscapes = 16 << 20
 // parse copies what it takes from the body, whose buffer is reused.
 func (h *Host) parse(p *post, body []byte) error {
 	var script, sessionContext, options, params []byte
-	err := bodyMembers(body, member{"script_content", &script}, member{"context", &sessionContext},
+	unread, err := postMembers(body, member{"script_content", &script}, member{"context", &sessionContext},
 		member{"compile_options", &options}, member{"params", &params})
 	if err != nil {
 		return err
 	}
+	p.unread = unread
 	if err := h.parseScript(p, script); err != nil {
 		return err
 	}
@@ -262,7 +267,7 @@ func (h *Host) findCode(ctx context.Context, p post, session *bundle.Session) er
 		return nil
 	}
 	err := h.useFunction(ctx, session, p.ref, string(p.id))
-	if faas.IsNotFound(err) {
+	if faas.IsNotFound(err) && p.ref.Bare() { // no script could stand for a version or alias
 		return &faas.Error{
 			Code:    faas.NotFound,
 			Message: fmt.Sprintf("no function is called %s, and the body has no script_content: send the code there", p.ref),

@@ -3,24 +3,64 @@ package host
 import (
 	"fmt"
 	"strings"
+
+	"envoke/internal/strict"
 )
 
-// bodyMembers is members of a request's body. A misspelt member, which would be
-// ignored without a word, is an error where the name that was meant is absent: code
-// would run with no params, or other code than was sent. Any other name is let
-// through, as clients of older systems send more than we read.
+// bodyMembers is postMembers of a body that has params, or nothing that is not read.
 func bodyMembers(body []byte, wanted ...member) error {
+	unread, err := postMembers(body, wanted...)
+	if err != nil || unread == "" {
+		return err
+	}
+	return wantParams(unread, *find([]byte("params"), wanted))
+}
+
+// postMembers is members of a request's body. A misspelt member, which would be
+// ignored without a word, is an error where the name that was meant is absent: code
+// would run with no params, or other code than was sent. So is a timeout_ms beside
+// the context. Any other name is let through, as clients of older systems send more
+// than we read; the first is returned.
+func postMembers(body []byte, wanted ...member) (unread string, err error) {
 	var sent string
 	var meant *member
-	err := scanMembers(body, wanted, func(name string) {
+	var deadline bool
+	err = scanMembers(body, wanted, func(name string) {
+		switch {
+		case name == "timeout_ms":
+			deadline = true
+		case unread == "" && name != "request_id": // a call by path may say it
+			unread = name
+		}
 		if meant == nil {
 			sent, meant = name, nearMiss(name, wanted)
 		}
 	})
-	if err != nil || meant == nil || *meant.value != nil {
-		return err
+	switch {
+	case err != nil:
+		return "", err
+	case meant != nil && *meant.value == nil:
+		return "", badJSON(fmt.Sprintf("the body has a member %q but no %q: was that meant?", sent, meant.name), nil)
+	case deadline:
+		return "", misplacedDeadline(find([]byte("context"), wanted) != nil)
 	}
-	return badJSON(fmt.Sprintf("the body has a member %q but no %q: was that meant?", sent, meant.name), nil)
+	return unread, nil
+}
+
+// wantParams refuses a call whose params may be what was sent instead: it would run
+// with none.
+func wantParams(unread string, params []byte) error {
+	if unread == "" || params != nil {
+		return nil
+	}
+	return strict.BadMember("params", fmt.Sprintf("is missing, and the body has a member %q that nobody reads: what the function gets belongs into params", unread))
+}
+
+func misplacedDeadline(takesContext bool) error {
+	if takesContext {
+		return strict.BadMember("timeout_ms", `is read in the context only: {"context":{"timeout_ms":1000}}`)
+	}
+	return strict.BadMember("timeout_ms", "is no member of an execute: the context that initialize gets has it")
 }
 
 // nearMiss returns the wanted member whose name resembles this one, or nil.

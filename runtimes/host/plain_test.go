@@ -111,6 +111,14 @@ func TestPlainRequest(t *testing.T) {
 			context: httpOf("POST", "/", object{}, object{"content-type": "application/x-www-form-urlencoded", "content-length": "7"}, false),
 		},
 		{
+			name: "a form that is almost JSON", method: "POST", body: `{"a":1`, headers: []string{"Content-Type: application/x-www-form-urlencoded"}, params: `{"a":1`,
+			context: httpOf("POST", "/", object{}, object{"content-type": "application/x-www-form-urlencoded", "content-length": "6"}, false),
+		},
+		{
+			name: "nothing said, almost JSON", method: "POST", body: `{"a":1`, params: `{"a":1`,
+			context: httpOf("POST", "/", object{}, object{"content-length": "6"}, false),
+		},
+		{
 			name: "nothing said, JSON", method: "POST", body: `1`, params: 1.,
 			context: httpOf("POST", "/", object{}, object{"content-length": "1"}, false),
 		},

@@ -47,6 +47,7 @@ type rig struct {
 	pool     *pool.Pool
 	client   *http.Client
 	dial     func(context.Context) (net.Conn, error)
+	failed   sync.Map // the last error of each request id
 	// startControl and stopControl may be called as often as one likes.
 	startControl, stopControl func()
 }
@@ -112,6 +113,7 @@ func (r *rig) addHost(t testing.TB, dir string, workers pool.Options) {
 		}),
 		MaxTimeout: 10 * time.Second, MaxScript: testMaxScript, MaxBody: testMaxBody, MaxMemoryMB: 128,
 		SessionExpiry: time.Hour, Logger: logger, Registerer: metrics,
+		Failed: func(id string, e *faas.Error) { r.failed.Store(id, e) },
 	})
 	listener := testrig.Listen(t, filepath.Join(dir, "host.sock"))
 	r.dial = func(ctx context.Context) (net.Conn, error) {

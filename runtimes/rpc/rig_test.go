@@ -146,7 +146,7 @@ func (r *rig) newHost(t *testing.T, metrics *prometheus.Registry, maxTimeout tim
 	return host.New(host.Options{
 		Language: faas.NodeJS, Version: "test", Engine: r.pool, Bundles: bundles,
 		MaxTimeout: maxTimeout, MaxScript: testMaxScript, MaxBody: testMaxMessage, MaxMemoryMB: 128,
-		SessionExpiry: time.Hour, Logger: logger, Registerer: metrics,
+		SessionExpiry: time.Hour, Failed: func(string, *faas.Error) {}, Logger: logger, Registerer: metrics,
 	})
 }
 
