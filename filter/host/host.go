@@ -5,7 +5,10 @@
 //
 // A []byte that a function returns lies in memory that is used again: it is valid until
 // the callback returns. Copy what must live longer. What a function is given is copied.
-// Nothing here allocates in Go's heap while the callback reads less than 64 KiB.
+// Reading allocates nothing on Go's heap as long as a callback reads less than 64 KiB.
+//
+// Each answer costs Envoy a call back for memory, so all headers at once are cheaper
+// than two one by one.
 //
 // Built for another machine than Wasm, a Fake answers in place of Envoy.
 package host

@@ -21,7 +21,8 @@ type Filter struct {
 func Load(t testing.TB, code []byte) *Filter {
 	t.Helper()
 	ctx := context.Background() // the test's own ends before its cleanup
-	runtime := wazero.NewRuntime(ctx)
+	// Compiling all of Go's runtime takes longer than a test runs in it.
+	runtime := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigInterpreter())
 	t.Cleanup(func() { _ = runtime.Close(ctx) })
 	wasi_snapshot_preview1.MustInstantiate(ctx, runtime)
 	env := runtime.NewHostModuleBuilder("env")
