@@ -17,18 +17,22 @@ var slots = 1024
 // onConfigure reads how many slots there are.
 //
 //go:wasmexport proxy_on_configure
-func onConfigure(_, _ uint32) bool {
+func onConfigure(_, _ uint32) (loads bool) {
+	loads = true
+	defer survive(0)
 	host.Begin()
+	panics = host.NewCounter("envoke_filter_panics")
 	if n, err := strconv.Atoi(string(host.Config())); err == nil && n > 0 {
 		slots = n
 	}
-	return true
+	return loads
 }
 
 // onRequestHeaders answers a request whose result is kept, and refuses a malformed name.
 //
 //go:wasmexport proxy_on_request_headers
 func onRequestHeaders(stream, _ uint32, last bool) host.Action {
+	defer survive(stream)
 	host.Begin()
 	var h head
 	h.read(host.Request.Headers())
@@ -51,6 +55,7 @@ func onRequestHeaders(stream, _ uint32, last bool) host.Action {
 //
 //go:wasmexport proxy_on_request_body
 func onRequestBody(stream, size uint32, last bool) host.Action {
+	defer survive(stream)
 	c := find(stream)
 	switch {
 	case c == nil:
@@ -106,6 +111,7 @@ var slotKey [3]byte
 //
 //go:wasmexport proxy_on_response_headers
 func onResponseHeaders(stream, _ uint32, last bool) host.Action {
+	defer survive(stream)
 	c := find(stream)
 	if c == nil {
 		return host.Continue
@@ -130,6 +136,7 @@ func onResponseHeaders(stream, _ uint32, last bool) host.Action {
 //
 //go:wasmexport proxy_on_response_body
 func onResponseBody(stream, size uint32, last bool) host.Action {
+	defer survive(stream)
 	c := find(stream)
 	switch {
 	case c == nil:
