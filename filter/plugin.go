@@ -19,13 +19,16 @@ var slots = 1024
 // onConfigure reads how many slots there are.
 //
 //go:wasmexport proxy_on_configure
-func onConfigure(_, _ uint32) bool {
+func onConfigure(_, _ uint32) (loads bool) {
+	loads = true
+	defer survive(0)
 	host.Begin()
+	panics = host.NewCounter("envoke_filter_panics")
 	if n, err := strconv.Atoi(string(host.Config())); err == nil && n > 0 {
 		slots = n
 	}
 	heap = host.NewGauge("envoke_filter_heap_bytes")
-	return true
+	return loads
 }
 
 // heap is what Go has taken of the VM's memory, told every so many requests.
@@ -48,6 +51,7 @@ func report() {
 //
 //go:wasmexport proxy_on_request_headers
 func onRequestHeaders(stream, _ uint32, last bool) host.Action {
+	defer survive(stream)
 	host.Begin()
 	report()
 	var h head
@@ -79,6 +83,7 @@ func onRequestHeaders(stream, _ uint32, last bool) host.Action {
 //
 //go:wasmexport proxy_on_request_body
 func onRequestBody(stream, size uint32, last bool) host.Action {
+	defer survive(stream)
 	c := find(stream)
 	switch {
 	case c == nil:
@@ -134,6 +139,7 @@ var slotKey [3]byte
 //
 //go:wasmexport proxy_on_response_headers
 func onResponseHeaders(stream, _ uint32, last bool) host.Action {
+	defer survive(stream)
 	c := find(stream)
 	if c == nil {
 		return host.Continue
@@ -159,6 +165,7 @@ func onResponseHeaders(stream, _ uint32, last bool) host.Action {
 //
 //go:wasmexport proxy_on_response_body
 func onResponseBody(stream, size uint32, last bool) host.Action {
+	defer survive(stream)
 	c := find(stream)
 	switch {
 	case c == nil:

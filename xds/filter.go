@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"strconv"
-	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
@@ -48,23 +48,21 @@ func filters(s State) []*corev3.TypedExtensionConfig {
 	return []*corev3.TypedExtensionConfig{extension(FilterName, &httpwasmv3.Wasm{Config: &wasmv3.PluginConfig{
 		Name: FilterName,
 		Vm: &wasmv3.PluginConfig_VmConfig{VmConfig: &wasmv3.VmConfig{
-			// What a module shares between threads belongs to that module alone.
-			VmId:    FilterName + "-" + digest(s.Filter),
+			// What a module shares between threads belongs to that module alone. Envoy
+			// keeps the compiled code for VMs of another id.
+			VmId:    fmt.Sprintf("%s-%s-%d", FilterName, digest(s.Filter), s.FilterGeneration),
 			Runtime: "envoy.wasm.runtime.v8",
 			Code: &corev3.AsyncDataSource{Specifier: &corev3.AsyncDataSource_Local{Local: &corev3.DataSource{
 				Specifier: &corev3.DataSource_InlineBytes{InlineBytes: s.Filter},
 			}}},
 		}},
-		// After a trap the next request gets a new VM, once the back-off is over (a second
-		// by default). The other policies refuse all requests from then on, or none.
 		Configuration: pack(wrapperspb.String(strconv.Itoa(cmp.Or(s.FilterSlots, defaultSlots)))),
 		// What waits for a request's body must not keep the body waiting.
 		AllowOnHeadersStopIteration: wrapperspb.Bool(true),
-		FailurePolicy:               wasmv3.FailurePolicy_FAIL_RELOAD,
-		ReloadConfig: &wasmv3.ReloadConfig{Backoff: &corev3.BackoffStrategy{
-			BaseInterval: duration(10 * time.Millisecond),
-			MaxInterval:  duration(100 * time.Millisecond),
-		}},
+		// After a trap its thread passes all requests by the filter, until another
+		// generation comes. Other policies refuse them all from then on (FAIL_CLOSED), or
+		// each for which a new VM traps too (FAIL_RELOAD).
+		FailurePolicy: wasmv3.FailurePolicy_FAIL_OPEN,
 	}})}
 }
 

@@ -124,8 +124,10 @@ func TestFilterDoesNotLoad(t *testing.T) {
 		t.Errorf("a request does not pass by: %d %s", reply.Status, reply.Body)
 	}
 	module := envoytest.Wasm(t, filterDir)
+	began := time.Now()
 	s.load(module)
 	testrig.Eventually(t, "the filter", s.refuses)
+	t.Logf("the filter answers %v after it was published", time.Since(began)) // nearly all is Envoy compiling it
 	s.synced()
 	s.load(module[:len(module)/2])
 	refusals(2)
@@ -134,14 +136,27 @@ func TestFilterDoesNotLoad(t *testing.T) {
 	}
 }
 
-// TestFilterTraps has a filter panic: the request is told so, the next one passes.
+// TestFilterTraps has a filter trap in each way: the request is told so, the next ones
+// pass by the filter, and another generation brings it back.
 func TestFilterTraps(t *testing.T) {
 	s := newStack(t, nil)
 	s.load(envoytest.Wasm(t, probeDir))
-	testrig.Eventually(t, "the probe", s.probed)
-	reply := s.do("POST", initializePath, "{}", "Language-Title", "nodejs-a", "x-do", "trap")
-	wantError(t, reply, 503, faas.Unavailable, faas.InEnvoy)
-	testrig.Eventually(t, "the probe's next VM", s.probed)
+	for _, how := range []string{"trap", "trap later", "trap by stack", "trap by memory"} {
+		t.Run(how, func(t *testing.T) {
+			testrig.Eventually(t, "the probe", s.probed)
+			reply := s.do("POST", initializePath, "{}", "Language-Title", "nodejs-a", "x-do", how)
+			wantError(t, reply, 503, faas.Unavailable, faas.InEnvoy)
+			for n := range 10 {
+				reply := s.do("POST", initializePath, "{}", "Language-Title", "nodejs-a", "x-do", how)
+				if reply.Status != 200 || reply.Header.Get("X-Probe") != "" {
+					t.Fatalf("request %d after the trap: %d %s", n, reply.Status, reply.Body)
+				}
+			}
+			s.state.FilterGeneration++
+			s.publish(s.state)
+			testrig.Eventually(t, "the probe's next VM", s.probed)
+		})
+	}
 }
 
 // TestFilterSwap replaces the filter by another build again and again under load: no

@@ -50,7 +50,7 @@ var localReplyTable = []localReply{
 	},
 	{
 		"response.code_details == 'wasm_fail_stream'", http.StatusServiceUnavailable, faas.Unavailable, faas.InEnvoy,
-		"the filter failed; nothing was run",
+		"the filter failed; what was called may have been run",
 	},
 	{toRuntime + slowCode, 0, faas.Timeout, faas.InRuntime, "the runtime host did not answer in time"},
 	{

@@ -20,6 +20,9 @@ type State struct {
 	Runtimes    []Runtime `json:"runtimes"`
 	// Filter is the Wasm module of the filter; empty: requests pass by it.
 	Filter []byte `json:"filter"`
+	// FilterGeneration tells apart what is published of one module: with another number
+	// every thread of Envoy begins a new VM, also one whose VM trapped.
+	FilterGeneration int `json:"filter_generation"`
 	// FilterSlots is how many results it keeps; 0: the default of 1024.
 	FilterSlots int `json:"filter_slots"`
 

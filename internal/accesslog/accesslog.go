@@ -37,6 +37,9 @@ type Options struct {
 	Retention  time.Duration // of rows; 0: for ever
 	// Reopen makes Envoy open Path again. Without it no file is ever full.
 	Reopen func(context.Context) error
+	// FilterFailed is called when the filter in Envoy failed requests, with the time at which
+	// the last of them began. Reading waits for it. Nil: nobody wants to know.
+	FilterFailed func(began time.Time)
 }
 
 const (
@@ -74,6 +77,9 @@ func New(o Options) *Tail {
 	}
 	if o.MaxSize == 0 {
 		o.MaxSize = defaultMaxSize
+	}
+	if o.FilterFailed == nil {
+		o.FilterFailed = func(time.Time) {}
 	}
 	return &Tail{
 		Options: o,

@@ -145,6 +145,12 @@ func errorDetails(details, flags string) string {
 	return strings.TrimSpace(details + " " + flags)
 }
 
+// filterFailed tells a request that Envoy gave up since the filter trapped, in this
+// request or in another while this one was in the filter's hands.
+func filterFailed(row *faas.RequestLog) bool {
+	return strings.HasPrefix(row.ErrorDetails, "wasm_fail_stream")
+}
+
 // known is the text, or nothing where Envoy has none.
 func known(text string) string {
 	if text == "-" {

@@ -17,6 +17,8 @@ type metrics struct {
 	malformed prometheus.Counter
 	deleted   prometheus.Counter
 	lag       prometheus.Gauge
+
+	filterFailures prometheus.Counter
 }
 
 func newMetrics(registerer prometheus.Registerer) metrics {
@@ -50,6 +52,10 @@ func newMetrics(registerer prometheus.Registerer) metrics {
 		lag: with.NewGauge(prometheus.GaugeOpts{
 			Name: "envoke_accesslog_lag_bytes",
 			Help: "Bytes of Envoy's access log that are not stored yet.",
+		}),
+		filterFailures: with.NewCounter(prometheus.CounterOpts{
+			Name: "envoke_filter_failures_total",
+			Help: "Requests that were lost because the filter in Envoy trapped. envoke_requests_total counts them too.",
 		}),
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 )
 
 // logFile is a file that is being read.
@@ -115,7 +116,25 @@ func (t *Tail) store(ctx context.Context, f *logFile, b batch) error {
 	}
 	f.offset = offset
 	t.metrics.count(t.rows, b.malformed)
+	t.tellOfFilter()
 	return nil
+}
+
+// tellOfFilter counts the requests that the filter failed, and tells of them.
+func (t *Tail) tellOfFilter() {
+	var last time.Time
+	for i := range t.rows {
+		if !filterFailed(&t.rows[i]) {
+			continue
+		}
+		t.metrics.filterFailures.Inc()
+		if began := t.rows[i].StartedAt; began.After(last) {
+			last = began
+		}
+	}
+	if !last.IsZero() {
+		t.FilterFailed(last)
+	}
 }
 
 // finish deletes a file that was read to its end and that nobody writes any more.
