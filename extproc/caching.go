@@ -44,8 +44,8 @@ func (s *Server) caching(r *request, ttl time.Duration) *caching {
 
 // callDigest is the digest of the request and its body, as the filter makes it.
 func (r *request) callDigest(body []byte) faas.CallDigest {
-	h := faas.NewCallHash()
-	return h.Call(h.Head(r.method, r.target, r.caller[:]), body)
+	head := faas.AppendCall(make([]byte, 0, 256), r.method, r.target, r.caller[:])
+	return faas.DigestCall(head, body)
 }
 
 // filterDigest is the digest that the filter has made already. What the filter says

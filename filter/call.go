@@ -12,10 +12,15 @@ import (
 // call is a request whose result may be kept, from its headers to the end of its
 // response.
 type call struct {
-	stream uint32          // Envoy's number of the exchange; 0: this is none
-	digest faas.CallDigest // of the head until the body is there, then of all
-	asked  bool            // by X-Cache-Control
-	maxAge time.Duration   // that the caller asked for
+	stream uint32        // Envoy's number of the exchange; 0: this is none
+	asked  bool          // by X-Cache-Control
+	maxAge time.Duration // that the caller asked for
+
+	// key is all that the result depends on: whether the caller asked, the head of the
+	// call (faas.AppendCall) and, once it is there, the body. It is longer than maxKey only
+	// until the request goes on.
+	key  []byte
+	head int // where in the key the body begins
 
 	envelope bool   // the response says whether it was cached
 	function string // that is called, by plain HTTP
@@ -39,12 +44,10 @@ func find(stream uint32) *call {
 	return nil
 }
 
-func (c *call) forget() { *c = call{} }
+// forget keeps the memory of the key.
+func (c *call) forget() { *c = call{key: c.key[:0]} }
 
-var (
-	hash          = faas.NewCallHash()
-	callerHeaders = faas.CallerHeaders()
-)
+var callerHeaders = faas.CallerHeaders()
 
 // head is what a request's headers say that matters here.
 type head struct {
@@ -108,6 +111,12 @@ func (h *head) mayBeKept(c *call, last bool) bool {
 		c.asked, c.maxAge = true, time.Duration(n)*time.Second
 	}
 	c.envelope = post
-	c.digest = hash.Head(h.method, h.path, h.caller[:])
+	// What a caller asked for is for those who ask.
+	c.key = append(c.key[:0], 'f')
+	if c.asked {
+		c.key[0] = 'a'
+	}
+	c.key = faas.AppendCall(c.key, h.method, h.path, h.caller[:])
+	c.head = len(c.key)
 	return true
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"strings"
 	"testing"
 )
@@ -12,7 +13,8 @@ func TestPanics(t *testing.T) {
 		e.upstream = numbered()
 		e.ask(post(session), "1")
 		for slot, kept := range e.Shared { // its headers become more than it has bytes
-			kept.Value = kept.Value[:fixedSize] + "\xff\xff\xff\x00" + kept.Value[fixedSize+4:]
+			at := fixedSize + int(binary.LittleEndian.Uint32([]byte(kept.Value[18:])))
+			kept.Value = kept.Value[:at] + "\xff\xff\xff\x00" + kept.Value[at+4:]
 			e.Shared[slot] = kept
 		}
 		for range 4 {

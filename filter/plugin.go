@@ -12,7 +12,7 @@ import (
 	"envoke/internal/faas"
 )
 
-// slots is how many results are kept, each where its digest says: what is kept never
+// slots is how many results are kept, each where the hash of its key says: what is kept never
 // goes, but is written over.
 var slots = 1024
 
@@ -108,32 +108,32 @@ const (
 
 // lookUp answers with what is kept, or lets the request go on with its digest.
 func (c *call) lookUp(body []byte) host.Action {
-	c.digest = hash.Call(c.digest, body)
-	raw, _ := host.SharedData(c.slot())
-	var kept entry
-	now := host.Now().UnixNano()
-	if kept.parse(raw) && kept.answers(c, now) {
-		c.forget()
-		age := strconv.FormatInt((now-kept.made)/int64(time.Second), 10)
-		if host.Respond(kept.status, "envoke_filter", kept.headers.With("age", age), kept.body) {
-			return host.Pause
+	if c.key = append(c.key, body...); len(c.key) <= maxKey {
+		raw, _ := host.SharedData(slotOf(c.key))
+		var kept entry
+		if now := host.Now().UnixNano(); kept.parse(raw) && kept.answers(c, now) {
+			return c.hit(&kept, now)
 		}
-		return host.Continue
 	}
-	var key [2 * len(c.digest)]byte
-	hex.Encode(key[:], c.digest[:])
+	digest := faas.DigestCall(c.key[1:c.head], c.key[c.head:])
+	var key [2 * len(digest)]byte
+	hex.Encode(key[:], digest[:])
 	host.Request.SetHeader(callKeyHeader, key[:])
+	if len(c.key) > maxKey {
+		c.key = nil // such memory is not kept
+		c.forget()
+	}
 	return host.Continue
 }
 
-// slot is the key of the slot in which the result belongs.
-func (c *call) slot() []byte {
-	n := (uint32(c.digest[0]) | uint32(c.digest[1])<<8 | uint32(c.digest[2])<<16) % uint32(slots)
-	slotKey = [3]byte{byte(n), byte(n >> 8), byte(n >> 16)}
-	return slotKey[:]
+func (c *call) hit(kept *entry, now int64) host.Action {
+	c.forget()
+	age := strconv.FormatInt((now-kept.made)/int64(time.Second), 10)
+	if host.Respond(kept.status, "envoke_filter", kept.headers.With("age", age), kept.body) {
+		return host.Pause
+	}
+	return host.Continue
 }
-
-var slotKey [3]byte
 
 // onResponseHeaders begins to keep a response that ext_proc says may be kept.
 //

@@ -42,12 +42,11 @@ var scratch = make([]byte, 0, maxEntry)
 func (c *call) store(body []byte) {
 	defer c.forget()
 	e := entry{
-		digest: c.digest, asked: c.asked, made: c.made, until: host.Now().UnixNano() + int64(c.keep),
-		status: c.status, headers: c.headers,
+		made: c.made, until: host.Now().UnixNano() + int64(c.keep), status: c.status, key: c.key, headers: c.headers,
 	}
 	start, isFresh := bytes.CutSuffix(body, fresh)
 	e.body = start
-	if fixedSize+len(e.headers)+len(body) > maxEntry {
+	if fixedSize+len(e.key)+len(e.headers)+len(body) > maxEntry {
 		return
 	}
 	scratch = e.append(scratch[:0])
@@ -56,5 +55,5 @@ func (c *call) store(body []byte) {
 	} else if isFresh {
 		scratch = append(scratch, fresh...)
 	}
-	host.SetSharedData(c.slot(), scratch, 0)
+	host.SetSharedData(slotOf(c.key), scratch, 0)
 }

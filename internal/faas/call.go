@@ -3,7 +3,6 @@ package faas
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"hash"
 )
 
 // CallerHeaders say who calls, or carry what may say it. Nothing that was answered to
@@ -25,41 +24,30 @@ const MaxCachedResult = 512 << 10
 // Nothing is normalised: what differs in one byte is another call.
 type CallDigest [sha256.Size]byte
 
-// CallHash makes digests of calls, one after the other.
-type CallHash struct{ hash hash.Hash }
-
-// NewCallHash makes one that can be used any number of times.
-func NewCallHash() CallHash { return CallHash{hash: sha256.New()} }
-
-// Head is the digest of a request's head: its method, its path with the query, and the
-// values of CallerHeaders, in their order, empty where there is none.
-func (h CallHash) Head(method, target string, caller []string) CallDigest {
-	h.hash.Reset()
-	h.write(method)
-	h.write(target)
+// AppendCall appends the head of a call: its method, its path with the query, and the
+// values of CallerHeaders, in their order, empty where there is none. Each has its
+// length before it, so that no two heads are alike.
+func AppendCall(b []byte, method, target string, caller []string) []byte {
+	b = appendPart(b, method)
+	b = appendPart(b, target)
 	for _, value := range caller {
-		h.write(value)
+		b = appendPart(b, value)
 	}
-	return h.sum()
+	return b
 }
 
-// Call is the digest of the call with that head and that body.
-func (h CallHash) Call(head CallDigest, body []byte) CallDigest {
-	h.hash.Reset()
-	h.hash.Write(head[:])
-	h.hash.Write(body)
-	return h.sum()
+func appendPart(b []byte, part string) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(part)))
+	return append(b, part...)
 }
 
-// write adds a part, its length first, so that no two lists of parts are alike.
-func (h CallHash) write(part string) {
-	var length [8]byte
-	binary.BigEndian.PutUint64(length[:], uint64(len(part)))
-	h.hash.Write(length[:])
-	h.hash.Write([]byte(part))
-}
-
-func (h CallHash) sum() (digest CallDigest) {
-	h.hash.Sum(digest[:0])
+// DigestCall is the digest of a call of that head and body.
+func DigestCall(head, body []byte) CallDigest {
+	sum := sha256.Sum256(head)
+	h := sha256.New()
+	h.Write(sum[:])
+	h.Write(body)
+	var digest CallDigest
+	h.Sum(digest[:0])
 	return digest
 }
