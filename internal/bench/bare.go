@@ -71,7 +71,7 @@ func (s *stand) startBareEnvoy(ctx context.Context, upstreams []server) (address
 		s.config.Envoy, "-c", path, "--log-level", "warning",
 		"--concurrency", strconv.Itoa(s.config.Concurrency), "--disable-hot-restart",
 	}
-	err = s.run(ctx, Envoy, argv, func() (err error) {
+	err = s.run(ctx, group{bareName, Envoy}, argv, func() (err error) {
 		address, err = listenerAddress(ctx, admin)
 		return err
 	})
@@ -118,10 +118,16 @@ func listenerAddress(ctx context.Context, admin string) (string, error) {
 // addBareEndpoints gives the bare cases paths that are as long as our own.
 func (s *stand) addBareEndpoints(envoy string, started []server) {
 	const rest = "/v1/execute/00000000-0000-8110-8000-000000000000"
-	s.endpoints["a"] = Endpoint{Network: "tcp", Address: envoy, Path: "/direct" + rest, Fixed: directReply}
+	s.endpoints["a"] = Endpoint{Network: "tcp", Address: envoy, Path: "/direct" + rest, Of: []string{bareName}, Fixed: directReply}
 	for _, server := range started {
 		path := "/" + server.name + rest
-		s.endpoints[server.alone] = Endpoint{Network: network(server.address), Address: server.address, Path: path}
-		s.endpoints[server.behind] = Endpoint{Network: "tcp", Address: envoy, Path: path}
+		s.endpoints[server.alone] = Endpoint{
+			Network: network(server.address), Address: server.address, Path: path,
+			Of: append([]string{server.name}, server.needs...),
+		}
+		s.endpoints[server.behind] = Endpoint{
+			Network: "tcp", Address: envoy, Path: path,
+			Of: append([]string{server.name, bareName}, server.needs...),
+		}
 	}
 }

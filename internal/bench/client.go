@@ -21,6 +21,8 @@ type Endpoint struct {
 	Address string
 	Path    string
 	Header  http.Header // beside Host, Content-Type and Content-Length
+	// Of is what takes part in answering, by the names under which it was started.
+	Of []string
 	// Fixed is the whole body of every reply of an endpoint that cannot add.
 	Fixed string
 	// Unseen gives the members of a body that bring code nobody has seen before, anew

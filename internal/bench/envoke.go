@@ -36,11 +36,11 @@ func (s *stand) startOurs(ctx context.Context) error {
 
 // addFunction makes the session that the cases of a function execute.
 func (s *stand) addFunction(ctx context.Context, ours target, f function) error {
-	id, err := initialize(ctx, ours.address, f)
+	id, err := initialize(ctx, ours.address, f.title, f.members(f.source))
 	if err != nil {
 		return fmt.Errorf("initialize %s: %w", f.title, err)
 	}
-	execute := Endpoint{Network: "tcp", Address: ours.address, Path: "/api/v1/execute/" + id}
+	execute := Endpoint{Network: "tcp", Address: ours.address, Path: "/api/v1/execute/" + id, Of: []string{envokeName}}
 	host, extProc, oneShot := execute, execute, execute
 	host.Network, host.Address = "unix", filepath.Join(ours.runDir, f.host+".sock")
 	extProc.Header = http.Header{"X-Cache-Control": {"no-cache"}}
@@ -62,7 +62,7 @@ func (s *stand) startEnvoke(ctx context.Context) (target, error) {
 		"--node", s.config.Node, "--python", s.config.Python, "--envoy", s.config.Envoy,
 		"--envoy-concurrency", strconv.Itoa(s.config.Concurrency),
 	}, s.config.EnvokeArgs...)
-	p, err := startProcess(ctx, Envoke, argv)
+	p, err := startProcess(ctx, group{envokeName, Envoke}, argv)
 	if err != nil {
 		return target{}, err
 	}
@@ -81,18 +81,23 @@ func (s *stand) startEnvoke(ctx context.Context) (target, error) {
 // readyAddress is in the line by which envoke says that it is ready.
 var readyAddress = regexp.MustCompile(`http://(127\.0\.0\.1:\d+)`)
 
-// initialize makes the session that our cases execute.
-func initialize(ctx context.Context, address string, f function) (string, error) {
-	endpoint := Endpoint{
-		Network: "tcp", Address: address, Path: "/api/v1/initialize",
-		Header: http.Header{"Language-Title": {f.title}},
-	}
+// post returns the reply to one request.
+func post(ctx context.Context, endpoint Endpoint, body string) ([]byte, error) {
 	c, err := dial(ctx, endpoint)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer c.close()
-	reply, err := c.roundTrip(newRequest(endpoint, []byte("{"+f.members(f.source)+"}")))
+	return c.roundTrip(newRequest(endpoint, []byte(body)))
+}
+
+// initialize makes the session that our cases execute.
+func initialize(ctx context.Context, address, title, members string) (string, error) {
+	endpoint := Endpoint{
+		Network: "tcp", Address: address, Path: "/api/v1/initialize",
+		Header: http.Header{"Language-Title": {title}},
+	}
+	reply, err := post(ctx, endpoint, "{"+members+"}")
 	if err != nil {
 		return "", err
 	}

@@ -58,7 +58,7 @@ func TestClosedLoopCountsEachRequest(t *testing.T) {
 		adder(w, r)
 	})
 	const connections = 4
-	o, err := measure(t.Context(), endpoint, Load{Connections: connections}, 50*time.Millisecond)
+	o, err := measure(t.Context(), endpoint, Load{Connections: connections, Duration: 50 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestClosedLoopCountsEachRequest(t *testing.T) {
 }
 
 func TestOpenLoopKeepsItsRate(t *testing.T) {
-	o, err := measure(t.Context(), serve(t, adder), Load{Connections: 4, Rate: 500}, 100*time.Millisecond)
+	o, err := measure(t.Context(), serve(t, adder), Load{Connections: 4, Rate: 500, Duration: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestOpenLoopCountsFromTheIntendedTime(t *testing.T) {
 		defer stalled.RUnlock()
 		adder(w, r)
 	})
-	o, err := measure(t.Context(), endpoint, Load{Connections: connections, Rate: rate}, 2*stall)
+	o, err := measure(t.Context(), endpoint, Load{Connections: connections, Rate: rate, Duration: 2 * stall})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestWrongRepliesFailAMeasurement(t *testing.T) {
 		"no reply":     func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		"endless body": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 2*maxReply)) },
 	} {
-		for _, load := range []Load{{Connections: 2}, {Connections: 2, Rate: 100}} {
+		for _, load := range []Load{{Connections: 2, Duration: 200 * time.Millisecond}, {Connections: 2, Rate: 100, Duration: 200 * time.Millisecond}} {
 			t.Run(name, func(t *testing.T) {
 				var requests atomic.Int64
 				endpoint := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -135,7 +135,7 @@ func TestWrongRepliesFailAMeasurement(t *testing.T) {
 					}
 					adder(w, r)
 				})
-				if _, err := measure(t.Context(), endpoint, load, 200*time.Millisecond); err == nil {
+				if _, err := measure(t.Context(), endpoint, load); err == nil {
 					t.Error("no error")
 				}
 			})
@@ -155,7 +155,7 @@ func TestMeasurementEndsWithTheContext(t *testing.T) {
 		<-arrived
 		cancel()
 	}()
-	if _, err := measure(ctx, endpoint, Load{Connections: 1}, time.Second); err == nil {
+	if _, err := measure(ctx, endpoint, Load{Connections: 1, Duration: time.Second}); err == nil {
 		t.Error("no error")
 	}
 }
