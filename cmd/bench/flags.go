@@ -17,7 +17,7 @@ import (
 
 const usage = `Usage: bench [flags]
 
-Measures, side by side in one run, what a small POST costs:
+Measures, side by side in one run, what a small request costs:
 
 %s
 What is alone is asked over a Unix socket, and so is what is behind Envoy: but for case
@@ -62,7 +62,7 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // main prints errors
 	quick := flags.Bool("quick", false, "a rough run in a third of the time: short rounds, and fewer of them")
-	only := flags.String("only", "", "`parts` to measure, with commas between: js, python, wasm, peers (default: all)")
+	only := flags.String("only", "", "`parts` to measure, with commas between: js, python, wasm, peers, cache (default: all)")
 	flags.IntVar(&s.Rounds, "rounds", 7, "`number` of rounds")
 	flags.DurationVar(&s.Duration, "duration", 500*time.Millisecond, "`duration` of one measurement; of the open loop three times that")
 	flags.DurationVar(&s.WarmUp, "warm-up", time.Second, "`duration` of each case's warm-up")

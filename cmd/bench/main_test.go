@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -142,13 +143,24 @@ func TestRun(t *testing.T) {
 			t.Errorf("case %s was measured under %d loads, want %d", c.Key, measured[c.Key], want)
 		}
 	}
-	if len(missing) != 8 {
-		t.Errorf("missing %v: want all that make installs", missing)
-	}
+	checkMissing(t, missing)
 	for _, ratio := range report.Ratios {
-		if !missing[ratio.Beside] && (ratio.ThirtyTwo.Median == 0 || ratio.One.Median == 0) {
+		if !missing[ratio.Case] && !missing[ratio.Beside] && (ratio.ThirtyTwo.Median == 0 || ratio.One.Median == 0) {
 			t.Errorf("%s/%s was not measured", ratio.Case, ratio.Beside)
 		}
+	}
+}
+
+// checkMissing wants all that make installs to be missing. What the filter answers may
+// be: it is in the binary only if make built it before.
+func checkMissing(t *testing.T, missing map[string]bool) {
+	t.Helper()
+	missing = maps.Clone(missing)
+	delete(missing, "cf")
+	delete(missing, "cx")
+	want := map[string]bool{"pb": true, "pd": true, "nb": true, "nd": true, "yb": true, "yd": true, "kb": true, "kd": true, "cd": true}
+	if diff := cmp.Diff(want, missing); diff != "" {
+		t.Errorf("missing (-want +got): %s", diff)
 	}
 }
 

@@ -16,10 +16,11 @@ const (
 	Python     Part = "python"
 	Wasm       Part = "wasm"
 	Peers      Part = "peers" // other function platforms; beside them, ours
+	Cache      Part = "cache" // results that are kept; beside them, functions that run
 )
 
 // Parts lists every part.
-func Parts() []Part { return []Part{JavaScript, Python, Wasm, Peers} }
+func Parts() []Part { return []Part{JavaScript, Python, Wasm, Peers, Cache} }
 
 // ParseParts reads parts separated by commas. No text means all of them.
 func ParseParts(text string) ([]Part, error) {
@@ -29,7 +30,7 @@ func ParseParts(text string) ([]Part, error) {
 	var parts []Part
 	for name := range strings.SplitSeq(text, ",") {
 		if !slices.Contains(Parts(), Part(name)) {
-			return nil, fmt.Errorf("there is no part %q: name js, python, wasm or peers", name)
+			return nil, fmt.Errorf("there is no part %q: name js, python, wasm, peers or cache", name)
 		}
 		parts = append(parts, Part(name))
 	}
@@ -48,8 +49,9 @@ type Case struct {
 }
 
 // Cases lists every case in the order in which they are shown. The last letter of a
-// key says the same in every part: b behind Envoy, d alone, e our host alone, f through
-// our Envoy, h cold.
+// key says the same in every part: a Envoy by itself, b behind Envoy, d alone, e our host
+// alone (of cached results: ext_proc's), f through our Envoy, h cold. Cached results are
+// asked for by GET, x and p by POST.
 func Cases() []Case {
 	return []Case{
 		{Key: "a", Part: JavaScript, Name: "Envoy, direct response"},
@@ -79,6 +81,14 @@ func Cases() []Case {
 		{Key: "yd", Part: Peers, Name: "functions-framework, Python, alone"},
 		{Key: "kb", Part: Peers, Name: "Envoy → workerd"},
 		{Key: "kd", Part: Peers, Name: "workerd alone"},
+
+		{Key: "ca", Part: Cache, Name: "Envoy, direct response to GET"},
+		{Key: "cb", Part: Cache, Name: "Envoy → node:http, GET"},
+		{Key: "cd", Part: Cache, Name: "workerd alone, GET"},
+		{Key: "cf", Part: Cache, Name: "Envoke, GET answered by the filter"},
+		{Key: "cx", Part: Cache, Name: "Envoke, execute answered by the filter"},
+		{Key: "ce", Part: Cache, Name: "Envoke, GET answered by ext_proc"},
+		{Key: "cp", Part: Cache, Name: "Envoke, execute answered by ext_proc"},
 	}
 }
 

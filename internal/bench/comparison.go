@@ -43,6 +43,12 @@ var comparisons = []Ratio{
 	{Case: "pf", Beside: "yb", Part: Peers, Target: 4, Means: "plain execute / Envoy → functions-framework"},
 	{Case: "e", Beside: "kd", Part: Peers, Means: "nodejs host / workerd, no Envoy"},
 	{Case: "f", Beside: "kb", Part: Peers, Means: "plain execute / Envoy → workerd"},
+
+	{Case: "cf", Beside: "ca", Part: Cache, Target: 0.5, Means: "GET by the filter / Envoy's direct response"},
+	{Case: "cf", Beside: "cd", Part: Cache, Target: 2, Means: "GET by the filter / workerd that computes it"},
+	{Case: "ce", Beside: "cb", Part: Cache, Target: 0.7, Means: "GET by ext_proc / what Envoy alone costs"},
+	{Case: "cx", Beside: "a", Part: Cache, Means: "execute by the filter / Envoy's direct response"},
+	{Case: "cp", Beside: "b", Part: Cache, Means: "execute by ext_proc / what Envoy alone costs"},
 }
 
 // Difference compares the median latency of two cases with one connection, where

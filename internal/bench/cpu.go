@@ -40,8 +40,9 @@ type group struct {
 
 // What is started beside servers, and this process.
 const (
-	bareName   = "bare Envoy"
-	envokeName = "Envoke"
+	bareName       = "bare Envoy"
+	envokeName     = "Envoke"
+	unfilteredName = "Envoke without filter"
 )
 
 var generator = group{"load generator", Client}

@@ -143,6 +143,43 @@ func TestWrongRepliesFailAMeasurement(t *testing.T) {
 	}
 }
 
+// A cached result is asked for until it is there, and always by the same question.
+func TestCachedEndpoint(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		hit   int64 // which reply has an Age first
+		wrong bool
+	}{
+		{"kept before", 1, false},
+		{"kept by the first question", 2, false},
+		{"expired just then", 3, false},
+		{"not kept", 1000, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var replies atomic.Int64
+			var bodies sync.Map
+			endpoint := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				if replies.Add(1) >= test.hit {
+					w.Header().Set("Age", "0")
+				}
+				bodies.Store(r.URL.RawQuery, true)
+				_, _ = io.WriteString(w, `{"result":100000002,"cached":true}`)
+			})
+			endpoint.Get, endpoint.Cached = true, true
+			_, err := measure(t.Context(), endpoint, Load{Connections: 3, Duration: 20 * time.Millisecond})
+			if (err != nil) != test.wrong {
+				t.Errorf("error %v", err)
+			}
+			bodies.Range(func(query, _ any) bool {
+				if query != "a=100000000&b=2" {
+					t.Errorf("asked for %s", query)
+				}
+				return true
+			})
+		})
+	}
+}
+
 func TestMeasurementEndsWithTheContext(t *testing.T) {
 	arrived := make(chan struct{})
 	endpoint := serve(t, func(_ http.ResponseWriter, r *http.Request) {

@@ -63,6 +63,9 @@ func (r *run) measureAll(ctx context.Context) error {
 		}
 	}
 	r.memories.endRounds()
+	if !slices.ContainsFunc(r.stand.cases(), func(c Case) bool { return c.Cold }) {
+		return nil
+	}
 	for i := range r.config.coldRounds() {
 		if err := r.measureCold(ctx, i); err != nil {
 			return err
@@ -77,6 +80,9 @@ func (r *run) measureAll(ctx context.Context) error {
 func (r *run) warmUp(ctx context.Context) error {
 	r.config.Progress("waiting until what was started rests")
 	if _, _, err := r.settle(ctx, startPolls, startMost); err != nil {
+		return err
+	}
+	if err := r.stand.checkFilter(ctx); err != nil {
 		return err
 	}
 	r.config.Progress("warming up")

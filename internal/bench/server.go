@@ -25,13 +25,15 @@ type server struct {
 	address       string   // a Unix socket's path, or host:port
 	needs         []string // other servers that a request through it passes
 	alone, behind string   // the keys of its cases, without and with Envoy
+
+	aloneGet, behindGet string // those of cases that ask it by GET
 	// installed is what make installs for it; empty for what is always there. Without
 	// it, or when the server does not start, its cases are missing.
 	installed string
 }
 
 // keys are those of the cases that need the server to answer.
-func (s server) keys() []string { return []string{s.alone, s.behind} }
+func (s server) keys() []string { return []string{s.alone, s.behind, s.aloneGet, s.behindGet} }
 
 // servers lists what we compare with, in the order in which they need each other.
 // The first port is node:http's, the second its proxy's.
@@ -46,7 +48,7 @@ func (s *stand) servers(ports []string) []server {
 	workerd := filepath.Join(node, "@cloudflare", "workerd-linux-"+workerdArch(), "bin", "workerd")
 	return []server{
 		{
-			name: "node", role: Interpreter, address: socket("node"), alone: "d", behind: "b",
+			name: "node", role: Interpreter, address: socket("node"), alone: "d", behind: "b", behindGet: "cb",
 			argv: []string{c.Node, filepath.Join(files, "node.js"), socket("node"), ports[0]},
 		},
 		{
@@ -82,7 +84,7 @@ func (s *stand) servers(ports []string) []server {
 				"--target=add", "--host=127.0.0.1", "--port="+ports[3]),
 		},
 		{
-			name: "workerd", role: Other, address: socket("workerd"), alone: "kd", behind: "kb",
+			name: "workerd", role: Other, address: socket("workerd"), alone: "kd", behind: "kb", aloneGet: "cd",
 			installed: workerd,
 			argv:      []string{workerd, "serve", filepath.Join(files, "workerd.capnp"), "--socket-addr", "http=unix:" + socket("workerd")},
 		},

@@ -15,6 +15,7 @@ type stand struct {
 	processes []*process
 	wanted    []Case
 	endpoints map[string]Endpoint // by the key of a case
+	filtered  target              // our Envoke, whose filter may answer
 	missing   []Missing
 }
 
@@ -80,6 +81,13 @@ func (s *stand) roots() []root {
 		roots = append(roots, root{pid: p.cmd.Process.Pid, group: p.group})
 	}
 	return append(roots, root{pid: os.Getpid(), group: generator, alone: true})
+}
+
+// stopLast ends the process that was started last.
+func (s *stand) stopLast() {
+	last := len(s.processes) - 1
+	s.processes[last].stop()
+	s.processes = s.processes[:last]
 }
 
 // stop ends the processes, the last started first.

@@ -190,7 +190,7 @@ func (r Report) memoryTable() *table {
 
 // memoryRole says what the processes of a role are in what was started.
 func memoryRole(m Memory) string {
-	ours := m.Of == envokeName
+	ours := m.Of == envokeName || m.Of == unfilteredName
 	switch {
 	case ours && m.Role == Envoke:
 		return "control and hosts"
