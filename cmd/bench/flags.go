@@ -54,6 +54,8 @@ type settings struct {
 	bare  bool
 	check bool
 	json  string
+	docs  string
+	from  string
 }
 
 // parse prints the help to stdout when it is asked for, and returns flag.ErrHelp.
@@ -71,6 +73,8 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	flags.IntVar(&s.Concurrency, "concurrency", runtime.NumCPU(), "worker `threads` of either Envoy; the default is one per core, as of envoke serve")
 	flags.BoolVar(&s.check, "check", false, "exit with 1 when a target is missed")
 	flags.StringVar(&s.json, "json", "", "write the report as JSON to this `file`, with every round")
+	flags.StringVar(&s.docs, "docs", "", "write the report as a page with charts into this `folder`")
+	flags.StringVar(&s.from, "from", "", "measure nothing: show the report that -json wrote to this `file`")
 	flags.BoolVar(&s.bare, "bare", false, "measure only what needs no Envoke")
 	flags.StringVar(&s.Envoke, "envoke", "bin/envoke", "Envoke's `binary`")
 	flags.StringVar(&s.Envoy, "envoy", os.Getenv("ENVOY"), "Envoy's `binary` (default: $ENVOY, else the pinned one)")

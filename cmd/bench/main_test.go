@@ -164,6 +164,34 @@ func checkMissing(t *testing.T, missing map[string]bool) {
 	}
 }
 
+// A report is shown again as it was, and its page with it.
+func TestFrom(t *testing.T) {
+	dir := t.TempDir()
+	first, second := filepath.Join(dir, "first.json"), filepath.Join(dir, "second.json")
+	report := bench.Report{Settings: bench.Settings{Rounds: 3, Parts: bench.Parts()}, Missing: []bench.Missing{{Case: "kb", Why: "absent"}}}
+	if err := writeJSON(first, report); err != nil {
+		t.Fatal(err)
+	}
+	var stdout bytes.Buffer
+	if err := run(t.Context(), []string{"-from", first, "-json", second, "-docs", dir}, &stdout, nil); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readJSON(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(report, got); diff != "" {
+		t.Error(diff)
+	}
+	page, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	if err != nil || !bytes.Contains(page, []byte("absent")) || !strings.Contains(stdout.String(), "absent") {
+		t.Errorf("error %v, page %s, table %s", err, page, &stdout)
+	}
+	if err := run(t.Context(), []string{"-from", filepath.Join(dir, "nonexistent")}, nil, nil); err == nil {
+		t.Error("no error for a report that is not there")
+	}
+}
+
 // runShort returns the report that was written, even if the run failed.
 func runShort(t *testing.T, args ...string) (report bench.Report, err error) {
 	t.Helper()

@@ -22,6 +22,20 @@ const (
 // Parts lists every part.
 func Parts() []Part { return []Part{JavaScript, Python, Wasm, Peers, Cache} }
 
+// Title is what a report calls the part.
+func (p Part) Title() string {
+	return map[Part]string{
+		JavaScript: "JavaScript", Python: "Python", Wasm: "WebAssembly",
+		Peers: "Other function platforms", Cache: "Cached results",
+	}[p]
+}
+
+// reference is the case that the charts of a part measure the others by: what Envoy
+// and the language cost without us, and among platforms ours.
+func (p Part) reference() string {
+	return map[Part]string{JavaScript: "b", Python: "pb", Wasm: "wd", Peers: "f", Cache: "ca"}[p]
+}
+
 // ParseParts reads parts separated by commas. No text means all of them.
 func ParseParts(text string) ([]Part, error) {
 	if text == "" {

@@ -67,6 +67,9 @@ func TestKeys(t *testing.T) {
 	for _, r := range comparisons {
 		answered = append(answered, r.Case, r.Beside)
 	}
+	for _, p := range Parts() {
+		answered = append(answered, p.reference())
+	}
 	for _, key := range answered {
 		if key != "" && !slices.Contains(all, key) {
 			t.Errorf("there is no case %s", key)
@@ -78,7 +81,7 @@ func TestKeys(t *testing.T) {
 func TestAPartMeasuresWhatItShows(t *testing.T) {
 	for _, part := range Parts() {
 		measured := keysOf(casesOf([]Part{part}))
-		var shown []string
+		shown := []string{part.reference()}
 		for _, d := range differencesOf([]Part{part}) {
 			shown = append(shown, d.Case, d.Beside)
 		}
@@ -86,6 +89,9 @@ func TestAPartMeasuresWhatItShows(t *testing.T) {
 			if !slices.Contains(measured, key) {
 				t.Errorf("part %s shows case %s and does not measure it", part, key)
 			}
+		}
+		if part.Title() == "" {
+			t.Errorf("part %s has no title", part)
 		}
 	}
 }

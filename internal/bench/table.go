@@ -40,6 +40,24 @@ func (t *table) write(out *bytes.Buffer) {
 	}
 }
 
+// writeMarkdown leaves columns unpadded, so that a change of one cell is a change of one
+// line.
+func (t *table) writeMarkdown(out *bytes.Buffer) {
+	for i, row := range t.rows {
+		for column := range t.widths {
+			cell := ""
+			if column < len(row) {
+				cell = strings.ReplaceAll(row[column], "|", `\|`)
+			}
+			fmt.Fprintf(out, "| %s ", cell)
+		}
+		out.WriteString("|\n")
+		if i == 0 {
+			out.WriteString(strings.Repeat("|---", t.text) + strings.Repeat("|---:", len(t.widths)-t.text) + "|\n")
+		}
+	}
+}
+
 // number shows a 0 as a dot: nothing was measured, or nothing spent.
 func number(n float64, decimals int) string {
 	if n == 0 {
