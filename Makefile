@@ -65,8 +65,12 @@ examples: build $(OPENAPI_PYTHON_CLIENT) ## run all of examples/, against ENVOKE
 		echo "== $$example"; $$example; done'
 
 .PHONY: bench
-bench: build peers ## measure against Envoy alone, a controller hop and peers; writes bench.json
+bench: build peers ## measure against Envoy alone, a controller hop and peers (8 minutes); writes bench.json
 	@go run ./cmd/bench -json bench.json $(ARGS)
+
+.PHONY: bench-docs
+bench-docs: build peers ## the same, and writes docs/benchmarks too
+	@go run ./cmd/bench -json bench.json -docs docs/benchmarks $(ARGS)
 
 .PHONY: soak
 soak: build ## load Envoke for ten minutes; every answer must be right, all memory flat
@@ -156,7 +160,7 @@ clean: ## remove what was built; .envoke keeps its data and cache
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^##@/ { print substr($$0, 5) ":" } /^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^##@/ { print substr($$0, 5) ":" } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 $(GOLANGCI_LINT):
 	GOBIN=$(@D) go install github.com/golangci/golangci-lint/v2/cmd/$(notdir $(@D))

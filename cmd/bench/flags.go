@@ -17,7 +17,7 @@ import (
 
 const usage = `Usage: bench [flags]
 
-Measures, side by side in one run, what a small POST costs:
+Measures, side by side in one run, what a small request costs:
 
 %s
 What is alone is asked over a Unix socket, and so is what is behind Envoy: but for case
@@ -27,8 +27,9 @@ functions-framework, which listens on ports only.
 Each but the one-shots is measured in closed loops of 32 connections and of one, and in
 an open loop of a fixed rate whose latency counts from the time a request was due. Cases
 take turns in short rounds; medians are shown with their least and greatest values. Each
-one-shot waits until the pool of ready workers is full again. Build Envoke first (make
-build), and let the machine rest: the table says how much CPU other programs took.
+one-shot waits until the pool of ready workers is full again. All of it takes some eight
+minutes. Build Envoke first (make build), and let the machine rest: the table says how
+much CPU other programs took.
 
 Flags:
 `
@@ -53,6 +54,8 @@ type settings struct {
 	bare  bool
 	check bool
 	json  string
+	docs  string
+	from  string
 }
 
 // parse prints the help to stdout when it is asked for, and returns flag.ErrHelp.
@@ -60,16 +63,18 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	s := settings{}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // main prints errors
-	quick := flags.Bool("quick", false, "a rough run of less than a minute: short rounds, and fewer of them")
-	only := flags.String("only", "", "`parts` to measure, with commas between: js, python, wasm, peers (default: all)")
-	flags.IntVar(&s.Rounds, "rounds", 12, "`number` of rounds")
-	flags.DurationVar(&s.Duration, "duration", 500*time.Millisecond, "`duration` of one measurement")
-	flags.DurationVar(&s.WarmUp, "warm-up", 1500*time.Millisecond, "`duration` of each case's warm-up")
+	quick := flags.Bool("quick", false, "a rough run in a third of the time: short rounds, and fewer of them")
+	only := flags.String("only", "", "`parts` to measure, with commas between: js, python, wasm, peers, cache (default: all)")
+	flags.IntVar(&s.Rounds, "rounds", 7, "`number` of rounds")
+	flags.DurationVar(&s.Duration, "duration", 500*time.Millisecond, "`duration` of one measurement; of the open loop three times that")
+	flags.DurationVar(&s.WarmUp, "warm-up", time.Second, "`duration` of each case's warm-up")
 	flags.Float64Var(&s.Rate, "rate", 2000, "`arrivals` a second of the open loop")
 	flags.IntVar(&s.ColdStarts, "cold-starts", 20, "`number` of cold starts of each language in a round")
 	flags.IntVar(&s.Concurrency, "concurrency", runtime.NumCPU(), "worker `threads` of either Envoy; the default is one per core, as of envoke serve")
 	flags.BoolVar(&s.check, "check", false, "exit with 1 when a target is missed")
 	flags.StringVar(&s.json, "json", "", "write the report as JSON to this `file`, with every round")
+	flags.StringVar(&s.docs, "docs", "", "write the report as a page with charts into this `folder`")
+	flags.StringVar(&s.from, "from", "", "measure nothing: show the report that -json wrote to this `file`")
 	flags.BoolVar(&s.bare, "bare", false, "measure only what needs no Envoke")
 	flags.StringVar(&s.Envoke, "envoke", "bin/envoke", "Envoke's `binary`")
 	flags.StringVar(&s.Envoy, "envoy", os.Getenv("ENVOY"), "Envoy's `binary` (default: $ENVOY, else the pinned one)")
@@ -88,7 +93,7 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 		return s, err
 	}
 	if *quick {
-		s.Rounds, s.Duration, s.WarmUp, s.ColdStarts = 3, 400*time.Millisecond, time.Second, 10
+		s.Rounds, s.Duration, s.WarmUp, s.ColdStarts = 3, 300*time.Millisecond, 500*time.Millisecond, 10
 	}
 	s.EnvokeArgs = strings.Fields(*envokeArgs)
 	if s.Parts, err = bench.ParseParts(*only); err != nil {

@@ -15,7 +15,15 @@ import (
 	"envoke/internal/bench"
 )
 
+// measure makes a report, or reads one that was made before, and shows it.
 func measure(ctx context.Context, s settings, stdout, stderr io.Writer) error {
+	if s.from != "" {
+		report, err := readJSON(s.from)
+		if err != nil {
+			return fmt.Errorf("read the report %s: %w", s.from, err)
+		}
+		return s.show(report, stdout)
+	}
 	if err := s.findBinaries(ctx); err != nil {
 		return err
 	}
@@ -27,6 +35,10 @@ func measure(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	return s.show(report, stdout)
+}
+
+func (s settings) show(report bench.Report, stdout io.Writer) error {
 	if _, err := report.WriteTo(stdout); err != nil {
 		return fmt.Errorf("print the report: %w", err)
 	}
@@ -35,10 +47,23 @@ func measure(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 			return fmt.Errorf("write the report to %s: %w", s.json, err)
 		}
 	}
+	if s.docs != "" {
+		if err := report.WriteDocs(s.docs); err != nil {
+			return err
+		}
+	}
 	if missed := report.MissedTargets(); s.check && len(missed) > 0 {
 		return fmt.Errorf("targets not met: %s", strings.Join(missed, ", "))
 	}
 	return nil
+}
+
+func readJSON(path string) (report bench.Report, err error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return report, err
+	}
+	return report, json.Unmarshal(content, &report)
 }
 
 func writeJSON(path string, report bench.Report) error {

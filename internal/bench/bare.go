@@ -20,14 +20,20 @@ var bareEnvoy string
 
 var bareEnvoyTemplate = template.Must(template.New("bare_envoy.yaml").Parse(bareEnvoy))
 
-// directReply is what the bare Envoy answers by itself.
-const directReply = `{"result":3}`
+// What the bare Envoy answers by itself, without and with the fields that functions
+// answer a GET with.
+const (
+	directReply    = `{"result":3}`
+	directGetReply = `{"result":100000002,"request_id":"00000000-0000-8110-8000-000000000000",` +
+		`"language_title":"nodejs-bench","execution_time_ms":0.051,"memory_usage_bytes":52428800,"cached":false}`
+)
 
 // bootstrap is what bare_envoy.yaml is filled with.
 type bootstrap struct {
-	Admin       string // the admin's socket
-	DirectReply string
-	Upstreams   []server
+	Admin          string // the admin's socket
+	DirectReply    string
+	DirectGetReply string
+	Upstreams      []server
 }
 
 // Name is the server's cluster.
@@ -60,7 +66,7 @@ func (s *stand) startBare(ctx context.Context) error {
 func (s *stand) startBareEnvoy(ctx context.Context, upstreams []server) (address string, err error) {
 	admin := filepath.Join(s.dir, "admin.sock")
 	var text bytes.Buffer
-	if err := bareEnvoyTemplate.Execute(&text, bootstrap{admin, directReply, upstreams}); err != nil {
+	if err := bareEnvoyTemplate.Execute(&text, bootstrap{admin, directReply, directGetReply, upstreams}); err != nil {
 		return "", fmt.Errorf("write the bare Envoy's bootstrap: %w", err)
 	}
 	path := filepath.Join(s.dir, "bare_envoy.yaml")
@@ -71,7 +77,7 @@ func (s *stand) startBareEnvoy(ctx context.Context, upstreams []server) (address
 		s.config.Envoy, "-c", path, "--log-level", "warning",
 		"--concurrency", strconv.Itoa(s.config.Concurrency), "--disable-hot-restart",
 	}
-	err = s.run(ctx, Envoy, argv, func() (err error) {
+	err = s.run(ctx, group{bareName, Envoy}, argv, func() (err error) {
 		address, err = listenerAddress(ctx, admin)
 		return err
 	})
@@ -118,10 +124,19 @@ func listenerAddress(ctx context.Context, admin string) (string, error) {
 // addBareEndpoints gives the bare cases paths that are as long as our own.
 func (s *stand) addBareEndpoints(envoy string, started []server) {
 	const rest = "/v1/execute/00000000-0000-8110-8000-000000000000"
-	s.endpoints["a"] = Endpoint{Network: "tcp", Address: envoy, Path: "/direct" + rest, Fixed: directReply}
+	behind := Endpoint{Network: "tcp", Address: envoy, Of: []string{bareName}}
+	direct, directGet := behind, behind
+	direct.Path, direct.Fixed = "/direct"+rest, directReply
+	directGet.Path, directGet.Get, directGet.Fixed = "/direct-get"+cachedPath, true, directGetReply
+	s.endpoints["a"], s.endpoints["ca"] = direct, directGet
 	for _, server := range started {
-		path := "/" + server.name + rest
-		s.endpoints[server.alone] = Endpoint{Network: network(server.address), Address: server.address, Path: path}
-		s.endpoints[server.behind] = Endpoint{Network: "tcp", Address: envoy, Path: path}
+		alone, behind := Endpoint{Network: network(server.address), Address: server.address}, behind
+		alone.Of = append([]string{server.name}, server.needs...)
+		behind.Of = append([]string{server.name, bareName}, server.needs...)
+		alone.Path, behind.Path = "/"+server.name+rest, "/"+server.name+rest
+		s.endpoints[server.alone], s.endpoints[server.behind] = alone, behind
+		alone.Get, behind.Get = true, true
+		alone.Path, behind.Path = "/"+server.name+cachedPath, "/"+server.name+cachedPath
+		s.endpoints[server.aloneGet], s.endpoints[server.behindGet] = alone, behind
 	}
 }

@@ -11,7 +11,7 @@ import (
 // Config is what one run does.
 type Config struct {
 	Rounds     int
-	Duration   time.Duration // of one measurement
+	Duration   time.Duration // of one measurement; the open loop's is openLonger times that
 	WarmUp     time.Duration // of each case, before the first round
 	Rate       float64       // arrivals a second of the open loop
 	ColdStarts int           // one-shots in a round
@@ -36,17 +36,21 @@ type Config struct {
 // loads are the ways in which every case but the cold one is asked.
 func (c Config) loads() []Load {
 	return []Load{
-		{Name: ThirtyTwo, Connections: 32, Every: 1}, // the targets are of this one
-		{Name: One, Connections: 1, Every: seldom},
-		{Name: Open, Connections: 32, Rate: c.Rate, Every: seldom},
+		{Name: ThirtyTwo, Connections: 32, Every: 1, Duration: c.Duration}, // the targets are of this one
+		{Name: One, Connections: 1, Every: seldom, Duration: c.Duration},
+		{Name: Open, Connections: 32, Rate: c.Rate, Every: seldom, Duration: openLonger * c.Duration},
 	}
 }
 
 // seldom is in how many rounds each load without a target is measured once.
 const seldom = 3
 
+// openLonger is how much longer the open loop is measured than the others: at its rate
+// the few longest of a thousand requests need the time.
+const openLonger = 3
+
 // coldRounds is the number of rounds of cold starts.
-func (c Config) coldRounds() int { return (c.Rounds + seldom - 1) / seldom }
+func (c Config) coldRounds() int { return roundsOf(c.Rounds, seldom) }
 
 // Names of loads.
 const (
@@ -55,6 +59,9 @@ const (
 	Open      = "open loop"
 	Cold      = "cold start"
 )
+
+// loadNames are in the order in which loads are shown.
+func loadNames() []string { return []string{ThirtyTwo, One, Open, Cold} }
 
 // Run starts all that is compared, measures it, and stops it again.
 func Run(ctx context.Context, config Config) (Report, error) {
@@ -68,12 +75,13 @@ func Run(ctx context.Context, config Config) (Report, error) {
 	defer func() { _ = os.RemoveAll(dir) }()
 	stand := newStand(config, dir)
 	defer stand.stop()
+	config.Progress(fmt.Sprintf("%d cases: this takes about %s", len(stand.wanted), Planned(config).Round(10*time.Second)))
 	if err := stand.start(ctx); err != nil {
 		return Report{}, err
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // the generator's waking of idle threads costs it a quarter more
 	began := time.Now()
-	run := &run{config: config, stand: stand, fs: "/proc", rounds: make(map[resultKey][]Round)}
+	run := &run{config: config, stand: stand, fs: "/proc", series: make(map[resultKey]*series), memories: make(memories)}
 	if err := run.measureAll(ctx); err != nil {
 		return Report{}, err
 	}
@@ -81,5 +89,6 @@ func Run(ctx context.Context, config Config) (Report, error) {
 	machine.OtherLoad = spreadOf(run.otherLoad)
 	report := newReport(began, machine, config, run.results())
 	report.Missing = stand.missing
+	report.Memory = run.memories.list(stand.roots())
 	return report, nil
 }

@@ -16,10 +16,25 @@ const (
 	Python     Part = "python"
 	Wasm       Part = "wasm"
 	Peers      Part = "peers" // other function platforms; beside them, ours
+	Cache      Part = "cache" // results that are kept; beside them, functions that run
 )
 
 // Parts lists every part.
-func Parts() []Part { return []Part{JavaScript, Python, Wasm, Peers} }
+func Parts() []Part { return []Part{JavaScript, Python, Wasm, Peers, Cache} }
+
+// Title is what a report calls the part.
+func (p Part) Title() string {
+	return map[Part]string{
+		JavaScript: "JavaScript", Python: "Python", Wasm: "WebAssembly",
+		Peers: "Other function platforms", Cache: "Cached results",
+	}[p]
+}
+
+// reference is the case that the charts of a part measure the others by: what Envoy
+// and the language cost without us, and among platforms ours.
+func (p Part) reference() string {
+	return map[Part]string{JavaScript: "b", Python: "pb", Wasm: "wd", Peers: "f", Cache: "ca"}[p]
+}
 
 // ParseParts reads parts separated by commas. No text means all of them.
 func ParseParts(text string) ([]Part, error) {
@@ -29,7 +44,7 @@ func ParseParts(text string) ([]Part, error) {
 	var parts []Part
 	for name := range strings.SplitSeq(text, ",") {
 		if !slices.Contains(Parts(), Part(name)) {
-			return nil, fmt.Errorf("there is no part %q: name js, python, wasm or peers", name)
+			return nil, fmt.Errorf("there is no part %q: name js, python, wasm, peers or cache", name)
 		}
 		parts = append(parts, Part(name))
 	}
@@ -48,8 +63,9 @@ type Case struct {
 }
 
 // Cases lists every case in the order in which they are shown. The last letter of a
-// key says the same in every part: b behind Envoy, d alone, e our host alone, f through
-// our Envoy, h cold.
+// key says the same in every part: a Envoy by itself, b behind Envoy, d alone, e our host
+// alone (of cached results: ext_proc's), f through our Envoy, h cold. Cached results are
+// asked for by GET, x and p by POST.
 func Cases() []Case {
 	return []Case{
 		{Key: "a", Part: JavaScript, Name: "Envoy, direct response"},
@@ -79,55 +95,15 @@ func Cases() []Case {
 		{Key: "yd", Part: Peers, Name: "functions-framework, Python, alone"},
 		{Key: "kb", Part: Peers, Name: "Envoy → workerd"},
 		{Key: "kd", Part: Peers, Name: "workerd alone"},
+
+		{Key: "ca", Part: Cache, Name: "Envoy, direct response to GET"},
+		{Key: "cb", Part: Cache, Name: "Envoy → node:http, GET"},
+		{Key: "cd", Part: Cache, Name: "workerd alone, GET"},
+		{Key: "cf", Part: Cache, Name: "Envoke, GET answered by the filter"},
+		{Key: "cx", Part: Cache, Name: "Envoke, execute answered by the filter"},
+		{Key: "ce", Part: Cache, Name: "Envoke, GET answered by ext_proc"},
+		{Key: "cp", Part: Cache, Name: "Envoke, execute answered by ext_proc"},
 	}
-}
-
-// Ratio compares the requests a second of two cases, and the CPU time of a request
-// in all processes but the load generator. The latter is the steadier figure where
-// other programs run too.
-type Ratio struct {
-	Case   string `json:"case"`
-	Beside string `json:"beside"`
-	Means  string `json:"means"`
-	Part   Part   `json:"part"`
-	// Target is the least median at 32 connections that the design asks for; 0
-	// where it asks for none.
-	Target    float64 `json:"target,omitempty"`
-	Missed    bool    `json:"missed"`
-	ThirtyTwo Spread  `json:"connections_32"`
-	One       Spread  `json:"connections_1"`
-	CPU       Spread  `json:"cpu_connections_32"`
-}
-
-// comparisons are what a report shows. The targets are those of the design: what
-// a path without a controller hop has to be worth.
-var comparisons = []Ratio{
-	{Case: "f", Beside: "b", Part: JavaScript, Target: 0.7, Means: "plain execute / what Envoy alone costs"},
-	{Case: "f", Beside: "c", Part: JavaScript, Target: 1.6, Means: "plain execute / the controller hop"},
-	{Case: "f", Beside: "u", Part: JavaScript, Means: "plain execute / the hop over Unix sockets"},
-	{Case: "g", Beside: "b", Part: JavaScript, Target: 0.38, Means: "through ext_proc / what Envoy alone costs"},
-	{Case: "e", Beside: "d", Part: JavaScript, Target: 0.7, Means: "nodejs host / node:http, no Envoy"},
-	{Case: "g", Beside: "f", Part: JavaScript, Means: "through ext_proc / plain execute"},
-	{Case: "c", Beside: "b", Part: JavaScript, Means: "the controller hop / what Envoy alone costs"},
-	{Case: "b", Beside: "d", Part: JavaScript, Means: "Envoy → node:http / node:http"},
-
-	{Case: "pf", Beside: "pb", Part: Python, Target: 0.7, Means: "plain execute / Envoy → uvicorn"},
-	{Case: "pe", Beside: "pd", Part: Python, Target: 1.2, Means: "python host / uvicorn, no Envoy"},
-
-	{Case: "we", Beside: "wd", Part: Wasm, Target: 0.6, Means: "rust host / bare wazero, no Envoy"},
-	{Case: "wf", Beside: "we", Part: Wasm, Means: "plain execute / rust host alone"},
-
-	{Case: "e", Beside: "nd", Part: Peers, Target: 4, Means: "nodejs host / functions-framework, no Envoy"},
-	{Case: "f", Beside: "nb", Part: Peers, Target: 4, Means: "plain execute / Envoy → functions-framework"},
-	{Case: "pe", Beside: "yd", Part: Peers, Target: 4, Means: "python host / functions-framework, no Envoy"},
-	{Case: "pf", Beside: "yb", Part: Peers, Target: 4, Means: "plain execute / Envoy → functions-framework"},
-	{Case: "e", Beside: "kd", Part: Peers, Means: "nodejs host / workerd, no Envoy"},
-	{Case: "f", Beside: "kb", Part: Peers, Means: "plain execute / Envoy → workerd"},
-}
-
-// ratiosOf are the comparisons of some parts.
-func ratiosOf(parts []Part) []Ratio {
-	return slices.DeleteFunc(slices.Clone(comparisons), func(r Ratio) bool { return !slices.Contains(parts, r.Part) })
 }
 
 // casesOf are the cases of some parts, and those that they are compared with.
@@ -137,4 +113,12 @@ func casesOf(parts []Part) []Case {
 		compared[r.Case], compared[r.Beside] = true, true
 	}
 	return slices.DeleteFunc(Cases(), func(c Case) bool { return !slices.Contains(parts, c.Part) && !compared[c.Key] })
+}
+
+func keysOf(cases []Case) []string {
+	var keys []string
+	for _, c := range cases {
+		keys = append(keys, c.Key)
+	}
+	return keys
 }

@@ -29,19 +29,16 @@ func TestParseParts(t *testing.T) {
 	}
 }
 
-func keys(cases []Case) (keys []string) {
-	for _, c := range cases {
-		keys = append(keys, c.Key)
-	}
-	return keys
-}
-
 func TestAPartBringsWhatItIsComparedWith(t *testing.T) {
 	want := []string{"e", "f", "pe", "pf", "nb", "nd", "yb", "yd", "kb", "kd"}
-	if diff := cmp.Diff(want, keys(casesOf([]Part{Peers}))); diff != "" {
+	if diff := cmp.Diff(want, keysOf(casesOf([]Part{Peers}))); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"wd", "we", "wf", "wh"}, keys(casesOf([]Part{Wasm}))); diff != "" {
+	if diff := cmp.Diff([]string{"wd", "we", "wf", "wh"}, keysOf(casesOf([]Part{Wasm}))); diff != "" {
+		t.Error(diff)
+	}
+	want = []string{"a", "b", "ca", "cb", "cd", "cf", "cx", "ce", "cp"}
+	if diff := cmp.Diff(want, keysOf(casesOf([]Part{Cache}))); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff(Cases(), casesOf(Parts())); diff != "" {
@@ -51,13 +48,13 @@ func TestAPartBringsWhatItIsComparedWith(t *testing.T) {
 
 // Keys are written down in three places.
 func TestKeys(t *testing.T) {
-	all := keys(Cases())
+	all := keysOf(Cases())
 	if sorted := slices.Sorted(slices.Values(all)); len(slices.Compact(sorted)) != len(all) {
 		t.Errorf("a key is there twice: %q", all)
 	}
-	answered := []string{"", "a"} // Envoy answers it by itself
+	answered := append(cachedKeys(), "", "a", "ca") // the latter Envoy answers by itself
 	for _, s := range newStand(Config{}, "").servers(make([]string, 4)) {
-		answered = append(answered, s.alone, s.behind)
+		answered = append(answered, s.keys()...)
 	}
 	for _, f := range functions() {
 		answered = append(answered, f.alone, f.plain, f.extProc, f.cold)
@@ -70,9 +67,31 @@ func TestKeys(t *testing.T) {
 	for _, r := range comparisons {
 		answered = append(answered, r.Case, r.Beside)
 	}
+	for _, p := range Parts() {
+		answered = append(answered, p.reference())
+	}
 	for _, key := range answered {
 		if key != "" && !slices.Contains(all, key) {
 			t.Errorf("there is no case %s", key)
+		}
+	}
+}
+
+// What a part shows must be measured with it.
+func TestAPartMeasuresWhatItShows(t *testing.T) {
+	for _, part := range Parts() {
+		measured := keysOf(casesOf([]Part{part}))
+		shown := []string{part.reference()}
+		for _, d := range differencesOf([]Part{part}) {
+			shown = append(shown, d.Case, d.Beside)
+		}
+		for _, key := range shown {
+			if !slices.Contains(measured, key) {
+				t.Errorf("part %s shows case %s and does not measure it", part, key)
+			}
+		}
+		if part.Title() == "" {
+			t.Errorf("part %s has no title", part)
 		}
 	}
 }

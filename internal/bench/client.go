@@ -21,6 +21,13 @@ type Endpoint struct {
 	Address string
 	Path    string
 	Header  http.Header // beside Host, Content-Type and Content-Length
+	// Of is what takes part in answering, by the names under which it was started.
+	Of []string
+	// Get asks by GET, with the operands in the query, in place of a body.
+	Get bool
+	// Cached asks one question again and again, whose reply has to come from a cache: a
+	// header Age says so (RFC 9111, section 5.1).
+	Cached bool
 	// Fixed is the whole body of every reply of an endpoint that cannot add.
 	Fixed string
 	// Unseen gives the members of a body that bring code nobody has seen before, anew
@@ -56,7 +63,7 @@ func (c *client) close() {
 }
 
 // roundTrip sends a whole request and reads its reply, whose body is valid until
-// the next call. A status other than 200 is an error.
+// the next call. A status other than 200 and 201 is an error.
 func (c *client) roundTrip(request []byte) ([]byte, error) {
 	if _, err := c.conn.Write(request); err != nil {
 		return nil, fmt.Errorf("send request: %w", err)
@@ -65,10 +72,22 @@ func (c *client) roundTrip(request []byte) ([]byte, error) {
 		return nil, fmt.Errorf("read reply: %w", err)
 	}
 	body := c.response.Body()
-	if status := c.response.StatusCode(); status != http.StatusOK {
+	if status := c.response.StatusCode(); status != http.StatusOK && status != http.StatusCreated {
 		return nil, fmt.Errorf("the reply has status %d: %.300s", status, body)
 	}
 	return body, nil
+}
+
+// fromCache tells whether the last reply came from a cache.
+func (c *client) fromCache() bool { return len(c.response.Header.Peek("Age")) > 0 }
+
+// newGet lays out a GET of the endpoint with a query.
+func newGet(endpoint Endpoint, query string) []byte {
+	var out bytes.Buffer
+	fmt.Fprintf(&out, "GET %s?%s HTTP/1.1\r\nHost: bench\r\n", endpoint.Path, query)
+	_ = endpoint.Header.Write(&out) // a bytes.Buffer takes everything
+	out.WriteString("\r\n")
+	return out.Bytes()
 }
 
 // newRequest lays out a POST of a JSON body, ready to be sent as it is.
@@ -89,13 +108,14 @@ const (
 	secondAddend = 2
 )
 
-// question is a request {"params":{"a":<operand>,"b":2}} that is sent again and
-// again. Each asks for another sum, so that a reply which belongs to another
-// request is seen to be wrong.
+// question is a request {"params":{"a":<operand>,"b":2}}, or ?a=<operand>&b=2, that is
+// sent again and again. Each asks for another sum, so that a reply which belongs to
+// another request is seen to be wrong; only of a cached endpoint all ask for the same.
 type question struct {
 	request []byte
 	digits  []byte // the operand, within request
 	operand int64
+	same    bool
 	fixed   []byte // the whole reply, if it is always the same
 	want    []byte // "result":<sum>, as the reply has to hold it
 }
@@ -103,9 +123,15 @@ type question struct {
 // newQuestion lays out a question whose first operand is the one after first. The
 // extra text, which may be empty, follows the params in the body.
 func newQuestion(endpoint Endpoint, first int64, extra string) *question {
-	q := &question{operand: first, fixed: []byte(endpoint.Fixed)}
-	body := fmt.Appendf(nil, `{"params":{"a":%d,"b":%d}%s}`, first, secondAddend, extra)
-	q.request = newRequest(endpoint, body)
+	if endpoint.Cached {
+		first = firstOperand // on every connection
+	}
+	q := &question{operand: first, same: endpoint.Cached, fixed: []byte(endpoint.Fixed)}
+	if endpoint.Get {
+		q.request = newGet(endpoint, fmt.Sprintf("a=%d&b=%d", first, secondAddend))
+	} else {
+		q.request = newRequest(endpoint, fmt.Appendf(nil, `{"params":{"a":%d,"b":%d}%s}`, first, secondAddend, extra))
+	}
 	at := bytes.LastIndex(q.request, strconv.AppendInt(nil, first, 10))
 	q.digits = q.request[at : at : at+len("100000000")]
 	return q
@@ -122,6 +148,9 @@ func (q *question) ask(c *client) error {
 }
 
 func (q *question) next() {
+	if q.same {
+		return
+	}
 	if q.operand++; q.operand > lastOperand {
 		q.operand = firstOperand
 	}

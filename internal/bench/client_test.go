@@ -17,6 +17,18 @@ func TestNewRequest(t *testing.T) {
 	}
 }
 
+func TestQuestionByGet(t *testing.T) {
+	q := newQuestion(Endpoint{Path: "/f", Get: true}, firstOperand, "")
+	q.next()
+	want := "GET /f?a=100000001&b=2 HTTP/1.1\r\nHost: bench\r\n\r\n"
+	if diff := cmp.Diff(want, string(q.request)); diff != "" {
+		t.Error(diff)
+	}
+	if err := q.check([]byte(`{"result":100000003}`)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestQuestionChecksTheAnswer(t *testing.T) {
 	for _, test := range []struct {
 		name, fixed, body string

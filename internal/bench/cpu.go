@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// Role is the part that a process plays, under which its CPU time is counted.
+// Role is the part that a process plays, under which its CPU time and its memory are
+// counted.
 type Role string
 
 // The roles, in the order in which they are shown.
@@ -30,13 +32,28 @@ func Roles() []Role { return []Role{Envoy, Envoke, Interpreter, Other, Client} }
 // clockTick is the unit of /proc's CPU times: USER_HZ is 100 on every Linux.
 const clockTick = 10 * time.Millisecond
 
-// cpuTimes is the CPU time that each role has used so far.
-type cpuTimes map[Role]time.Duration
+// group is the processes of one role in one thing that was started.
+type group struct {
+	of   string
+	role Role
+}
+
+// What is started beside servers, and this process.
+const (
+	bareName       = "bare Envoy"
+	envokeName     = "Envoke"
+	unfilteredName = "Envoke without filter"
+)
+
+var generator = group{"load generator", Client}
+
+// cpuTimes is the CPU time that each group has used so far.
+type cpuTimes map[group]time.Duration
 
 func (c cpuTimes) sub(earlier cpuTimes) cpuTimes {
 	spent := make(cpuTimes, len(c))
-	for role, t := range c {
-		spent[role] = t - earlier[role]
+	for group, t := range c {
+		spent[group] = t - earlier[group]
 	}
 	return spent
 }
@@ -49,6 +66,25 @@ func (c cpuTimes) sum() time.Duration {
 	return sum
 }
 
+// of are the times, by role, of what takes part in a case, and of the load generator.
+// What idles beside them takes a little too, which is not theirs.
+func (c cpuTimes) of(parts []string) map[Role]time.Duration {
+	times := make(map[Role]time.Duration)
+	for group, t := range c {
+		if group == generator || slices.Contains(parts, group.of) {
+			times[group.role] += t
+		}
+	}
+	return times
+}
+
+// root is a process whose tree is accounted.
+type root struct {
+	pid int
+	group
+	alone bool // without its children: this process, whose children are the other roots
+}
+
 // procfs reads processes from a proc file system.
 type procfs string
 
@@ -57,38 +93,57 @@ type stat struct {
 	pid, parent int
 	own         time.Duration // user and system time
 	reaped      time.Duration // the same of children that ended and were waited for
+	resident    int64         // bytes
 }
 
-// readCPU sums up the trees of processes under the given roots.
-func (fs procfs) readCPU(roots map[int]Role) (cpuTimes, error) {
+// usage is what the trees of processes under some roots have used, and hold.
+type usage struct {
+	cpu  cpuTimes
+	held map[group]held
+}
+
+// read sums up the trees of processes under the given roots.
+func (fs procfs) read(roots []root) (usage, error) {
 	processes, err := fs.readAll()
 	if err != nil {
-		return nil, err
+		return usage{}, err
 	}
 	children := make(map[int][]stat)
 	for _, p := range processes {
 		children[p.parent] = append(children[p.parent], p)
 	}
-	times := make(cpuTimes)
-	for pid, role := range roots {
-		p, ok := processes[pid]
-		if !ok {
-			return nil, fmt.Errorf("read CPU time: process %d (%s) is gone", pid, role)
+	u := usage{cpu: make(cpuTimes), held: make(map[group]held)}
+	for _, root := range roots {
+		p, ok := processes[root.pid]
+		switch {
+		case !ok:
+			return usage{}, fmt.Errorf("read processes: %d (%s) is gone", root.pid, root.of)
+		case root.alone:
+			u.add(p, root.group)
+		default:
+			fs.addTree(u, p, root.group, children)
 		}
-		fs.add(times, p, role, children)
 	}
-	return times, nil
+	return u, nil
 }
 
-// add counts a process and its descendants. What a process reaped were workers:
+// addTree counts a process and its descendants. What a process reaped were workers:
 // no other child ends while the benchmark runs. Since a worker's time only moves
 // from its own entry to its parent's when it ends, none is lost or counted twice.
-func (fs procfs) add(times cpuTimes, p stat, role Role, children map[int][]stat) {
-	times[role] += p.own
-	times[Interpreter] += p.reaped
+func (fs procfs) addTree(u usage, p stat, g group, children map[int][]stat) {
+	u.add(p, g)
+	u.cpu[group{g.of, Interpreter}] += p.reaped
 	for _, child := range children[p.pid] {
-		fs.add(times, child, fs.roleOf(child.pid, role), children)
+		fs.addTree(u, child, group{g.of, fs.roleOf(child.pid, g.role)}, children)
 	}
+}
+
+func (u usage) add(p stat, g group) {
+	u.cpu[g] += p.own
+	h := u.held[g]
+	h.rss += p.resident
+	h.pids = append(h.pids, p.pid)
+	u.held[g] = h
 }
 
 // roleOf tells Envoy and interpreters by their binaries; any other process plays its
@@ -110,7 +165,7 @@ func (fs procfs) roleOf(pid int, parent Role) Role {
 func (fs procfs) readAll() (map[int]stat, error) {
 	entries, err := os.ReadDir(string(fs))
 	if err != nil {
-		return nil, fmt.Errorf("read CPU times: %w", err)
+		return nil, fmt.Errorf("read processes: %w", err)
 	}
 	processes := make(map[int]stat)
 	for _, entry := range entries {
@@ -123,7 +178,7 @@ func (fs procfs) readAll() (map[int]stat, error) {
 			continue // it ended meanwhile
 		}
 		if processes[pid], err = parseStat(line); err != nil {
-			return nil, fmt.Errorf("read CPU time of process %d: %w", pid, err)
+			return nil, fmt.Errorf("read process %d: %w", pid, err)
 		}
 	}
 	return processes, nil
@@ -143,7 +198,7 @@ func parseStat(line []byte) (stat, error) {
 		n, _ := strconv.Atoi(string(fields[field-1]))
 		return n
 	}
-	if len(fields) < 17 {
+	if len(fields) < 24 {
 		return stat{}, errors.New("not a stat line")
 	}
 	return stat{
@@ -151,6 +206,8 @@ func parseStat(line []byte) (stat, error) {
 		parent: number(4),
 		own:    time.Duration(number(14)+number(15)) * clockTick,
 		reaped: time.Duration(number(16)+number(17)) * clockTick,
+
+		resident: int64(number(24)) * int64(os.Getpagesize()),
 	}, nil
 }
 
@@ -173,7 +230,8 @@ func (fs procfs) readBusy() (time.Duration, error) {
 	return time.Duration(ticks) * clockTick, nil
 }
 
-// ownCPU is the CPU time of this process, the load generator.
+// ownCPU is the CPU time of this process, the load generator; the kernel knows it more
+// precisely than in ticks.
 func ownCPU() time.Duration {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {

@@ -8,18 +8,21 @@ import (
 	"net/http"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 )
 
 // target is where a running Envoke is reached.
 type target struct {
-	address string // host:port of its Envoy
-	runDir  string // of the hosts' sockets
+	name      string // under which it was started
+	address   string // host:port of its Envoy
+	operators string // host:port for operators
+	runDir    string // of the hosts' sockets
 }
 
 // startOurs starts Envoke and adds the endpoints of our cases.
 func (s *stand) startOurs(ctx context.Context) error {
-	ours, err := s.startEnvoke(ctx)
+	ours, err := s.startEnvoke(ctx, envokeName)
 	if err != nil {
 		return err
 	}
@@ -31,16 +34,17 @@ func (s *stand) startOurs(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	s.filtered = ours
+	return s.startCached(ctx, ours)
 }
 
 // addFunction makes the session that the cases of a function execute.
 func (s *stand) addFunction(ctx context.Context, ours target, f function) error {
-	id, err := initialize(ctx, ours.address, f)
+	id, err := initialize(ctx, ours.address, f.title, f.members(f.source))
 	if err != nil {
 		return fmt.Errorf("initialize %s: %w", f.title, err)
 	}
-	execute := Endpoint{Network: "tcp", Address: ours.address, Path: "/api/v1/execute/" + id}
+	execute := Endpoint{Network: "tcp", Address: ours.address, Path: "/api/v1/execute/" + id, Of: []string{ours.name}}
 	host, extProc, oneShot := execute, execute, execute
 	host.Network, host.Address = "unix", filepath.Join(ours.runDir, f.host+".sock")
 	extProc.Header = http.Header{"X-Cache-Control": {"no-cache"}}
@@ -52,47 +56,53 @@ func (s *stand) addFunction(ctx context.Context, ours target, f function) error 
 
 // startEnvoke runs `envoke serve` with folders of its own and waits until it says
 // that it is ready.
-func (s *stand) startEnvoke(ctx context.Context) (target, error) {
-	ours := target{runDir: filepath.Join(s.dir, "run")}
-	argv := append([]string{
+func (s *stand) startEnvoke(ctx context.Context, name string, args ...string) (target, error) {
+	dir := filepath.Join(s.dir, strconv.Itoa(len(s.processes)))
+	ours := target{name: name, runDir: filepath.Join(dir, "run")}
+	argv := slices.Concat([]string{
 		s.config.Envoke, "serve",
 		"--host", "127.0.0.1", "--port", "0", "--admin-port", "0",
-		"--data-dir", filepath.Join(s.dir, "data"), "--cache-dir", s.config.CacheDir, "--run-dir", ours.runDir,
+		"--data-dir", filepath.Join(dir, "data"), "--cache-dir", s.config.CacheDir, "--run-dir", ours.runDir,
 		"--database-url=", "--nodejs-runtime-url=", "--python-runtime-url=", "--rust-runtime-url=", "--log-level", "warn",
 		"--node", s.config.Node, "--python", s.config.Python, "--envoy", s.config.Envoy,
 		"--envoy-concurrency", strconv.Itoa(s.config.Concurrency),
-	}, s.config.EnvokeArgs...)
-	p, err := startProcess(ctx, Envoke, argv)
+	}, s.config.EnvokeArgs, args)
+	p, err := startProcess(ctx, group{name, Envoke}, argv)
 	if err != nil {
 		return target{}, err
 	}
 	s.processes = append(s.processes, p)
 	err = p.waitFor(ctx, func() error {
-		address := readyAddress.FindStringSubmatch(p.output.String())
-		if address == nil {
+		addresses := readyAddresses.FindStringSubmatch(p.output.String())
+		if addresses == nil {
 			return errors.New("it has not said that it is ready")
 		}
-		ours.address = address[1]
+		ours.address, ours.operators = addresses[1], addresses[2]
 		return nil
 	})
 	return ours, err
 }
 
-// readyAddress is in the line by which envoke says that it is ready.
-var readyAddress = regexp.MustCompile(`http://(127\.0\.0\.1:\d+)`)
+// readyAddresses are in the line by which envoke says that it is ready.
+var readyAddresses = regexp.MustCompile(`http://(127\.0\.0\.1:\d+) \(operators: http://(127\.0\.0\.1:\d+)\)`)
 
-// initialize makes the session that our cases execute.
-func initialize(ctx context.Context, address string, f function) (string, error) {
-	endpoint := Endpoint{
-		Network: "tcp", Address: address, Path: "/api/v1/initialize",
-		Header: http.Header{"Language-Title": {f.title}},
-	}
+// post returns the reply to one request.
+func post(ctx context.Context, endpoint Endpoint, body string) ([]byte, error) {
 	c, err := dial(ctx, endpoint)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer c.close()
-	reply, err := c.roundTrip(newRequest(endpoint, []byte("{"+f.members(f.source)+"}")))
+	return c.roundTrip(newRequest(endpoint, []byte(body)))
+}
+
+// initialize makes the session that our cases execute.
+func initialize(ctx context.Context, address, title, members string) (string, error) {
+	endpoint := Endpoint{
+		Network: "tcp", Address: address, Path: "/api/v1/initialize",
+		Header: http.Header{"Language-Title": {title}},
+	}
+	reply, err := post(ctx, endpoint, "{"+members+"}")
 	if err != nil {
 		return "", err
 	}

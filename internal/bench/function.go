@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // function adds two numbers, in one language of ours, as the servers beside it do.
@@ -42,6 +43,9 @@ func functions() []function {
 
 // isOurs tells whether a case needs Envoke.
 func isOurs(key string) bool {
+	if slices.Contains(cachedKeys(), key) {
+		return true
+	}
 	for _, f := range functions() {
 		if key == f.alone || key == f.plain || key == f.extProc || key == f.cold {
 			return true

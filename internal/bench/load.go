@@ -22,6 +22,8 @@ type Load struct {
 	Rate float64
 	// Every says in which rounds it is measured: in each (1), or in every so many.
 	Every int
+	// Duration of one measurement.
+	Duration time.Duration
 }
 
 // outcome is what one measurement counted.
@@ -41,10 +43,10 @@ type connection struct {
 	latencies []time.Duration
 }
 
-// measure puts a load on an endpoint for a duration. It asks one unmeasured
-// question on each connection first, so that connections further up exist.
-func measure(ctx context.Context, endpoint Endpoint, load Load, duration time.Duration) (outcome, error) {
-	ctx, cancel := context.WithTimeout(ctx, duration+stallTimeout)
+// measure puts a load on an endpoint. It asks an unmeasured question on each connection
+// first, so that connections further up exist and that cached results are there.
+func measure(ctx context.Context, endpoint Endpoint, load Load) (outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, load.Duration+stallTimeout)
 	defer cancel()
 	connections, err := connect(ctx, endpoint, load.Connections)
 	defer func() {
@@ -57,9 +59,9 @@ func measure(ctx context.Context, endpoint Endpoint, load Load, duration time.Du
 	}
 	began := time.Now()
 	if load.Rate > 0 {
-		err = openLoop(ctx, connections, schedule{start: began, rate: load.Rate}, duration)
+		err = openLoop(ctx, connections, schedule{start: began, rate: load.Rate}, load.Duration)
 	} else {
-		err = closedLoop(ctx, connections, began.Add(duration))
+		err = closedLoop(ctx, connections, began.Add(load.Duration))
 	}
 	if err != nil {
 		return outcome{}, err
@@ -79,11 +81,31 @@ func connect(ctx context.Context, endpoint Endpoint, n int) ([]*connection, erro
 		first := firstOperand + int64(i)*8_765_431
 		connection := &connection{client: c, question: newQuestion(endpoint, first, "")}
 		connections = append(connections, connection)
-		if err := connection.ask(c); err != nil {
+		if err := connection.begin(endpoint); err != nil {
 			return connections, err
 		}
 	}
 	return connections, nil
+}
+
+// hitTries is how often a question of a cached endpoint is asked before its reply has to
+// come from the cache: once to fill it, once more where it expired just then.
+const hitTries = 4
+
+// begin asks what is not measured.
+func (c *connection) begin(endpoint Endpoint) error {
+	if !endpoint.Cached {
+		return c.ask(c.client)
+	}
+	for range hitTries {
+		if err := c.ask(c.client); err != nil {
+			return err
+		}
+		if c.fromCache() {
+			return nil
+		}
+	}
+	return fmt.Errorf("asked %d times, no reply had an Age header: it does not come from a cache", hitTries)
 }
 
 func closedLoop(ctx context.Context, connections []*connection, end time.Time) error {

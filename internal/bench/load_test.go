@@ -58,7 +58,7 @@ func TestClosedLoopCountsEachRequest(t *testing.T) {
 		adder(w, r)
 	})
 	const connections = 4
-	o, err := measure(t.Context(), endpoint, Load{Connections: connections}, 50*time.Millisecond)
+	o, err := measure(t.Context(), endpoint, Load{Connections: connections, Duration: 50 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestClosedLoopCountsEachRequest(t *testing.T) {
 }
 
 func TestOpenLoopKeepsItsRate(t *testing.T) {
-	o, err := measure(t.Context(), serve(t, adder), Load{Connections: 4, Rate: 500}, 100*time.Millisecond)
+	o, err := measure(t.Context(), serve(t, adder), Load{Connections: 4, Rate: 500, Duration: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestOpenLoopCountsFromTheIntendedTime(t *testing.T) {
 		defer stalled.RUnlock()
 		adder(w, r)
 	})
-	o, err := measure(t.Context(), endpoint, Load{Connections: connections, Rate: rate}, 2*stall)
+	o, err := measure(t.Context(), endpoint, Load{Connections: connections, Rate: rate, Duration: 2 * stall})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestWrongRepliesFailAMeasurement(t *testing.T) {
 		"no reply":     func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 		"endless body": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 2*maxReply)) },
 	} {
-		for _, load := range []Load{{Connections: 2}, {Connections: 2, Rate: 100}} {
+		for _, load := range []Load{{Connections: 2, Duration: 200 * time.Millisecond}, {Connections: 2, Rate: 100, Duration: 200 * time.Millisecond}} {
 			t.Run(name, func(t *testing.T) {
 				var requests atomic.Int64
 				endpoint := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -135,11 +135,48 @@ func TestWrongRepliesFailAMeasurement(t *testing.T) {
 					}
 					adder(w, r)
 				})
-				if _, err := measure(t.Context(), endpoint, load, 200*time.Millisecond); err == nil {
+				if _, err := measure(t.Context(), endpoint, load); err == nil {
 					t.Error("no error")
 				}
 			})
 		}
+	}
+}
+
+// A cached result is asked for until it is there, and always by the same question.
+func TestCachedEndpoint(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		hit   int64 // which reply has an Age first
+		wrong bool
+	}{
+		{"kept before", 1, false},
+		{"kept by the first question", 2, false},
+		{"expired just then", 3, false},
+		{"not kept", 1000, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var replies atomic.Int64
+			var bodies sync.Map
+			endpoint := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				if replies.Add(1) >= test.hit {
+					w.Header().Set("Age", "0")
+				}
+				bodies.Store(r.URL.RawQuery, true)
+				_, _ = io.WriteString(w, `{"result":100000002,"cached":true}`)
+			})
+			endpoint.Get, endpoint.Cached = true, true
+			_, err := measure(t.Context(), endpoint, Load{Connections: 3, Duration: 20 * time.Millisecond})
+			if (err != nil) != test.wrong {
+				t.Errorf("error %v", err)
+			}
+			bodies.Range(func(query, _ any) bool {
+				if query != "a=100000000&b=2" {
+					t.Errorf("asked for %s", query)
+				}
+				return true
+			})
+		})
 	}
 }
 
@@ -155,7 +192,7 @@ func TestMeasurementEndsWithTheContext(t *testing.T) {
 		<-arrived
 		cancel()
 	}()
-	if _, err := measure(ctx, endpoint, Load{Connections: 1}, time.Second); err == nil {
+	if _, err := measure(ctx, endpoint, Load{Connections: 1, Duration: time.Second}); err == nil {
 		t.Error("no error")
 	}
 }

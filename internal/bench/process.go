@@ -19,10 +19,10 @@ const (
 	keptOutput   = 8 << 10 // bytes of a process's output that an error shows
 )
 
-// process is a child that plays a role. It leads a process group of its own, so
+// process is a child that is accounted with its descendants. It leads a process group of its own, so
 // that an interrupt from the terminal reaches it through us alone.
 type process struct {
-	role   Role
+	group
 	cmd    *exec.Cmd
 	output output
 	cancel context.CancelFunc
@@ -32,9 +32,9 @@ type process struct {
 
 // startProcess starts a child that ends with the context, or before by stop: it is
 // asked to first, and killed after stopTimeout.
-func startProcess(ctx context.Context, role Role, argv []string) (*process, error) {
+func startProcess(ctx context.Context, of group, argv []string) (*process, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	p := &process{role: role, cancel: cancel, ended: make(chan struct{})}
+	p := &process{group: of, cancel: cancel, ended: make(chan struct{})}
 	p.cmd = exec.CommandContext(ctx, argv[0], argv[1:]...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
@@ -42,7 +42,7 @@ func startProcess(ctx context.Context, role Role, argv []string) (*process, erro
 	p.cmd.WaitDelay = stopTimeout
 	if err := p.cmd.Start(); err != nil {
 		cancel()
-		return nil, fmt.Errorf("start %s: %w", role, err)
+		return nil, fmt.Errorf("start %s: %w", of.of, err)
 	}
 	go func() {
 		p.err = p.cmd.Wait()
@@ -71,9 +71,9 @@ func (p *process) waitFor(ctx context.Context, ready func() error) error {
 		}
 		select {
 		case <-p.ended:
-			return fmt.Errorf("start %s: it ended (%w); its last output: %s", p.role, p.err, p.output.String())
+			return fmt.Errorf("start %s: it ended (%w); its last output: %s", p.of, p.err, p.output.String())
 		case <-ctx.Done():
-			return fmt.Errorf("start %s: %w; its last output: %s", p.role, errors.Join(ctx.Err(), err), p.output.String())
+			return fmt.Errorf("start %s: %w; its last output: %s", p.of, errors.Join(ctx.Err(), err), p.output.String())
 		case <-poll.C:
 		}
 	}

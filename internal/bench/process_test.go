@@ -10,7 +10,7 @@ import (
 func never() error { return errors.New("not ready") }
 
 func TestWaitForAProcessThatEnds(t *testing.T) {
-	p, err := startProcess(t.Context(), Other, []string{"sh", "-c", "echo the port is taken; exit 3"})
+	p, err := startProcess(t.Context(), group{"test", Other}, []string{"sh", "-c", "echo the port is taken; exit 3"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +23,7 @@ func TestWaitForAProcessThatEnds(t *testing.T) {
 
 func TestWaitForEndsWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	p, err := startProcess(t.Context(), Interpreter, []string{"sleep", "60"})
+	p, err := startProcess(t.Context(), group{"test", Interpreter}, []string{"sleep", "60"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestWaitForEndsWithTheContext(t *testing.T) {
 }
 
 func TestStartProcessThatIsNotThere(t *testing.T) {
-	if _, err := startProcess(t.Context(), Envoy, []string{"/nonexistent/envoy"}); err == nil {
+	if _, err := startProcess(t.Context(), group{"test", Envoy}, []string{"/nonexistent/envoy"}); err == nil {
 		t.Error("no error")
 	}
 }

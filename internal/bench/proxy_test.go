@@ -22,7 +22,7 @@ func TestServeProxy(t *testing.T) {
 	go func() { done <- ServeProxy(ctx, listen, upstream.Address) }()
 	awaitSocket(t, listen)
 	endpoint := Endpoint{Network: "unix", Address: listen, Path: "/proxy/x"}
-	if _, err := measure(t.Context(), endpoint, Load{Connections: 8}, 50*time.Millisecond); err != nil {
+	if _, err := measure(t.Context(), endpoint, Load{Connections: 8, Duration: 50 * time.Millisecond}); err != nil {
 		t.Error(err)
 	}
 	cancel()

@@ -14,12 +14,16 @@ type Report struct {
 	Missing   []Missing `json:"missing,omitempty"`
 	Results   []Result  `json:"results"`
 	Ratios    []Ratio   `json:"ratios"`
+
+	Differences []Difference `json:"differences"`
+	Memory      []Memory     `json:"memory"`
 }
 
 // Settings are what a reader of a report needs to know of the Config.
 type Settings struct {
 	Rounds           int     `json:"rounds"`
 	Seconds          float64 `json:"seconds"` // of one measurement
+	OpenSeconds      float64 `json:"open_loop_seconds"`
 	Rate             float64 `json:"open_loop_rate"`
 	EnvoyConcurrency int     `json:"envoy_concurrency"`
 	Parts            []Part  `json:"parts"`
@@ -48,7 +52,7 @@ func (r Round) served() float64 {
 
 func (r Round) throughput() float64 { return r.RequestsPerSecond }
 
-func newRound(o outcome, spent cpuTimes) Round {
+func newRound(o outcome, spent map[Role]time.Duration) Round {
 	r := Round{
 		Requests:          len(o.sorted),
 		RequestsPerSecond: o.requestsPerSecond(),
@@ -66,23 +70,34 @@ func newRound(o outcome, spent cpuTimes) Round {
 
 func milliseconds(d time.Duration) float64 { return d.Seconds() * 1000 }
 
+// leastSamples is how many latencies P999 needs: of fewer it would be the greatest one.
+const leastSamples = 1000
+
 // Result is a case under a load: each figure's spread over the rounds.
 type Result struct {
-	Case              string          `json:"case"`
-	Name              string          `json:"name"`
-	Load              string          `json:"load"`
-	RequestsPerSecond Spread          `json:"requests_per_second"`
-	P50               Spread          `json:"p50_ms"`
-	P99               Spread          `json:"p99_ms"`
-	CPU               map[Role]Spread `json:"cpu_us_per_request"`
-	Served            Spread          `json:"served_cpu_us_per_request"` // without the client
+	Case              string `json:"case"`
+	Name              string `json:"name"`
+	Load              string `json:"load"`
+	RequestsPerSecond Spread `json:"requests_per_second"`
+	P50               Spread `json:"p50_ms"`
+	P99               Spread `json:"p99_ms"`
+	// P999 is of the latencies of all rounds together; 0 where they are fewer than
+	// leastSamples.
+	P999    float64         `json:"p999_ms,omitempty"`
+	Samples int             `json:"samples"`
+	CPU     map[Role]Spread `json:"cpu_us_per_request"`
+	Served  Spread          `json:"served_cpu_us_per_request"` // without the client
 	// Most is the greatest median of P50 that the design asks for; 0 where it asks for none.
 	Most   float64 `json:"p50_most_ms,omitempty"`
 	Missed bool    `json:"missed"`
-	Rounds []Round `json:"rounds"`
+	// Overloaded: the case did not keep up with the open loop's rate, so its latencies
+	// tell how long the queue grew.
+	Overloaded bool    `json:"overloaded,omitempty"`
+	Rounds     []Round `json:"rounds"`
 }
 
-func newResult(c Case, load string, rounds []Round) Result {
+func newResult(c Case, load Load, s series) Result {
+	rounds := s.rounds
 	figure := func(of func(Round) float64) Spread {
 		var values []float64
 		for _, round := range rounds {
@@ -91,14 +106,19 @@ func newResult(c Case, load string, rounds []Round) Result {
 		return spreadOf(values)
 	}
 	r := Result{
-		Case: c.Key, Name: c.Name, Load: load, Rounds: rounds,
+		Case: c.Key, Name: c.Name, Load: load.Name, Rounds: rounds,
 		RequestsPerSecond: figure(Round.throughput),
 		P50:               figure(func(r Round) float64 { return r.P50 }),
 		P99:               figure(func(r Round) float64 { return r.P99 }),
 		Served:            figure(Round.served),
 		CPU:               make(map[Role]Spread),
 		Most:              milliseconds(c.Most),
+		Samples:           len(s.pooled),
 	}
+	if r.Samples >= leastSamples {
+		r.P999 = milliseconds(percentile(slices.Sorted(slices.Values(s.pooled)), 0.999))
+	}
+	r.Overloaded = r.RequestsPerSecond.Median < keptRate*load.Rate
 	r.Missed = r.Most > 0 && r.P50.Median > r.Most
 	for _, role := range Roles() {
 		r.CPU[role] = figure(func(r Round) float64 { return r.CPU[role] })
@@ -106,20 +126,19 @@ func newResult(c Case, load string, rounds []Round) Result {
 	return r
 }
 
+// keptRate is the part of an open loop's rate that a case has to serve.
+const keptRate = 0.95
+
 // results are in the order of loads, and within a load of cases.
 func (r *run) results() []Result {
 	var results []Result
-	add := func(load string) {
+	for _, load := range append(r.config.loads(), Load{Name: Cold}) {
 		for _, c := range r.stand.wanted {
-			if rounds := r.rounds[resultKey{c.Key, load}]; len(rounds) > 0 {
-				results = append(results, newResult(c, load, rounds))
+			if s := r.series[resultKey{c.Key, load.Name}]; s != nil {
+				results = append(results, newResult(c, load, *s))
 			}
 		}
 	}
-	for _, load := range r.config.loads() {
-		add(load.Name)
-	}
-	add(Cold)
 	return results
 }
 
@@ -128,7 +147,8 @@ func newReport(began time.Time, machine Machine, config Config, results []Result
 		StartedAt: began.UTC(), Machine: machine, Results: results,
 		Settings: Settings{
 			Rounds: config.Rounds, Seconds: config.Duration.Seconds(),
-			Rate: config.Rate, EnvoyConcurrency: config.Concurrency, Parts: config.Parts,
+			OpenSeconds: (openLonger * config.Duration).Seconds(),
+			Rate:        config.Rate, EnvoyConcurrency: config.Concurrency, Parts: config.Parts,
 		},
 	}
 	for _, ratio := range ratiosOf(config.Parts) {
@@ -141,16 +161,29 @@ func newReport(began time.Time, machine Machine, config Config, results []Result
 		ratio.Missed = ratio.ThirtyTwo.Median < ratio.Target
 		report.Ratios = append(report.Ratios, ratio)
 	}
+	for _, d := range differencesOf(config.Parts) {
+		d.P50 = differenceOf(report.find(d.Case, One), report.find(d.Beside, One))
+		d.Missed = d.missed()
+		report.Differences = append(report.Differences, d)
+	}
 	return report
 }
 
 // find returns the rounds of a case, none if it was not measured.
 func (r Report) find(caseKey, load string) []Round {
-	i := slices.IndexFunc(r.Results, func(r Result) bool { return r.Case == caseKey && r.Load == load })
+	if result := r.result(caseKey, load); result != nil {
+		return result.Rounds
+	}
+	return nil
+}
+
+// result is nil where a case was not measured.
+func (r Report) result(key, load string) *Result {
+	i := slices.IndexFunc(r.Results, func(r Result) bool { return r.Case == key && r.Load == load })
 	if i < 0 {
 		return nil
 	}
-	return r.Results[i].Rounds
+	return &r.Results[i]
 }
 
 // ratioOf compares within each round, whose measurements were neighbours in time:
@@ -166,6 +199,15 @@ func ratioOf(rounds, beside []Round, of func(Round) float64) Spread {
 	return spreadOf(ratios)
 }
 
+// differenceOf is that of the median latencies, in ms, within each round.
+func differenceOf(rounds, beside []Round) Spread {
+	var differences []float64
+	for i := range min(len(rounds), len(beside)) {
+		differences = append(differences, rounds[i].P50-beside[i].P50)
+	}
+	return spreadOf(differences)
+}
+
 // MissedTargets lists the targets that are missed, by the keys of what is compared. One that
 // was not measured is missed too.
 func (r Report) MissedTargets() []string {
@@ -173,6 +215,11 @@ func (r Report) MissedTargets() []string {
 	for _, ratio := range r.Ratios {
 		if ratio.Missed {
 			missed = append(missed, ratio.Case+"/"+ratio.Beside)
+		}
+	}
+	for _, d := range r.Differences {
+		if d.Missed {
+			missed = append(missed, d.Case+"-"+d.Beside)
 		}
 	}
 	for _, result := range r.Results {

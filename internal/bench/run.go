@@ -26,12 +26,19 @@ const (
 // resultKey names a series of rounds.
 type resultKey struct{ caseKey, load string }
 
+// series are the rounds of a case under a load, and the latencies of all of them.
+type series struct {
+	rounds []Round
+	pooled []time.Duration
+}
+
 // run is a benchmark under way.
 type run struct {
 	config    Config
 	stand     *stand
 	fs        procfs
-	rounds    map[resultKey][]Round
+	series    map[resultKey]*series
+	memories  memories
 	otherLoad []float64
 }
 
@@ -50,10 +57,20 @@ func (r *run) measureAll(ctx context.Context) error {
 			if err := r.measureCases(ctx, load, i%2 == 1); err != nil {
 				return err
 			}
+			if err := r.noteShares(); err != nil {
+				return err
+			}
 		}
+	}
+	r.memories.endRounds()
+	if !slices.ContainsFunc(r.stand.cases(), func(c Case) bool { return c.Cold }) {
+		return nil
 	}
 	for i := range r.config.coldRounds() {
 		if err := r.measureCold(ctx, i); err != nil {
+			return err
+		}
+		if err := r.noteShares(); err != nil {
 			return err
 		}
 	}
@@ -65,12 +82,17 @@ func (r *run) warmUp(ctx context.Context) error {
 	if _, _, err := r.settle(ctx, startPolls, startMost); err != nil {
 		return err
 	}
+	if err := r.stand.checkFilter(ctx); err != nil {
+		return err
+	}
 	r.config.Progress("warming up")
+	load := r.config.loads()[0]
+	load.Duration = r.config.WarmUp
 	for _, c := range r.stand.cases() {
 		if c.Cold {
 			continue
 		}
-		if _, err := measure(ctx, r.stand.endpoints[c.Key], r.config.loads()[0], r.config.WarmUp); err != nil {
+		if _, err := measure(ctx, r.stand.endpoints[c.Key], load); err != nil {
 			return fmt.Errorf("warm up %s: %w", c.Name, err)
 		}
 	}
@@ -89,7 +111,7 @@ func (r *run) measureCases(ctx context.Context, load Load, backwards bool) error
 			continue
 		}
 		err := r.account(ctx, resultKey{c.Key, load.Name}, func() (outcome, error) {
-			return measure(ctx, r.stand.endpoints[c.Key], load, r.config.Duration)
+			return measure(ctx, r.stand.endpoints[c.Key], load)
 		})
 		if err != nil {
 			return fmt.Errorf("measure %s, %s: %w", c.Name, load.Name, err)
@@ -130,7 +152,13 @@ func (r *run) account(ctx context.Context, key resultKey, measure func() (outcom
 		return err
 	}
 	spent := after.sub(before)
-	r.rounds[key] = append(r.rounds[key], newRound(o, spent))
+	s := r.series[key]
+	if s == nil {
+		s = new(series)
+		r.series[key] = s
+	}
+	s.rounds = append(s.rounds, newRound(o, spent.of(r.stand.endpoints[key.caseKey].Of)))
+	s.pooled = append(s.pooled, o.sorted...)
 	others := busyAfter - busyBefore - spent.sum()
 	r.otherLoad = append(r.otherLoad, max(0, others.Seconds()/time.Since(began).Seconds()))
 	return nil
@@ -153,7 +181,7 @@ func (r *run) settle(ctx context.Context, polls int, most time.Duration) (times 
 		earlier := times
 		times, busy, err = r.readCPU()
 		spent := times.sub(earlier)
-		if delete(spent, Client); spent.sum() == 0 {
+		if delete(spent, generator); spent.sum() == 0 {
 			quiet++
 		} else {
 			quiet = 0
@@ -162,13 +190,26 @@ func (r *run) settle(ctx context.Context, polls int, most time.Duration) (times 
 	return times, busy, err
 }
 
+// readCPU notes the memory that it comes across.
 func (r *run) readCPU() (times cpuTimes, busy time.Duration, err error) {
-	if times, err = r.fs.readCPU(r.stand.roots()); err != nil {
+	u, err := r.fs.read(r.stand.roots())
+	if err != nil {
 		return nil, 0, err
 	}
-	times[Client] = ownCPU()
+	r.memories.note(u.held)
+	u.cpu[generator] = ownCPU()
 	busy, err = r.fs.readBusy()
-	return times, busy, err
+	return u.cpu, busy, err
+}
+
+// noteShares notes the memory that needs more time to be read.
+func (r *run) noteShares() error {
+	u, err := r.fs.read(r.stand.roots())
+	if err != nil {
+		return err
+	}
+	r.memories.noteShares(r.fs, u.held)
+	return nil
 }
 
 // coldStarts sends one-shots one after another, each with code that nobody has seen

@@ -22,12 +22,18 @@ type server struct {
 	name          string // of its Envoy cluster, and first in its path
 	role          Role
 	argv          []string
-	address       string // a Unix socket's path, or host:port
-	alone, behind string // the keys of its cases, without and with Envoy
+	address       string   // a Unix socket's path, or host:port
+	needs         []string // other servers that a request through it passes
+	alone, behind string   // the keys of its cases, without and with Envoy
+
+	aloneGet, behindGet string // those of cases that ask it by GET
 	// installed is what make installs for it; empty for what is always there. Without
 	// it, or when the server does not start, its cases are missing.
 	installed string
 }
+
+// keys are those of the cases that need the server to answer.
+func (s server) keys() []string { return []string{s.alone, s.behind, s.aloneGet, s.behindGet} }
 
 // servers lists what we compare with, in the order in which they need each other.
 // The first port is node:http's, the second its proxy's.
@@ -42,15 +48,15 @@ func (s *stand) servers(ports []string) []server {
 	workerd := filepath.Join(node, "@cloudflare", "workerd-linux-"+workerdArch(), "bin", "workerd")
 	return []server{
 		{
-			name: "node", role: Interpreter, address: socket("node"), alone: "d", behind: "b",
+			name: "node", role: Interpreter, address: socket("node"), alone: "d", behind: "b", behindGet: "cb",
 			argv: []string{c.Node, filepath.Join(files, "node.js"), socket("node"), ports[0]},
 		},
 		{
-			name: "proxy", role: Other, address: loopback(ports[1]), behind: "c",
+			name: "proxy", role: Other, address: loopback(ports[1]), behind: "c", needs: []string{"node"},
 			argv: self(ProxyCommand, loopback(ports[1]), loopback(ports[0])),
 		},
 		{
-			name: "unix-proxy", role: Other, address: socket("proxy"), behind: "u",
+			name: "unix-proxy", role: Other, address: socket("proxy"), behind: "u", needs: []string{"node"},
 			argv: self(ProxyCommand, socket("proxy"), socket("node")),
 		},
 		{
@@ -78,7 +84,7 @@ func (s *stand) servers(ports []string) []server {
 				"--target=add", "--host=127.0.0.1", "--port="+ports[3]),
 		},
 		{
-			name: "workerd", role: Other, address: socket("workerd"), alone: "kd", behind: "kb",
+			name: "workerd", role: Other, address: socket("workerd"), alone: "kd", behind: "kb", aloneGet: "cd",
 			installed: workerd,
 			argv:      []string{workerd, "serve", filepath.Join(files, "workerd.capnp"), "--socket-addr", "http=unix:" + socket("workerd")},
 		},
@@ -108,7 +114,7 @@ func (s *stand) startServers(ctx context.Context) ([]server, error) {
 	}
 	var started []server
 	for _, server := range s.servers(ports) {
-		if !s.wants(server.alone, server.behind) && server.name != "node" { // which the proxies need
+		if !s.wants(server.keys()...) && server.name != "node" { // which the proxies need
 			continue
 		}
 		switch err := s.startServer(ctx, server); {
@@ -117,7 +123,7 @@ func (s *stand) startServers(ctx context.Context) ([]server, error) {
 		case server.installed == "" || ctx.Err() != nil:
 			return nil, err
 		default:
-			s.miss(err, server.alone, server.behind)
+			s.miss(err, server.keys()...)
 		}
 	}
 	return started, nil
@@ -129,5 +135,5 @@ func (s *stand) startServer(ctx context.Context, server server) error {
 			return errors.New("it is not installed: `make bench` does that, with npm and pip")
 		}
 	}
-	return s.run(ctx, server.role, server.argv, accepts(ctx, server.address))
+	return s.run(ctx, group{server.name, server.role}, server.argv, accepts(ctx, server.address))
 }

@@ -55,8 +55,8 @@ func TestPeersAnswer(t *testing.T) {
 		t.Errorf("missing: %+v", s.missing)
 	}
 	s.addBareEndpoints("", started)
-	for _, key := range []string{"nd", "yd", "kd"} {
-		if _, err := measure(t.Context(), s.endpoints[key], Load{Connections: 4}, 50*time.Millisecond); err != nil {
+	for _, key := range []string{"nd", "yd", "kd", "d"} {
+		if _, err := measure(t.Context(), s.endpoints[key], Load{Connections: 4, Duration: 50 * time.Millisecond}); err != nil {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
@@ -116,7 +116,7 @@ func TestBarePythonAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.addBareEndpoints("", started)
-	if _, err := measure(t.Context(), s.endpoints["pd"], Load{Connections: 4}, 50*time.Millisecond); err != nil {
+	if _, err := measure(t.Context(), s.endpoints["pd"], Load{Connections: 4, Duration: 50 * time.Millisecond}); err != nil {
 		t.Error(err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 )
 
@@ -14,6 +15,7 @@ type stand struct {
 	processes []*process
 	wanted    []Case
 	endpoints map[string]Endpoint // by the key of a case
+	filtered  target              // our Envoke, whose filter may answer
 	missing   []Missing
 }
 
@@ -25,11 +27,16 @@ type Missing struct {
 }
 
 func newStand(config Config, dir string) *stand {
+	return &stand{config: config, dir: dir, wanted: wantedCases(config), endpoints: make(map[string]Endpoint)}
+}
+
+// wantedCases are those that are to be measured.
+func wantedCases(config Config) []Case {
 	wanted := casesOf(config.Parts)
 	if config.Envoke == "" {
 		wanted = slices.DeleteFunc(wanted, func(c Case) bool { return isOurs(c.Key) })
 	}
-	return &stand{config: config, dir: dir, wanted: wanted, endpoints: make(map[string]Endpoint)}
+	return wanted
 }
 
 // start starts all that the wanted cases need.
@@ -67,13 +74,20 @@ func (s *stand) cases() []Case {
 	})
 }
 
-// roots are the processes whose trees are accounted.
-func (s *stand) roots() map[int]Role {
-	roots := make(map[int]Role, len(s.processes))
+// roots are the processes that are accounted, the load generator as the last.
+func (s *stand) roots() []root {
+	roots := make([]root, 0, len(s.processes)+1)
 	for _, p := range s.processes {
-		roots[p.cmd.Process.Pid] = p.role
+		roots = append(roots, root{pid: p.cmd.Process.Pid, group: p.group})
 	}
-	return roots
+	return append(roots, root{pid: os.Getpid(), group: generator, alone: true})
+}
+
+// stopLast ends the process that was started last.
+func (s *stand) stopLast() {
+	last := len(s.processes) - 1
+	s.processes[last].stop()
+	s.processes = s.processes[:last]
 }
 
 // stop ends the processes, the last started first.
@@ -84,8 +98,8 @@ func (s *stand) stop() {
 }
 
 // run starts a process and waits until it is ready; one that is not is stopped.
-func (s *stand) run(ctx context.Context, role Role, argv []string, ready func() error) error {
-	p, err := startProcess(ctx, role, argv)
+func (s *stand) run(ctx context.Context, of group, argv []string, ready func() error) error {
+	p, err := startProcess(ctx, of, argv)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ func TestServeWazero(t *testing.T) {
 	go func() { done <- Command([]string{WazeroCommand, socket})(ctx) }()
 	awaitSocket(t, socket)
 	endpoint := Endpoint{Network: "unix", Address: socket, Path: "/"}
-	if _, err := measure(t.Context(), endpoint, Load{Connections: 4}, 50*time.Millisecond); err != nil {
+	if _, err := measure(t.Context(), endpoint, Load{Connections: 4, Duration: 50 * time.Millisecond}); err != nil {
 		t.Error(err)
 	}
 	c, err := dial(t.Context(), endpoint)
@@ -38,7 +38,7 @@ func TestServeWazero(t *testing.T) {
 // awaitSocket waits until something listens.
 func awaitSocket(t *testing.T, socket string) {
 	t.Helper()
-	p, err := startProcess(t.Context(), Other, []string{"sleep", "60"}) // for its waitFor only
+	p, err := startProcess(t.Context(), group{"test", Other}, []string{"sleep", "60"}) // for its waitFor only
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,12 @@
 // The function in workerd.
+const fromQuery = (url) => {
+  const query = new URL(url).searchParams;
+  return { a: Number(query.get('a')), b: Number(query.get('b')) };
+};
+
 export default {
   async fetch(request) {
-    const { params } = await request.json();
+    const params = request.method === 'GET' ? fromQuery(request.url) : (await request.json()).params;
     return Response.json({
       result: params.a + params.b,
       request_id: '00000000-0000-8110-8000-000000000000',

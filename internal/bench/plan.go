@@ -1,0 +1,30 @@
+package bench
+
+import "time"
+
+// How long what has no duration of its own usually takes, on two cores that do nothing
+// else.
+const (
+	usualStart   = 25 * time.Second       // until all servers run and rest
+	usualSettle  = 250 * time.Millisecond // after a measurement, or a warm-up
+	usualOneShot = 250 * time.Millisecond // and until the pool of workers is full again
+)
+
+// Planned is about how long a run takes.
+func Planned(config Config) time.Duration {
+	took := usualStart
+	for _, c := range wantedCases(config) {
+		if c.Cold {
+			took += time.Duration(config.coldRounds()*config.ColdStarts) * usualOneShot
+			continue
+		}
+		took += config.WarmUp + usualSettle
+		for _, load := range config.loads() {
+			took += time.Duration(roundsOf(config.Rounds, load.Every)) * (load.Duration + usualSettle)
+		}
+	}
+	return took
+}
+
+// roundsOf is how many of the rounds measure what is measured in every so many.
+func roundsOf(rounds, every int) int { return (rounds + every - 1) / every }
