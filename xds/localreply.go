@@ -87,11 +87,12 @@ var localReplyTable = []localReply{
 	{"true", 0, faas.InternalError, faas.InEnvoy, "internal error; the log has it under the request's id"},
 }
 
-// localReplies rewrites every answer that Envoy makes into the API's error JSON.
-// What ext_proc or the filter answered stays: it is JSON, or a cached result.
+// localReplies rewrites every answer that Envoy makes into the API's error JSON. What is
+// no error is a cached result, which must not pay for CEL; what is JSON already came
+// from ext_proc or the filter. Both stay.
 func localReplies() *hcmv3.LocalReplyConfig {
-	mappers := []*hcmv3.ResponseMapper{{Filter: cel(
-		"response.code_details.startsWith('envoke') || 'content-type' in response.headers && response.headers['content-type'] == 'application/json'",
+	mappers := []*hcmv3.ResponseMapper{{Filter: below(http.StatusBadRequest)}, {Filter: cel(
+		"'content-type' in response.headers && response.headers['content-type'] == 'application/json'",
 	)}}
 	for _, reply := range localReplyTable {
 		mappers = append(mappers, reply.mapper())
@@ -145,6 +146,16 @@ func jsonFormat(format map[string]any) *corev3.SubstitutionFormatString {
 	return &corev3.SubstitutionFormatString{
 		Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: fields},
 	}
+}
+
+// below matches answers of a lower status.
+func below(status uint32) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_StatusCodeFilter{
+		StatusCodeFilter: &accesslogv3.StatusCodeFilter{Comparison: &accesslogv3.ComparisonFilter{
+			Op:    accesslogv3.ComparisonFilter_LE,
+			Value: &corev3.RuntimeUInt32{DefaultValue: status - 1, RuntimeKey: "envoke.local_reply.status"},
+		}},
+	}}
 }
 
 func cel(expression string) *accesslogv3.AccessLogFilter {
