@@ -33,6 +33,7 @@ type control struct {
 	store    *sqlite.Store
 	registry *registry.Registry
 	xds      *xds.Controller
+	filter   *filterKeeper
 	log      *accesslog.Tail
 	runtimes map[faas.Language]*runtimeProbe
 
@@ -74,28 +75,32 @@ func openControl(ctx context.Context, e *environment, filter []byte) (_ *control
 	c.registry = registry.New(registry.Options{
 		Store: c.store, Key: key, Logger: e.logger, Registerer: e.metrics,
 	})
-	c.log = newTail(c.store, e)
+	c.filter = newFilterKeeper(e.logger, func(ctx context.Context, module []byte, generation int) error {
+		return c.publish(ctx, e, module, generation)
+	})
+	c.log = newTail(c.store, e, c.filter.failed)
 	if err := c.log.Rotate(); err != nil {
 		return nil, err
 	}
 	c.serveGRPC(e, key)
 	c.serveAPI(e, key)
 	// Envoy's first snapshot is there before anybody listens.
-	return c, c.publish(ctx, e, filter)
+	return c, c.filter.set(ctx, filter)
 }
 
-// publish tells Envoy all that it is to serve.
-func (c *control) publish(ctx context.Context, e *environment, filter []byte) error {
+// publish tells Envoy all that it is to serve. Only the keeper of the filter calls it:
+// all else of the state stays as it is.
+func (c *control) publish(ctx context.Context, e *environment, filter []byte, generation int) error {
 	s := state(e, c.runtimes)
-	s.Filter = filter
+	s.Filter, s.FilterGeneration = filter, generation
 	return c.xds.Publish(ctx, s)
 }
 
-func newTail(store *sqlite.Store, e *environment) *accesslog.Tail {
+func newTail(store *sqlite.Store, e *environment, filterFailed func(time.Time)) *accesslog.Tail {
 	return accesslog.New(accesslog.Options{
 		Path: e.config.accessLogPath(), Store: store, CountOnly: !e.config.DBLoggingEnabled,
 		Retention: time.Duration(e.config.LogRetentionHours) * time.Hour,
-		Reopen:    e.envoy.ReopenLogs, Logger: e.logger, Registerer: e.metrics,
+		Reopen:    e.envoy.ReopenLogs, FilterFailed: filterFailed, Logger: e.logger, Registerer: e.metrics,
 	})
 }
 
@@ -169,6 +174,7 @@ func (c *control) start(l *lifecycle) {
 	})
 	l.start("access log", c.log.Serve)
 	l.start("xds", c.xds.Serve)
+	l.start("filter", c.filter.Serve)
 	l.start("grpc", func(ctx context.Context) error { return serveGRPC(ctx, c.grpc, c.grpcListener) })
 	l.start("registry", c.registry.Serve)
 	l.start("api", func(ctx context.Context) error {

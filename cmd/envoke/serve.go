@@ -66,7 +66,7 @@ func startAll(ctx context.Context, s streams, e *environment, l *lifecycle) (str
 		return "", err
 	}
 	// Envoy's main thread compiles the filter for seconds: not before it serves.
-	if err := c.publish(ctx, e, filterModule(e)); err != nil {
+	if err := c.filter.set(ctx, filterModule(e)); err != nil {
 		return "", err
 	}
 	e.publicURL = "http://" + loopback(address)
