@@ -4,6 +4,7 @@
 package frame
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -104,12 +105,16 @@ func Append(b []byte, f Frame) []byte {
 
 // Read reads one frame whose payload has at most limit bytes. The payload is the
 // caller's own. io.EOF means that the stream ended between two frames.
-func Read(r io.Reader, limit int) (Frame, error) {
-	var header [HeaderSize]byte
-	if _, err := io.ReadFull(r, header[:]); err != nil {
+func Read(r *bufio.Reader, limit int) (Frame, error) {
+	header, err := r.Peek(HeaderSize)
+	switch {
+	case len(header) == HeaderSize:
+	case len(header) > 0:
+		return Frame{}, noEOF(err)
+	default:
 		return Frame{}, err
 	}
-	length := binary.BigEndian.Uint32(header[:])
+	length := binary.BigEndian.Uint32(header)
 	if length < headSize {
 		return Frame{}, fmt.Errorf("frame of length %d has no header", length)
 	}
@@ -121,6 +126,7 @@ func Read(r io.Reader, limit int) (Frame, error) {
 		Call:    binary.BigEndian.Uint32(header[prefixSize+1:]),
 		Payload: make([]byte, length-headSize),
 	}
+	_, _ = r.Discard(HeaderSize) // it is in the buffer
 	if _, err := io.ReadFull(r, f.Payload); err != nil {
 		return Frame{}, fmt.Errorf("read payload: %w", noEOF(err))
 	}

@@ -23,14 +23,12 @@ type answer struct {
 }
 
 // call is a question under way. Calls are reused: a caller that is done with one puts
-// it back, unless its timer may still be running.
+// it back.
 type call struct {
 	question
-	done   chan struct{} // of capacity 1
-	timer  *time.Timer   // runs expire
-	worker *worker
-	id     uint32
-	sent   time.Time
+	done chan struct{} // of capacity 1
+	id   uint32
+	sent time.Time
 
 	// Set before done.
 	answer frame.Frame
@@ -69,36 +67,9 @@ func (w *worker) ask(ctx context.Context, q question, payload ...[]byte) (answer
 		<-c.done
 	}
 	a, err := answer{c.answer, c.took}, c.err
-	if c.timer.Stop() {
-		*c = call{done: c.done, timer: c.timer}
-		calls.Put(c)
-	}
+	*c = call{done: c.done}
+	calls.Put(c)
 	return a, err
-}
-
-// arm starts the timer of the deadline. The timer's function is the call's own for
-// good, so that a call that is reused needs no new one.
-func (c *call) arm() {
-	left := time.Until(c.deadline)
-	if c.timer == nil {
-		c.timer = time.AfterFunc(left, c.expire)
-		return
-	}
-	c.timer.Reset(left)
-}
-
-// expire kills the worker of a call that is not over at its deadline.
-func (c *call) expire() {
-	w := c.worker
-	w.mu.Lock()
-	live := w.calls[c.id] == c
-	if live && w.culprit == nil {
-		w.culprit, c.unread = c, w.hasUnread()
-	}
-	w.mu.Unlock()
-	if live {
-		w.pool.discard(w, killDeadline)
-	}
 }
 
 // takes tells whether a frame of this type answers the question.

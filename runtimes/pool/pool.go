@@ -9,8 +9,8 @@
 // them. It has one worker, or where the code runs one call at a time (frame.Form.Serial)
 // up to Options.SerialWorkers, each begun when a call finds none of the others free.
 // Each worker has one goroutine, which reads its frames (runtimes/PROTOCOL.md) and
-// in the end reaps it; answers go straight to the waiting callers. The deadline of a
-// call is a timer that kills the worker, since nothing less stops a loop.
+// in the end reaps it; answers go straight to the waiting callers. A call that is not
+// over at its deadline has its worker killed, since nothing less stops a loop.
 package pool
 
 import (

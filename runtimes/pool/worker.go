@@ -49,10 +49,11 @@ type worker struct {
 	flushing bool
 	ended    bool       // takes no more calls
 	killed   killReason // empty: it was not
-	culprit  *call      // whose deadline it was killed for
+	culprit  uint32     // number of the call whose deadline it was killed for; 0: none
 	reaped   bool
 
-	pipe pipe // guarded by mu
+	pipe  pipe  // guarded by mu
+	alarm alarm // guarded by mu; runs expire
 
 	turns     atomic.Int32        // calls that it takes at once
 	belongs   atomic.Pointer[key] // nil while generic
@@ -110,11 +111,10 @@ func (w *worker) finish(c *call, abandoned bool) {
 		c.done <- struct{}{}
 		return
 	}
-	c.timer.Stop()
 	w.pool.release(w)
 }
 
-// send begins a call: it numbers it, sets its timer and writes its question. It is
+// send begins a call: it numbers it, minds its deadline and writes its question. It is
 // false, with nothing done, if the worker takes no more calls.
 //
 // Of callers that come together, the first writes what all of them have appended.
@@ -151,9 +151,9 @@ func (w *worker) register(c *call) {
 	for w.last == 0 || w.calls[w.last] != nil {
 		w.last++
 	}
-	c.id, c.worker, c.sent = w.last, w, time.Now()
+	c.id, c.sent = w.last, time.Now()
 	w.calls[c.id] = c
-	c.arm()
+	w.ringBy(c.deadline)
 }
 
 func (w *worker) writeRest() {
@@ -258,6 +258,7 @@ func (w *worker) failCalls(end ending) {
 	running := w.oldest()
 	calls := w.calls
 	w.calls = nil
+	w.alarm.stop()
 	end.reason = w.killed
 	now := time.Now()
 	failed := make([]*call, 0, len(calls))
@@ -265,7 +266,7 @@ func (w *worker) failCalls(end ending) {
 	for _, c := range calls {
 		own := end
 		own.unread = c.unread
-		own.late = c == w.culprit || end.reason == killDeadline && !now.Before(c.deadline)
+		own.late = c.id == w.culprit || end.reason == killDeadline && !now.Before(c.deadline)
 		c.err = &own
 		if w.pipe.serial && end.drained && c != running && !own.late {
 			c.err = errGone
