@@ -307,7 +307,8 @@ func BenchmarkHit(b *testing.B) {
 	made := envelope(1)
 	fill := &script{say: []*extprocv3.ProcessingRequest{head, {Request: &extprocv3.ProcessingRequest_ResponseHeaders{
 		ResponseHeaders: &extprocv3.HttpHeaders{Headers: &corev3.HeaderMap{Headers: []*corev3.HeaderValue{
-			{Key: ":status", RawValue: []byte("200")}, {Key: "content-length", RawValue: []byte("2")},
+			{Key: ":status", RawValue: []byte("200")},
+			{Key: "content-length", RawValue: []byte("2")},
 			{Key: "x-envoke-cacheable", RawValue: []byte(made.cacheable)},
 		}}},
 	}}, {Request: &extprocv3.ProcessingRequest_ResponseBody{

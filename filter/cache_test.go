@@ -141,8 +141,10 @@ func numbered() func(string) upstreamReply {
 	n := 0
 	return func(string) upstreamReply {
 		n++
-		return upstreamReply{status: "200", keep: "60000", body: fmt.Sprintf(`{"result":%d,"cached":false}`, n),
-			headers: [][2]string{{"content-type", "application/json"}, {"x-request-id", "1"}, {"x-two", "a"}, {"x-two", "b"}}}
+		return upstreamReply{
+			status: "200", keep: "60000", body: fmt.Sprintf(`{"result":%d,"cached":false}`, n),
+			headers: [][2]string{{"content-type", "application/json"}, {"x-request-id", "1"}, {"x-two", "a"}, {"x-two", "b"}},
+		}
 	}
 }
 
@@ -287,8 +289,10 @@ func TestUncachedFunctions(t *testing.T) {
 		e.ask(headers)
 		return past
 	}
-	if get("/function/nodejs-a") || get("/function/nodejs-a") {
-		t.Fatal("nobody has said that it is not cached")
+	for range 2 {
+		if get("/function/nodejs-a") {
+			t.Fatal("nobody has said that it is not cached")
+		}
 	}
 	e.Properties = map[string]string{"metadata\x00filter_metadata\x00envoke\x00uncached": "1"}
 	if get("/function/nodejs-a") {

@@ -193,4 +193,4 @@ func refuse(e *faas.Error) host.Action {
 }
 
 // text is the text of bytes that are valid as long.
-func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) } //nolint:gosec // as long as they are

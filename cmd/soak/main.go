@@ -48,8 +48,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("make a folder: %w", err)
 	}
-	defer os.RemoveAll(dir)
-	server, url, err := start(ctx, *binary, dir, *cache, strings.Fields(*more))
+	defer func() { _ = os.RemoveAll(dir) }()
+	server, url, err := start(ctx, *binary, dir, append([]string{"--cache-dir", *cache}, strings.Fields(*more)...))
 	if err != nil {
 		return err
 	}
@@ -64,12 +64,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 var greeting = regexp.MustCompile(`listens on (http://\S+) `)
 
 // start runs envoke serve with folders of its own and waits until it listens.
-func start(ctx context.Context, binary, dir, cache string, more []string) (*exec.Cmd, string, error) {
+func start(ctx context.Context, binary, dir string, more []string) (*exec.Cmd, string, error) {
 	server := exec.CommandContext(ctx, binary, append([]string{
 		"serve", "--port", "0", "--admin-port", "0", "--log-level", "warn",
 		// Small bounds on workers, so that those of one-shots come and go within the run.
 		"--max-workers", "32", "--worker-idle-seconds", "10",
-		"--data-dir", filepath.Join(dir, "data"), "--run-dir", filepath.Join(dir, "run"), "--cache-dir", cache,
+		"--data-dir", filepath.Join(dir, "data"), "--run-dir", filepath.Join(dir, "run"),
 	}, more...)...)
 	server.Cancel = func() error { return server.Process.Signal(syscall.SIGTERM) }
 	server.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}

@@ -44,21 +44,30 @@ func newClient(url string) *client {
 
 func (c *client) close() { c.CloseIdleConnections() }
 
+// call is a request: its method and path, and the status that it must be answered with.
+type call struct {
+	status       int
+	method, path string
+	title        string // the Language-Title header
+}
+
+func post(path string) call { return call{status: http.StatusOK, method: http.MethodPost, path: path} }
+
 // send returns the answer's body, which is valid until the next.
-func (c *client) send(status int, method, path, body string, headers ...string) ([]byte, error) {
+func (c *client) send(r call, body string) ([]byte, error) {
 	c.request.Reset()
-	c.request.Header.SetMethod(method)
-	c.request.SetRequestURI(c.url + path)
+	c.request.Header.SetMethod(r.method)
+	c.request.SetRequestURI(c.url + r.path)
 	c.request.SetBodyString(body)
-	for i := 0; i < len(headers); i += 2 {
-		c.request.Header.Set(headers[i], headers[i+1])
+	if r.title != "" {
+		c.request.Header.Set("Language-Title", r.title)
 	}
 	c.response.Reset()
 	if err := c.Do(c.request, c.response); err != nil {
-		return nil, fmt.Errorf("%s %s: %w", method, path, err)
+		return nil, fmt.Errorf("%s %s: %w", r.method, r.path, err)
 	}
-	if got := c.response.StatusCode(); got != status {
-		return nil, fmt.Errorf("%s %s: status %d: %.500s", method, path, got, c.response.Body())
+	if got := c.response.StatusCode(); got != r.status {
+		return nil, fmt.Errorf("%s %s: status %d: %.500s", r.method, r.path, got, c.response.Body())
 	}
 	return c.response.Body(), nil
 }
@@ -80,7 +89,7 @@ func (c *client) initialize(title, script string) (id string, err error) {
 		request["script_content"] = script
 	}
 	raw, _ := json.Marshal(request) // strings only
-	body, err := c.send(http.StatusOK, http.MethodPost, "/api/v1/initialize", string(raw), "Language-Title", title)
+	body, err := c.send(call{http.StatusOK, http.MethodPost, "/api/v1/initialize", title}, string(raw))
 	if err != nil {
 		return "", err
 	}
@@ -98,7 +107,7 @@ func (c *client) register(title, script string, seconds int) error {
 	raw, _ := json.Marshal(map[string]any{ // strings and numbers only
 		"language": "nodejs", "title": title, "script_content": script, "cache_ttl_seconds": seconds,
 	})
-	_, err := c.send(http.StatusCreated, http.MethodPost, "/api/v1/functions", string(raw))
+	_, err := c.send(call{http.StatusCreated, http.MethodPost, "/api/v1/functions", ""}, string(raw))
 	return err
 }
 
@@ -111,7 +120,7 @@ const (
 func doubled(id string, most int) func(*client, *rand.Rand) (bool, error) {
 	return func(c *client, random *rand.Rand) (bool, error) {
 		n := random.IntN(most)
-		body, err := c.send(http.StatusOK, http.MethodPost, "/api/v1/execute/"+id, fmt.Sprintf(`{"params":{"n":%d}}`, n))
+		body, err := c.send(post("/api/v1/execute/"+id), fmt.Sprintf(`{"params":{"n":%d}}`, n))
 		if err != nil {
 			return false, err
 		}
@@ -152,7 +161,7 @@ func prepare(ctx context.Context, config Config) ([]kind, error) {
 func page(path string) func(*client, *rand.Rand) (bool, error) {
 	return func(c *client, random *rand.Rand) (bool, error) {
 		n := strconv.Itoa(random.IntN(200))
-		body, err := c.send(http.StatusOK, http.MethodGet, path+"?n="+n, "")
+		body, err := c.send(call{http.StatusOK, http.MethodGet, path + "?n=" + n, ""}, "")
 		if err != nil {
 			return false, err
 		}
@@ -188,7 +197,7 @@ func others(c *client, work []kind, cached string) ([]kind, error) {
 
 func validate(id string) func(*client, *rand.Rand) (bool, error) {
 	return func(c *client, _ *rand.Rand) (bool, error) {
-		body, err := c.send(http.StatusOK, http.MethodPost, "/api/v1/execute/"+id,
+		body, err := c.send(post("/api/v1/execute/"+id),
 			`{"params":{"data":{"age":1},"rules":{"age":{"type":"number"}}}}`)
 		if err != nil {
 			return false, err
@@ -199,8 +208,8 @@ func validate(id string) func(*client, *rand.Rand) (bool, error) {
 
 func oneShot(c *client, random *rand.Rand) (bool, error) {
 	n := random.Uint64()
-	body, err := c.send(http.StatusOK, http.MethodPost, "/api/v1/execute",
-		fmt.Sprintf(`{"script_content":"return '%d'"}`, n), "Language-Title", "nodejs-once")
+	body, err := c.send(call{http.StatusOK, http.MethodPost, "/api/v1/execute", "nodejs-once"},
+		fmt.Sprintf(`{"script_content":"return '%d'"}`, n))
 	if err != nil {
 		return false, err
 	}
@@ -214,29 +223,29 @@ func session(c *client, random *rand.Rand) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	body, err := c.send(http.StatusOK, http.MethodPost, "/api/v1/execute/"+id, `{"params":1}`)
+	body, err := c.send(post("/api/v1/execute/"+id), `{"params":1}`)
 	if err != nil {
 		return false, err
 	}
 	if err := want(body, fmt.Sprintf(`{"result":%d,`, n+1)); err != nil {
 		return false, err
 	}
-	if _, err = c.send(http.StatusNoContent, http.MethodDelete, "/api/v1/sessions/"+id, ""); err != nil {
+	if _, err = c.send(call{http.StatusNoContent, http.MethodDelete, "/api/v1/sessions/" + id, ""}, ""); err != nil {
 		return false, err
 	}
-	_, err = c.send(http.StatusNotFound, http.MethodPost, "/api/v1/execute/"+id, `{"params":1}`)
+	_, err = c.send(call{http.StatusNotFound, http.MethodPost, "/api/v1/execute/" + id, ""}, `{"params":1}`)
 	return false, err
 }
 
 func fails(id string) func(*client, *rand.Rand) (bool, error) {
 	return func(c *client, _ *rand.Rand) (bool, error) {
-		_, err := c.send(http.StatusInternalServerError, http.MethodPost, "/api/v1/execute/"+id, `{"params":null}`)
+		_, err := c.send(call{http.StatusInternalServerError, http.MethodPost, "/api/v1/execute/" + id, ""}, `{"params":null}`)
 		return false, err
 	}
 }
 
 func noSession(c *client, random *rand.Rand) (bool, error) {
 	id := fmt.Sprintf("%08x-0000-8100-8000-000000000000", random.Uint32())
-	_, err := c.send(http.StatusNotFound, http.MethodPost, "/api/v1/execute/"+id, `{}`)
+	_, err := c.send(call{http.StatusNotFound, http.MethodPost, "/api/v1/execute/" + id, ""}, `{}`)
 	return false, err
 }

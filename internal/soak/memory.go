@@ -55,11 +55,12 @@ func (l *load) sample(ctx context.Context) error {
 }
 
 func (s Sample) String() string {
-	line := fmt.Sprintf("%8s %10d requests", s.After, s.Requests)
+	var line strings.Builder
+	_, _ = fmt.Fprintf(&line, "%8s %10d requests", s.After, s.Requests)
 	for _, role := range slices.Sorted(maps.Keys(s.Bytes)) {
-		line += fmt.Sprintf("  %s %.1f MiB", role, float64(s.Bytes[role])/(1<<20))
+		_, _ = fmt.Fprintf(&line, "  %s %.1f MiB", role, float64(s.Bytes[role])/(1<<20))
 	}
-	return line
+	return line.String()
 }
 
 // residents sums up the resident memory of a process and its descendants, by role.
@@ -137,7 +138,7 @@ func readStat(ctx context.Context, admin, name string) (int64, bool) {
 	if err != nil {
 		return 0, false
 	}
-	defer answer.Body.Close()
+	defer func() { _ = answer.Body.Close() }()
 	text, _ := io.ReadAll(answer.Body)
 	_, value, _ := strings.Cut(strings.TrimSpace(string(text)), ": ")
 	n, err := strconv.ParseInt(value, 10, 64)

@@ -46,14 +46,13 @@ func markResponse(c *fasthttp.RequestCtx) {
 		switch name := strings.ToLower(string(key)); name {
 		case "set-cookie", "vary":
 			return
-		case "cache-control":
-			if isPrivate(value) {
+		case "connection", "content-length", "transfer-encoding", "date", "server", "age":
+			// of this exchange
+		default:
+			if name == "cache-control" && isPrivate(value) {
 				return
 			}
-			fallthrough
-		default:
 			pairs = append(pairs, [2]string{name, string(value)})
-		case "connection", "content-length", "transfer-encoding", "date", "server", "age":
 		}
 	}
 	slices.SortStableFunc(pairs, func(a, b [2]string) int { return strings.Compare(a[0], b[0]) })
