@@ -19,8 +19,6 @@ type body struct {
 	Schema  json.RawMessage `json:"schema"`
 }
 
-func number(n int) *int { return &n }
-
 func TestDecode(t *testing.T) {
 	no := false
 	for name, test := range map[string]struct {
@@ -28,11 +26,11 @@ func TestDecode(t *testing.T) {
 		want body
 	}{
 		"nothing":              {`{}`, body{}},
-		"all":                  {`{"title":"a","version":3,"network":false,"tags":["b"],"weights":{"2":10},"schema":{"x":[1]}}`, body{"a", number(3), &no, []string{"b"}, map[int]int{2: 10}, []byte(`{"x":[1]}`)}},
+		"all":                  {`{"title":"a","version":3,"network":false,"tags":["b"],"weights":{"2":10},"schema":{"x":[1]}}`, body{"a", new(3), &no, []string{"b"}, map[int]int{2: 10}, []byte(`{"x":[1]}`)}},
 		"null is as if absent": {`{"title":null,"version":null,"network":null,"tags":null,"weights":null}`, body{}},
-		"a whole number":       {`{"version":5.0}`, body{Version: number(5)}},
-		"another one":          {`{"version":5e2}`, body{Version: number(500)}},
-		"the largest":          {`{"version":2147483647}`, body{Version: number(1<<31 - 1)}},
+		"a whole number":       {`{"version":5.0}`, body{Version: new(5)}},
+		"another one":          {`{"version":5e2}`, body{Version: new(500)}},
+		"the largest":          {`{"version":2147483647}`, body{Version: new(1<<31 - 1)}},
 		"raw JSON":             {`{"schema":12345678901234567890}`, body{Schema: []byte(`12345678901234567890`)}},
 		"space around":         {" {\"title\" : \"a\"}\n", body{Title: "a"}},
 	} {
