@@ -26,7 +26,7 @@ import (
 )
 
 // lookupTimeout bounds all that is asked about one request. Envoy's own
-// message_timeout is 1 s; ours comes first, since ours can say what was slow.
+// message_timeout is 3 s; ours comes first, since ours can say what was slow.
 const lookupTimeout = 800 * time.Millisecond
 
 // Registry is what knows sessions and functions.

@@ -18,8 +18,9 @@ import (
 
 const (
 	extProcFilter = "envoy.filters.http.ext_proc"
-	// extProcTimeout is what ext_proc may take, its look-ups included.
-	extProcTimeout = time.Second
+	// extProcTimeout is what ext_proc may take. Its look-ups take less than a second, but a
+	// thousand requests at one moment wait for each other.
+	extProcTimeout = 3 * time.Second
 )
 
 // extProc is in the chain but disabled: a route that needs it enables it, and all
