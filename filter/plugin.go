@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"runtime"
 	"strconv"
-	"strings"
 	"time"
 	"unsafe"
 
@@ -56,27 +55,28 @@ func onRequestHeaders(stream, _ uint32, last bool) host.Action {
 	report()
 	var h head
 	h.read(host.Request.Headers())
-	if err := check(h.method, h.path, h.title); err != nil {
-		return refuse(faas.AsError(err))
-	}
 	c := &calls[stream%uint32(len(calls))]
 	c.forget()
-	if !h.mayBeKept(c, last) {
+	kept := h.mayBeKept(c, last)
+	if kept && last && c.answered(nil) {
+		return host.Pause
+	}
+	if err := check(h.method, h.path, h.title); err != nil { // what is kept has none such
+		return refuse(faas.AsError(err))
+	}
+	switch {
+	case !kept:
 		return host.Continue
+	case !last:
+		c.stream = stream
+		return host.Pause // for the body
+	case c.goesPast(h.path):
+		host.Request.SetHeader(uncachedHeader, []byte("1"))
+	default:
+		c.stream = stream
+		c.goOn()
 	}
-	if !c.envelope && !c.asked {
-		name := functionOf(h.path)
-		if isUncached(name, host.Now().UnixNano()) {
-			host.Request.SetHeader(uncachedHeader, []byte("1"))
-			return host.Continue
-		}
-		c.function = strings.Clone(name)
-	}
-	c.stream = stream
-	if last {
-		return c.lookUp(nil)
-	}
-	return host.Pause // for the body
+	return host.Continue
 }
 
 // onRequestBody answers a request whose body is part of the question.
@@ -97,7 +97,12 @@ func onRequestBody(stream, size uint32, last bool) host.Action {
 		return host.Pause
 	}
 	host.Begin()
-	return c.lookUp(host.Request.Body(faas.MaxCachedBody))
+	if c.answered(host.Request.Body(faas.MaxCachedBody)) {
+		c.forget()
+		return host.Pause
+	}
+	c.goOn()
+	return host.Continue
 }
 
 // What the filter and ext_proc tell each other.
@@ -106,15 +111,23 @@ const (
 	keepHeader    = "x-envoke-keep" // for how many milliseconds the response may be given
 )
 
-// lookUp answers with what is kept, or lets the request go on with its digest.
-func (c *call) lookUp(body []byte) host.Action {
-	if c.key = append(c.key, body...); len(c.key) <= maxKey {
-		raw, _ := host.SharedData(slotOf(c.key))
-		var kept entry
-		if now := host.Now().UnixNano(); kept.parse(raw) && kept.answers(c, now) {
-			return c.hit(&kept, now)
-		}
+// answered answers the call with what is kept, if there is anything.
+func (c *call) answered(body []byte) bool {
+	if c.key = append(c.key, body...); len(c.key) > maxKey {
+		return false
 	}
+	raw, _ := host.SharedData(slotOf(c.key))
+	var kept entry
+	now := host.Now().UnixNano()
+	if !kept.parse(raw) || !kept.answers(c, now) {
+		return false
+	}
+	age := strconv.FormatInt((now-kept.made)/int64(time.Second), 10)
+	return host.Respond(kept.status, "envoke_filter", kept.headers.With("age", age), kept.body)
+}
+
+// goOn lets the request go on with its digest, by which ext_proc knows it.
+func (c *call) goOn() {
 	digest := faas.DigestCall(c.key[1:c.head], c.key[c.head:])
 	var key [2 * len(digest)]byte
 	hex.Encode(key[:], digest[:])
@@ -123,16 +136,6 @@ func (c *call) lookUp(body []byte) host.Action {
 		c.key = nil // such memory is not kept
 		c.forget()
 	}
-	return host.Continue
-}
-
-func (c *call) hit(kept *entry, now int64) host.Action {
-	c.forget()
-	age := strconv.FormatInt((now-kept.made)/int64(time.Second), 10)
-	if host.Respond(kept.status, "envoke_filter", kept.headers.With("age", age), kept.body) {
-		return host.Pause
-	}
-	return host.Continue
 }
 
 // onResponseHeaders begins to keep a response that ext_proc says may be kept.

@@ -41,6 +41,20 @@ func isUncached(name string, now int64) bool {
 	return u.name == name && now < u.until
 }
 
+// goesPast tells whether ext_proc need not be asked about the call. Where it must, the
+// name of the function is noted for its answer.
+func (c *call) goesPast(path string) bool {
+	if c.envelope || c.asked {
+		return false
+	}
+	name := functionOf(path)
+	if isUncached(name, host.Now().UnixNano()) {
+		return true
+	}
+	c.function = strings.Clone(name)
+	return false
+}
+
 // learn notes what ext_proc has said of the function of a call.
 func (c *call) learn() {
 	if c.envelope || c.asked || string(host.Property("metadata", "filter_metadata", "envoke", "uncached")) != "1" {
