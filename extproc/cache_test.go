@@ -139,7 +139,10 @@ func never(t *testing.T) func() response {
 func TestResultsAreCached(t *testing.T) {
 	known, id := cachedRegistry()
 	execute := "POST /api/v1/execute/" + string(id)
-	const digest = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	const (
+		digest    = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+		fromCache = `cache;desc="ext_proc"`
+	)
 	plain := response{"200", `[["content-type","text/html"],["link","<a>"],["link","<b>"]]`, "<p>"}
 	for _, tt := range []struct {
 		name        string
@@ -150,27 +153,27 @@ func TestResultsAreCached(t *testing.T) {
 		{
 			name: "by the body", r: request{execute + "\ncontent-length: 2", "{}"}, upstream: envelope(1),
 			first: outcome{Body: `{"result":1,"cached":false}`, Headers: map[string]string{}, Sent: map[string]string{"x-envoke-cache": "1"}},
-			then:  outcome{Hit: true, Body: `{"result":1,"cached":true}`, Headers: map[string]string{"content-type": "application/json", "age": "0"}},
+			then:  outcome{Hit: true, Body: `{"result":1,"cached":true}`, Headers: map[string]string{"content-type": "application/json", "age": "0", "server-timing": fromCache}},
 		},
 		{
 			name: "by the filter's digest", r: request{execute + "\nx-envoke-key: " + digest, ""}, upstream: envelope(1),
 			first: outcome{Body: `{"result":1,"cached":false}`, Headers: map[string]string{"x-envoke-keep": "60000"}, Sent: map[string]string{"x-envoke-cache": "1"}},
-			then:  outcome{Hit: true, Body: `{"result":1,"cached":true}`, Headers: map[string]string{"content-type": "application/json", "age": "0", "x-envoke-keep": "N"}},
+			then:  outcome{Hit: true, Body: `{"result":1,"cached":true}`, Headers: map[string]string{"content-type": "application/json", "age": "0", "server-timing": fromCache, "x-envoke-keep": "N"}},
 		},
 		{
 			name: "because its caller asks", r: request{execute + "\nx-cache-control: max-age=5\ncontent-length: 2", "{}"}, upstream: envelope(1),
 			first: outcome{Body: `{"result":1,"cached":false}`, Headers: map[string]string{}, Sent: map[string]string{"x-envoke-cache": "1"}},
-			then:  outcome{Hit: true, Body: `{"result":1,"cached":true}`, Headers: map[string]string{"content-type": "application/json", "age": "0"}},
+			then:  outcome{Hit: true, Body: `{"result":1,"cached":true}`, Headers: map[string]string{"content-type": "application/json", "age": "0", "server-timing": fromCache}},
 		},
 		{
 			name: "of plain HTTP", r: request{"GET /function/nodejs-cached/a?b", ""}, upstream: plain,
 			first: outcome{Body: "<p>", Headers: map[string]string{}, Sent: map[string]string{"x-envoke-cache": "1", "x-envoke-function": "nodejs-cached@3"}},
-			then:  outcome{Hit: true, Body: "<p>", Headers: map[string]string{"content-type": "text/html", "link": "<a><b>", "age": "0"}},
+			then:  outcome{Hit: true, Body: "<p>", Headers: map[string]string{"content-type": "text/html", "link": "<a><b>", "age": "0", "server-timing": fromCache}},
 		},
 		{
 			name: "of a single call", r: request{"POST /runtime/nodejs/cached\ncontent-length: 2", "{}"}, upstream: envelope(1),
 			first: outcome{Body: `{"result":1,"cached":false}`, Headers: map[string]string{}, Sent: map[string]string{"x-envoke-cache": "1", "x-envoke-function": "nodejs-cached@3"}},
-			then:  outcome{Hit: true, Body: `{"result":1,"cached":true}`, Headers: map[string]string{"content-type": "application/json", "age": "0"}},
+			then:  outcome{Hit: true, Body: `{"result":1,"cached":true}`, Headers: map[string]string{"content-type": "application/json", "age": "0", "server-timing": fromCache}},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

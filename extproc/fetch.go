@@ -123,11 +123,12 @@ func (f *fetch) wait(ctx context.Context, flight *resultcache.Flight) (*resultca
 // hit answers with an entry. The filter is told how long it may answer with it itself.
 func (f *fetch) hit(entry *resultcache.Entry) *extprocv3.ProcessingResponse {
 	now := time.Now()
-	headers := make([]*corev3.HeaderValueOption, 0, len(entry.Headers)+2)
+	headers := make([]*corev3.HeaderValueOption, 0, len(entry.Headers)+3)
 	for _, h := range entry.Headers {
 		headers = append(headers, appended(header{h.Name, h.Value}))
 	}
-	headers = append(headers, appended(header{"age", strconv.FormatInt(entry.Age(now), 10)}))
+	headers = append(headers, appended(header{"age", strconv.FormatInt(entry.Age(now), 10)}),
+		appended(header{"server-timing", `cache;desc="ext_proc"`}))
 	if f.inFilter {
 		headers = append(headers, appended(f.keep(now.Sub(entry.Made))))
 	}

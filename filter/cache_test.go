@@ -164,7 +164,7 @@ func TestKept(t *testing.T) {
 		e.Time = e.Time.Add(800 * time.Millisecond)
 		again, hit := e.ask(post(session), `{"params":1}`)
 		want := `{"result":1,"cached":true}`
-		headers := fmt.Sprint([][2]string{{"content-type", "application/json"}, {"x-two", "a"}, {"x-two", "b"}, {"age", "0"}})
+		headers := fmt.Sprint([][2]string{{"server-timing", `cache;desc="filter"`}, {"content-type", "application/json"}, {"x-two", "a"}, {"x-two", "b"}, {"age", "0"}})
 		if !hit || again.Body != want || again.Status != 200 || again.Details != "envoke_filter" || fmt.Sprint(again.Headers) != headers {
 			t.Errorf("hit %v: %+v", hit, again)
 		}

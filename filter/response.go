@@ -9,9 +9,9 @@ import (
 )
 
 // readResponse notes the response's status, and those of its headers that are not about
-// this exchange.
+// this exchange, with what tells where a later answer comes from.
 func (c *call) readResponse(pairs host.Pairs) {
-	var kept []string
+	kept := []string{"server-timing", `cache;desc="filter"`}
 	c.status, c.made = 0, host.Now().UnixNano()
 	for name, value := range pairs.All() {
 		switch string(name) {

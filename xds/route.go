@@ -38,6 +38,10 @@ const (
 	FunctionHeader = "x-envoke-function"
 )
 
+// StartHeader tells a host when the request's first byte came, in microseconds since
+// 1970: it can say then what went by until it had the request.
+const StartHeader = "x-envoke-start"
+
 // Headers by which the filter, ext_proc and the hosts speak of cached results.
 const (
 	CallKeyHeader      = "x-envoke-key"       // the filter to ext_proc: the digest of the call
@@ -169,7 +173,7 @@ func invokes(s State) (routes []*routev3.Route) {
 func direct(s State, operation faas.Operation, m *routev3.RouteMatch, language faas.Language) *routev3.Route {
 	action := runtimeAction(s, ":path")
 	action.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: RuntimeCluster(language)}
-	return route(string(operation)+"-"+string(language), m, action)
+	return toHost(string(operation)+"-"+string(language), m, action)
 }
 
 // What the digit of a session's id may be that has its flags (see faas.SessionID).
@@ -189,7 +193,7 @@ func sessionID(language faas.Language, flags string) *routev3.RouteMatch {
 func viaExtProc(s State, operation faas.Operation, m *routev3.RouteMatch, hashHeader string) *routev3.Route {
 	action := runtimeAction(s, hashHeader)
 	action.ClusterSpecifier = &routev3.RouteAction_ClusterHeader{ClusterHeader: ClusterHeader}
-	return enable(extProcFilter, route(string(operation), m, action))
+	return enable(extProcFilter, toHost(string(operation), m, action))
 }
 
 // viaFilter has the Wasm filter look at the request first (see wasmFilter): at the
@@ -223,6 +227,15 @@ func runtimeAction(s State, hashHeader string) *routev3.RouteAction {
 			},
 		}},
 	}
+}
+
+func toHost(name string, m *routev3.RouteMatch, action *routev3.RouteAction) *routev3.Route {
+	r := route(name, m, action)
+	r.RequestHeadersToAdd = []*corev3.HeaderValueOption{{
+		Header:       &corev3.HeaderValue{Key: StartHeader, Value: "%START_TIME(%s%6f)%"},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}}
+	return r
 }
 
 func toAPI(operation faas.Operation, m *routev3.RouteMatch, timeout time.Duration) *routev3.Route {

@@ -2,8 +2,10 @@ package xds
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"envoke/internal/envoytest"
 	"envoke/internal/faas"
@@ -153,7 +155,7 @@ func TestAffinity(t *testing.T) {
 func TestSpoofedHeaders(t *testing.T) {
 	s := newStack(t, nil)
 	spoof := []string{
-		ClusterHeader, "nowhere", HashHeader, "x", SessionHeader, "mine", FunctionHeader, "python-a", "X-Envoke-Anything", "x",
+		ClusterHeader, "nowhere", HashHeader, "x", SessionHeader, "mine", FunctionHeader, "python-a", "X-Envoke-Anything", "x", StartHeader, "1",
 		"X-User-ID", "root", "x-envoy-upstream-rq-timeout-ms", "1", "x-envoy-internal", "true",
 	}
 	for _, path := range []string{
@@ -162,8 +164,10 @@ func TestSpoofedHeaders(t *testing.T) {
 		initializePath,
 		functionPath + "nodejs-a", // no ext_proc either
 	} {
+		before := time.Now()
 		reply := s.do("POST", path, "{}", spoof...)
 		got := decode(t, reply)
+		checkStart(t, got.Header.Values(StartHeader), before)
 		for _, name := range []string{HashHeader, SessionHeader, FunctionHeader, "X-Envoke-Anything", "X-User-ID", "X-Envoy-Internal", "X-Envoy-Upstream-Rq-Timeout-Ms"} {
 			if value := got.Header.Get(name); value != "" {
 				t.Errorf("%s: the host got %s: %s", path, name, value)
@@ -180,6 +184,16 @@ func TestSpoofedHeaders(t *testing.T) {
 		if server := reply.Header.Get("Server"); server != "envoke" {
 			t.Errorf("%s: server %q", path, server)
 		}
+	}
+}
+
+// checkStart fails unless a request began, by what its host was told, since before.
+func checkStart(t *testing.T, got []string, before time.Time) {
+	t.Helper()
+	text := strings.Join(got, " ")
+	start, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || start < before.UnixMicro() || start > time.Now().UnixMicro() {
+		t.Errorf("the host got the start %q, want microseconds since %d", text, before.UnixMicro())
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -95,8 +96,8 @@ func (r *rig) newCaller(t testing.TB, id faas.SessionID) *caller {
 	t.Cleanup(func() { _ = conn.Close() })
 	return &caller{conn: conn, replies: bufio.NewReader(conn), request: fmt.Appendf(nil, "POST %s/%s HTTP/1.1\r\n"+
 		"host: 127.0.0.1:9000\r\nuser-agent: test/1\r\naccept: */*\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"+
-		"x-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: http\r\nx-request-id: 7f3c0d6a-9e1b-4c59-a7d4-0a1b2c3d4e5f\r\n\r\n%s",
-		executePath, id, len(body), body)}
+		"x-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: http\r\nx-request-id: 7f3c0d6a-9e1b-4c59-a7d4-0a1b2c3d4e5f\r\n"+
+		"x-envoke-start: %d\r\n\r\n%s", executePath, id, len(body), time.Now().UnixMicro(), body)}
 }
 
 func (c *caller) callWhile(more func() bool) error {

@@ -46,7 +46,7 @@ func markResponse(c *fasthttp.RequestCtx) {
 		switch name := strings.ToLower(string(key)); name {
 		case "set-cookie", "vary":
 			return
-		case "connection", "content-length", "transfer-encoding", "date", "server", "age":
+		case "connection", "content-length", "transfer-encoding", "date", "server", "age", "server-timing":
 			// of this exchange
 		default:
 			if name == "cache-control" && isPrivate(value) {

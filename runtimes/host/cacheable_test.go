@@ -22,7 +22,7 @@ func TestCacheableResponse(t *testing.T) {
 	}{
 		{"JSON", `{"a":1}`, [][2]string{{"content-type", "application/json"}}},
 		{"nothing", `null`, [][2]string{}},
-		{"headers", `{"statusCode":200,"headers":{"X-B":"2","Link":["<a>","<b>"],"Age":"9","Date":"x"},"body":"x"}`, [][2]string{
+		{"headers", `{"statusCode":200,"headers":{"X-B":"2","Link":["<a>","<b>"],"Age":"9","Date":"x","Server-Timing":"db"},"body":"x"}`, [][2]string{
 			{"content-type", "text/plain; charset=utf-8"}, {"link", "<a>"}, {"link", "<b>"}, {"x-b", "2"},
 		}},
 		{"moved", `{"statusCode":301,"headers":{"location":"/a"}}`, [][2]string{{"location", "/a"}}},

@@ -158,7 +158,11 @@ type conn struct {
 
 	since   atomic.Int64 // when its request's first bytes came, in Unix nanoseconds; 0: it waits for one
 	serving atomic.Bool  // the head of the request has come
-	unread  bool         // the body was not read to its end; the serving goroutine's
+
+	// The serving goroutine's.
+	unread bool   // the body was not read to its end
+	timing timing // of the request
+	header []byte // that tells it; reused
 }
 
 // changed is told by fasthttp when a request begins to come and when it is answered.

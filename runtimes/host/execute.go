@@ -13,7 +13,7 @@ import (
 
 // execute runs a session's function once (E2).
 func (h *Host) execute(ctx context.Context, c *fasthttp.RequestCtx) error {
-	arrived := time.Now()
+	t := timingOf(c)
 	id := faas.SessionID(c.URI().PathOriginal()[len(executePath)+1:])
 	body, err := h.readBody(ctx, c, h.MaxBody)
 	if err != nil {
@@ -24,18 +24,18 @@ func (h *Host) execute(ctx context.Context, c *fasthttp.RequestCtx) error {
 	if err := bodyMembers(body.bytes, member{"params", &params}); err != nil {
 		return err
 	}
-	read := h.stages.read.since(arrived)
+	t.lap(h.stages.read)
 	session, err := h.Bundles.Session(ctx, id)
 	if err != nil {
 		return err
 	}
-	h.stages.session.since(read)
-	return h.run(ctx, c, invocation{arrived: arrived, session: session, params: params})
+	t.lap(h.stages.session)
+	return h.run(ctx, c, invocation{timing: t, session: session, params: params})
 }
 
 // invocation is one execute on its way.
 type invocation struct {
-	arrived time.Time
+	timing  *timing
 	session *bundle.Session
 	params  []byte
 	checked bool // params keep to the function's schema
@@ -47,12 +47,11 @@ func (h *Host) run(ctx context.Context, c *fasthttp.RequestCtx, in invocation) e
 	if err != nil {
 		return err
 	}
-	done := time.Now()
 	reply := buffers.Get().(*buffer)
 	reply.bytes = appendResult(reply.bytes, &in.session.Session, result)
 	markEnvelope(c)
 	writeBuffer(c, reply)
-	h.stages.write.since(done)
+	in.timing.lap(h.stages.write)
 	return nil
 }
 
@@ -64,15 +63,17 @@ func (h *Host) invoke(ctx context.Context, requestID string, in invocation) (poo
 			return pool.Result{}, err
 		}
 	}
-	timeout := h.timeout(in.session.Timeout)
-	defer h.stages.run.since(time.Now())
-	return h.Engine.Invoke(ctx, work(in.session), pool.Invocation{
+	t, timeout := in.timing, h.timeout(in.session.Timeout)
+	result, err := h.Engine.Invoke(ctx, work(in.session), pool.Invocation{
 		RequestID: requestID,
-		Deadline:  in.arrived.Add(timeout),
+		Deadline:  t.arrived.Add(timeout),
 		Timeout:   timeout,
 		Params:    in.params,
 		Context:   in.session.Context,
 	})
+	t.queue, t.function, t.invoked = result.Queue, result.Duration, true
+	t.lap(h.stages.run)
+	return result, err
 }
 
 func work(session *bundle.Session) pool.Work {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -17,7 +16,7 @@ const runtimePath = "/runtime/"
 
 // invokeFunction runs a registered function once, without a session (E10).
 func (h *Host) invokeFunction(ctx context.Context, c *fasthttp.RequestCtx) error {
-	arrived := time.Now()
+	t := timingOf(c)
 	language, title, _ := strings.Cut(string(c.URI().PathOriginal()[len(runtimePath):]), "/")
 	ref, err := h.parseRef(chosen(c, language+"-"+title))
 	if err != nil {
@@ -32,11 +31,13 @@ func (h *Host) invokeFunction(ctx context.Context, c *fasthttp.RequestCtx) error
 	if err := h.parseCall(&p, body.bytes); err != nil {
 		return err
 	}
+	t.lap(h.stages.read)
 	session := &bundle.Session{Session: faas.Session{Context: p.context, Timeout: p.timeout}}
 	if err := h.useFunction(ctx, session, ref, requestID(c)); err != nil {
 		return err
 	}
-	return h.run(ctx, c, invocation{arrived: arrived, session: session, params: p.params})
+	t.lap(h.stages.session)
+	return h.run(ctx, c, invocation{timing: t, session: session, params: p.params})
 }
 
 // parseRef parses a part of a path, where '@' and ':' may be escaped.

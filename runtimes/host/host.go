@@ -154,10 +154,14 @@ func (h *Host) only(c *fasthttp.RequestCtx, method string, handle handler) {
 	})
 }
 
-// answer answers the handler's error where there is one.
+// answer answers the handler's error where there is one, and tells where the time went.
 func (h *Host) answer(c *fasthttp.RequestCtx, handle handler) {
-	if err := handle(c.Conn().(*conn).ctx, c); err != nil {
+	connection := c.Conn().(*conn)
+	connection.timing = newTiming(c.Time())
+	if err := handle(connection.ctx, c); err != nil {
 		h.Failed(requestID(c), faas.AsError(err))
 		h.fail(c, err)
+		connection.timing.last = time.Now()
 	}
+	connection.timing.announce(c)
 }

@@ -29,18 +29,20 @@ func (h *Host) initialize(ctx context.Context, c *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
+	t := timingOf(c)
+	t.lap(h.stages.read)
 	session, err := h.open(ctx, post)
+	t.loaded(h.stages.load)
 	if err != nil {
 		return err
 	}
 	write(c, http.StatusOK, initialized(session))
+	t.lap(h.stages.write)
 	return nil
 }
 
-// oneShot is initialize and execute in one (E11). It makes a session like any
-// other, but none of params that its function would never see.
+// oneShot is initialize and execute in one (E11).
 func (h *Host) oneShot(ctx context.Context, c *fasthttp.RequestCtx) error {
-	arrived := time.Now()
 	post, err := h.readInitialize(ctx, c)
 	if err == nil {
 		err = wantParams(post.unread, post.params)
@@ -48,17 +50,14 @@ func (h *Host) oneShot(ctx context.Context, c *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
-	session, err := h.prepare(ctx, post)
+	t := timingOf(c)
+	t.lap(h.stages.read)
+	session, err := h.openFor(ctx, post)
+	t.loaded(h.stages.load)
 	if err != nil {
 		return err
 	}
-	if err := checkParams(session.Params, post.params); err != nil {
-		return err
-	}
-	if err := h.keep(ctx, post, session); err != nil {
-		return err
-	}
-	return h.run(ctx, c, invocation{arrived: arrived, session: session, params: post.params, checked: true})
+	return h.run(ctx, c, invocation{timing: t, session: session, params: post.params, checked: true})
 }
 
 func initialized(session *bundle.Session) []byte {
@@ -232,6 +231,19 @@ func invalid(message string) error {
 func (h *Host) open(ctx context.Context, p post) (*bundle.Session, error) {
 	session, err := h.prepare(ctx, p)
 	if err != nil {
+		return nil, err
+	}
+	return session, h.keep(ctx, p, session)
+}
+
+// openFor makes a session to be run with the post's params, and stores it: like any
+// other, but not for params that its function would never see.
+func (h *Host) openFor(ctx context.Context, p post) (*bundle.Session, error) {
+	session, err := h.prepare(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkParams(session.Params, p.params); err != nil {
 		return nil, err
 	}
 	return session, h.keep(ctx, p, session)

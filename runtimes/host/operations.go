@@ -38,7 +38,7 @@ func (h *Host) Stats() pool.Stats { return h.Engine.Stats() }
 // no other call ever uses, and no session is made of it. Large payloads share the
 // memory of large bodies. Errors are those of an execute by HTTP.
 func (h *Host) Execute(ctx context.Context, e Execution) (pool.Result, error) {
-	arrived := time.Now()
+	t := newTiming(time.Now())
 	if size := len(e.Params) + len(e.Context); size > keepBuffer {
 		var held buffer
 		if err := h.bodies.hold(ctx, &held, int64(size)); err != nil {
@@ -58,7 +58,8 @@ func (h *Host) Execute(ctx context.Context, e Execution) (pool.Result, error) {
 	if err != nil {
 		return pool.Result{}, err
 	}
-	return h.invoke(ctx, e.RequestID, invocation{arrived: arrived, session: session, params: params})
+	t.lap(h.stages.session)
+	return h.invoke(ctx, e.RequestID, invocation{timing: &t, session: session, params: params})
 }
 
 // Initialize makes a session, as an initialize by HTTP does. Its id is the host's own:

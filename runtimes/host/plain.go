@@ -8,7 +8,6 @@ import (
 	"mime"
 	"net/http"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -31,7 +30,7 @@ const (
 // invokeHTTP runs a registered function as an HTTP endpoint (E15): the request is its
 // event, its result the response.
 func (h *Host) invokeHTTP(ctx context.Context, c *fasthttp.RequestCtx) error {
-	arrived := time.Now()
+	t := timingOf(c)
 	name, path, _ := strings.Cut(string(c.URI().PathOriginal()[len(functionPath):]), "/")
 	ref, err := h.parseRef(chosen(c, name))
 	if err != nil {
@@ -41,6 +40,7 @@ func (h *Host) invokeHTTP(ctx context.Context, c *fasthttp.RequestCtx) error {
 	if err := h.useFunction(ctx, session, ref, requestID(c)); err != nil {
 		return err
 	}
+	t.lap(h.stages.session)
 	body, err := h.readBody(ctx, c, h.MaxBody)
 	if err != nil {
 		return err
@@ -51,19 +51,19 @@ func (h *Host) invokeHTTP(ctx context.Context, c *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
+	t.lap(h.stages.read)
 	session.Context = event.context
-	result, err := h.invoke(ctx, requestID(c), invocation{arrived: arrived, session: session, params: event.params})
+	result, err := h.invoke(ctx, requestID(c), invocation{timing: t, session: session, params: event.params})
 	if err != nil {
 		return err
 	}
-	done := time.Now()
 	if err := respond(c, result.JSON); err != nil {
 		return err
 	}
 	if others {
 		markResponse(c)
 	}
-	h.stages.write.since(done)
+	t.lap(h.stages.write)
 	return nil
 }
 

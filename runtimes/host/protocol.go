@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -19,7 +18,7 @@ const protocolPath = "/execute"
 // executeProtocol runs the body's script, in a worker that no other call gets, or
 // the session that the body names.
 func (h *Host) executeProtocol(ctx context.Context, c *fasthttp.RequestCtx) error {
-	arrived := time.Now()
+	t := timingOf(c)
 	body, err := h.readBody(ctx, c, h.maxInitialize())
 	if err != nil {
 		return err
@@ -40,17 +39,20 @@ func (h *Host) executeProtocol(ctx context.Context, c *fasthttp.RequestCtx) erro
 	if err != nil {
 		return err
 	}
+	t.lap(h.stages.read)
 	session, err := h.sessionOf(ctx, &p, id)
 	if err != nil {
 		return err
 	}
-	result, err := h.invoke(ctx, requestID(c), invocation{arrived: arrived, session: session, params: p.params})
+	t.lap(h.stages.session)
+	result, err := h.invoke(ctx, requestID(c), invocation{timing: t, session: session, params: p.params})
 	if err != nil {
 		return err
 	}
 	reply := buffers.Get().(*buffer)
 	reply.bytes = append(appendMeasures(appendStart(reply.bytes, result), result), '}')
 	writeBuffer(c, reply)
+	t.lap(h.stages.write)
 	return nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -124,7 +123,7 @@ func appendStart(b []byte, result pool.Result) []byte {
 // appendMeasures appends what was measured of an invocation.
 func appendMeasures(b []byte, result pool.Result) []byte {
 	b = append(b, `,"execution_time_ms":`...)
-	b = strconv.AppendFloat(b, float64(result.Duration)/float64(time.Millisecond), 'f', 3, 64)
+	b = appendMilliseconds(b, result.Duration)
 	b = append(b, `,"memory_usage_bytes":`...)
 	if result.MemoryBytes < 0 {
 		return append(b, nullJSON...)

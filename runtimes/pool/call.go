@@ -13,13 +13,16 @@ import (
 type question struct {
 	kind      frame.Type
 	requestID string
+	sent      time.Time
 	deadline  time.Time // when the worker is killed for it
 }
 
-// answer is what came back.
+// answer is what came back. Without a frame, its times are those of a call that ended
+// otherwise.
 type answer struct {
 	frame.Frame
-	took time.Duration // frame out to frame in
+	began time.Time // when its turn in the worker came: as a rule when it was sent
+	ended time.Time
 }
 
 // call is a question under way. Calls are reused: a caller that is done with one puts
@@ -28,11 +31,9 @@ type call struct {
 	question
 	done chan struct{} // of capacity 1
 	id   uint32
-	sent time.Time
 
 	// Set before done.
-	answer frame.Frame
-	took   time.Duration
+	answer answer
 	err    error
 
 	logged int // bytes; the reader's
@@ -56,7 +57,7 @@ func (w *worker) ask(ctx context.Context, q question, payload ...[]byte) (answer
 	c.question = q
 	if !w.send(c, payload) {
 		calls.Put(c)
-		return answer{}, errGone
+		return answer{began: q.sent, ended: q.sent}, errGone
 	}
 	select {
 	case <-c.done:
@@ -66,7 +67,7 @@ func (w *worker) ask(ctx context.Context, q question, payload ...[]byte) (answer
 		}
 		<-c.done
 	}
-	a, err := answer{c.answer, c.took}, c.err
+	a, err := c.answer, c.err
 	*c = call{done: c.done}
 	calls.Put(c)
 	return a, err

@@ -27,10 +27,12 @@ type Invocation struct {
 	Params, Context []byte
 }
 
-// Result is what an execute returned.
+// Result is what an execute returned. With an error only its times count, as far as the
+// call came.
 type Result struct {
 	JSON        []byte        // as the worker wrote it; the caller's own
-	Duration    time.Duration // frame out to frame in: without the wait for a turn
+	Queue       time.Duration // the wait for a worker, for it to load the code, and for a turn in it
+	Duration    time.Duration // the function's: frame out to frame in, without the wait for a turn
 	MemoryBytes int64         // resident memory of the worker, ≤ 100 ms old or as of its last call; -1: unknown
 }
 
@@ -56,34 +58,47 @@ func (p *Pool) Invoke(ctx context.Context, work Work, inv Invocation) (Result, e
 	if inv.Timeout == 0 {
 		inv.Timeout = time.Until(inv.Deadline)
 	}
-	q := question{kind: frame.Invoke, requestID: inv.RequestID, deadline: inv.Deadline}
+	var r Result
 	for {
-		w, err := p.acquire(ctx, work, inv.Deadline)
+		w, waited, err := p.acquire(ctx, work, inv.Deadline)
+		r.Queue += waited
 		if errors.Is(err, errLate) {
-			return Result{}, fault.Timeout(inv.Timeout)
+			err = fault.Timeout(inv.Timeout)
 		}
 		if err != nil {
-			return Result{}, err
+			return r, err
 		}
-		if !time.Now().Before(inv.Deadline) {
-			p.release(w)
-			return Result{}, fault.Timeout(inv.Timeout)
-		}
-		a, err := w.ask(ctx, q, eventParams, or(inv.Params, jsonNull), eventContext, or(inv.Context, jsonEmpty), eventEnd)
-		if errors.Is(err, errAbandoned) {
-			return Result{}, fault.GoneAway(ctx)
-		}
-		p.release(w)
-		switch {
-		case errors.Is(err, errGone):
-			continue // it ended, and none of the call was run
-		case err != nil:
-			return Result{}, p.invokeEnded(err, inv.Timeout)
-		case a.Type == frame.Failed:
-			return Result{}, p.invokeFailed(w, a.Payload)
-		}
-		return Result{JSON: a.Payload, Duration: a.took, MemoryBytes: w.memoryBytes()}, nil
+		if err = p.invoke(ctx, w, inv, &r); !errors.Is(err, errGone) {
+			return r, err
+		} // else the worker ended, and none of the call was run
 	}
+}
+
+// invoke runs the code once in a worker that has it, and gives its turn back.
+func (p *Pool) invoke(ctx context.Context, w *worker, inv Invocation, r *Result) error {
+	now := time.Now()
+	if !now.Before(inv.Deadline) {
+		p.release(w, now)
+		return fault.Timeout(inv.Timeout)
+	}
+	q := question{kind: frame.Invoke, requestID: inv.RequestID, sent: now, deadline: inv.Deadline}
+	a, err := w.ask(ctx, q, eventParams, or(inv.Params, jsonNull), eventContext, or(inv.Context, jsonEmpty), eventEnd)
+	if errors.Is(err, errAbandoned) {
+		return fault.GoneAway(ctx)
+	}
+	p.release(w, a.ended)
+	r.Queue += a.began.Sub(now)
+	r.Duration = a.ended.Sub(a.began)
+	switch {
+	case errors.Is(err, errGone):
+		return err
+	case err != nil:
+		return p.invokeEnded(err, inv.Timeout)
+	case a.Type == frame.Failed:
+		return p.invokeFailed(w, a.Payload)
+	}
+	r.JSON, r.MemoryBytes = a.Payload, w.memoryBytes(a.ended)
+	return nil
 }
 
 func or(b, otherwise []byte) []byte {
@@ -95,9 +110,9 @@ func or(b, otherwise []byte) []byte {
 
 // memoryBytes is the worker's resident memory, read from the kernel at most every
 // memoryEvery. A process that has just ended has the memory of its last sample.
-func (w *worker) memoryBytes() int64 {
-	now, last := time.Now().UnixNano(), w.sampledAt.Load()
-	if now-last < int64(memoryEvery) || !w.sampledAt.CompareAndSwap(last, now) {
+func (w *worker) memoryBytes(now time.Time) int64 {
+	last := w.sampledAt.Load()
+	if now.UnixNano()-last < int64(memoryEvery) || !w.sampledAt.CompareAndSwap(last, now.UnixNano()) {
 		return w.memory.Load()
 	}
 	statm, err := os.ReadFile("/proc/" + strconv.Itoa(w.cmd.Process.Pid) + "/statm")
@@ -117,14 +132,14 @@ func (w *worker) memoryBytes() int64 {
 // INITIALIZATION_ERROR where the code does not load, or loads for longer than
 // LoadTimeout; RATE_LIMITED or UNAVAILABLE where no worker was free.
 func (p *Pool) Load(ctx context.Context, work Work) error {
-	w, err := p.acquire(ctx, work, time.Now().Add(startTimeout+p.opt.LoadTimeout))
+	w, _, err := p.acquire(ctx, work, time.Now().Add(startTimeout+p.opt.LoadTimeout))
 	if errors.Is(err, errLate) {
 		return fault.Unavailable("the function's worker is busy")
 	}
 	if err != nil {
 		return err
 	}
-	p.release(w)
+	p.release(w, time.Now())
 	return nil
 }
 
@@ -144,7 +159,7 @@ func (p *Pool) Check(ctx context.Context, script faas.Script) (frame.Form, error
 
 func (p *Pool) check(ctx context.Context, script faas.Script) (frame.Form, error) {
 	for attempt := 1; ; attempt++ {
-		w, err := p.acquire(ctx, Work{}, time.Now().Add(startTimeout+p.opt.LoadTimeout))
+		w, _, err := p.acquire(ctx, Work{}, time.Now().Add(startTimeout+p.opt.LoadTimeout))
 		if errors.Is(err, errLate) {
 			return frame.Form{}, fault.Unavailable("the checker is busy")
 		}
@@ -155,7 +170,7 @@ func (p *Pool) check(ctx context.Context, script faas.Script) (frame.Form, error
 		if errors.Is(err, errAbandoned) {
 			return frame.Form{}, fault.GoneAway(ctx)
 		}
-		p.release(w)
+		p.release(w, time.Now())
 		// Somebody else's code may have ended the checker; nothing was run, so
 		// asking again is safe.
 		if again := errors.Is(err, errGone) || errors.Is(err, errShared); !again || attempt == 3 {

@@ -57,8 +57,8 @@ func (p *Pool) offer(ctx context.Context, w *worker, kind frame.Type, script faa
 	if err != nil {
 		return frame.Form{}, fmt.Errorf("encode code: %w", err)
 	}
-	q := question{kind: kind, deadline: time.Now().Add(p.opt.LoadTimeout)}
-	a, err := w.ask(ctx, q, code)
+	now := time.Now()
+	a, err := w.ask(ctx, question{kind: kind, sent: now, deadline: now.Add(p.opt.LoadTimeout)}, code)
 	var end *ending
 	switch {
 	case errors.As(err, &end):

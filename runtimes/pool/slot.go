@@ -62,20 +62,21 @@ type grant struct {
 var errLate = errors.New("the deadline passed in the queue")
 
 // acquire takes a turn in the worker that has the code, for release to give back. It
-// waits for a turn, and for the code to be loaded, until the deadline.
-func (p *Pool) acquire(ctx context.Context, work Work, deadline time.Time) (*worker, error) {
+// waits for a turn, and for the code to be loaded, until the deadline, and tells how long
+// it did.
+func (p *Pool) acquire(ctx context.Context, work Work, deadline time.Time) (*worker, time.Duration, error) {
 	k := key{work.Script.Digest, work.Owner}
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
-		return nil, fault.Stopping
+		return nil, 0, fault.Stopping
 	}
 	s := p.slots[k]
 	if s != nil && len(s.waiters) == 0 {
 		if w := s.free(); w != nil {
 			p.take(w)
 			p.mu.Unlock()
-			return w, nil
+			return w, 0, nil
 		}
 	}
 	if s == nil {
@@ -86,9 +87,13 @@ func (p *Pool) acquire(ctx context.Context, work Work, deadline time.Time) (*wor
 	p.mu.Unlock()
 	if err != nil {
 		p.metrics.refused.Inc()
-		return nil, err
+		return nil, 0, err
 	}
-	return p.await(ctx, s, turn, deadline)
+	since := time.Now()
+	w, err := p.await(ctx, s, turn, deadline)
+	waited := time.Since(since)
+	p.metrics.queueWait.Observe(waited.Seconds())
+	return w, waited, err
 }
 
 // enqueue adds a waiter to a slot, or refuses where too many wait.
@@ -112,8 +117,6 @@ func (p *Pool) enqueue(s *slot) (*waiter, error) {
 }
 
 func (p *Pool) await(ctx context.Context, s *slot, turn *waiter, deadline time.Time) (*worker, error) {
-	since := time.Now()
-	defer func() { p.metrics.queueWait.Observe(time.Since(since).Seconds()) }()
 	timer := time.NewTimer(time.Until(deadline))
 	defer timer.Stop()
 	select {
@@ -205,14 +208,12 @@ func (p *Pool) take(w *worker) {
 	}
 }
 
-// release gives back a turn that acquire took.
-func (p *Pool) release(w *worker) {
+// release gives back a turn that acquire took, whose call ended just now.
+func (p *Pool) release(w *worker, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w.active--
-	if w.active == 0 {
-		w.lastUsed = time.Now()
-	}
+	w.lastUsed = now
 	if w.loaded {
 		p.serveWaiters(w.home)
 		if w.active == 0 && len(p.claims) > 0 {

@@ -96,8 +96,8 @@ func (w *worker) answer(f frame.Frame) error {
 		return fmt.Errorf("%w: a result of %d bytes", errProtocol, len(f.Payload))
 	}
 	delete(w.calls, f.Call)
-	c.answer, c.took = f, now.Sub(w.began(c))
-	w.pace(c.took, now)
+	c.answer = answer{f, w.began(c), now}
+	w.pace(now.Sub(c.answer.began), now)
 	abandoned := c.abandoned
 	w.mu.Unlock()
 	w.finish(c, abandoned)
@@ -111,7 +111,7 @@ func (w *worker) finish(c *call, abandoned bool) {
 		c.done <- struct{}{}
 		return
 	}
-	w.pool.release(w)
+	w.pool.release(w, c.answer.ended)
 }
 
 // send begins a call: it numbers it, minds its deadline and writes its question. It is
@@ -151,7 +151,7 @@ func (w *worker) register(c *call) {
 	for w.last == 0 || w.calls[w.last] != nil {
 		w.last++
 	}
-	c.id, c.sent = w.last, time.Now()
+	c.id = w.last
 	w.calls[c.id] = c
 	w.ringBy(c.deadline)
 }
@@ -267,9 +267,9 @@ func (w *worker) failCalls(end ending) {
 		own := end
 		own.unread = c.unread
 		own.late = c.id == w.culprit || end.reason == killDeadline && !now.Before(c.deadline)
-		c.err = &own
+		c.err, c.answer = &own, answer{began: w.began(c), ended: now}
 		if w.pipe.serial && end.drained && c != running && !own.late {
-			c.err = errGone
+			c.err, c.answer.began = errGone, now
 		}
 		if c.abandoned {
 			abandoned = append(abandoned, c)

@@ -173,21 +173,24 @@ func (e *Engine) Invoke(ctx context.Context, work pool.Work, inv pool.Invocation
 	}
 	limited, cancel := context.WithDeadline(ctx, inv.Deadline)
 	defer cancel()
+	asked := time.Now()
 	m, err := e.find(limited, work.Script)
 	if err == nil {
 		err = e.await(limited)
 	}
+	waited := time.Since(asked)
 	if err != nil {
-		return pool.Result{}, e.explain(limited, inv.Timeout, err)
+		return pool.Result{Queue: waited}, e.explain(limited, inv.Timeout, err)
 	}
 	defer func() { <-e.turns }()
 	r := runs.Get().(*run)
 	defer runs.Put(r)
 	if !e.begin(r, cancel) {
-		return pool.Result{}, fault.Stopping
+		return pool.Result{Queue: waited}, fault.Stopping
 	}
 	defer e.end(r)
 	result, err := e.run(limited, r, job{module: m, work: work, invocation: inv})
+	result.Queue = waited
 	if err != nil {
 		err = e.explain(limited, inv.Timeout, err)
 	}

@@ -80,9 +80,9 @@ func (e *Engine) run(ctx context.Context, r *run, j job) (pool.Result, error) {
 		result.JSON, err = r.stdout.json()
 	}
 	if err != nil {
-		return pool.Result{}, e.failure(ctx, r, err)
+		err = e.failure(ctx, r, err)
 	}
-	return result, nil
+	return result, err
 }
 
 // runBest begins with the given program and returns the one that it ended with.
