@@ -19,8 +19,16 @@ const counting = "globalThis.runs = (globalThis.runs ?? 0) + 1; return {runs, pa
 // defineCached registers a function whose results are cached.
 func (i *installation) defineCached(t *testing.T, title, script string, seconds int) (name string) {
 	t.Helper()
-	i.must(t, 201, http.MethodPost, functionsPath, cachedDefinition(t, title, script, seconds))
-	return "nodejs-" + title
+	return i.register(t, title, cachedDefinition(t, title, script, seconds))
+}
+
+// register registers a function for the time of the test: other tests count them.
+func (i *installation) register(t *testing.T, title, definition string) (name string) {
+	t.Helper()
+	name = "nodejs-" + title
+	i.must(t, 201, http.MethodPost, functionsPath, definition)
+	t.Cleanup(func() { _, _ = send(http.MethodDelete, i.base+functionsPath+"/"+name, "") }) // the test may have
+	return name
 }
 
 func cachedDefinition(t *testing.T, title, script string, seconds int) string {
@@ -165,7 +173,7 @@ func TestCallerAsksForCaching(t *testing.T) {
 			t.Error("a caller who did not ask got a cached result")
 		}
 		// E10 has no session; it is cached where the caller asks for it.
-		i.must(t, 201, http.MethodPost, functionsPath, define(t, title(t), counting))
+		i.register(t, title(t), define(t, title(t), counting))
 		call := func() reply {
 			return i.send(t, http.MethodPost, "/runtime/nodejs/"+title(t), `{"params":1}`, "X-Cache-Control", "max-age=60")
 		}

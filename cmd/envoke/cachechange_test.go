@@ -69,7 +69,7 @@ func TestHitsAreLogged(t *testing.T) {
 // heard so, until it is cached.
 func TestUncachedFunctionGoesPast(t *testing.T) {
 	i := filtered(t)
-	i.must(t, 201, http.MethodPost, functionsPath, define(t, title(t), counting))
+	i.register(t, title(t), define(t, title(t), counting))
 	get := func() reply { return i.must(t, 200, http.MethodGet, "/function/nodejs-"+title(t), "").hiding(t) }
 	asked := func() int {
 		r, err := send(http.MethodGet, i.operators+"/metrics", "")

@@ -35,7 +35,7 @@ var (
 	flagsOfControl = []string{
 		"host", "port", "insecure-public", "data-dir", "database-url", "db-logging-enabled", "log-retention-hours",
 		"nodejs-runtime-url", "python-runtime-url", "rust-runtime-url", "runtime-timeout-seconds", "request-timeout-seconds",
-		"max-script-size", "max-module-size", "filter", "runtime-selection-strategy", "runtime-mappings-file",
+		"max-script-size", "max-module-size", "filter", "cache-memory-mb", "runtime-selection-strategy", "runtime-mappings-file",
 	}
 	flagsOfHosts = []string{
 		"cache-dir", "session-expiry-seconds", "runtime-timeout-seconds", "worker-concurrency", "worker-memory-mb",
