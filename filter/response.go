@@ -44,16 +44,16 @@ func (c *call) store(body []byte) {
 	e := entry{
 		made: c.made, until: host.Now().UnixNano() + int64(c.keep), status: c.status, key: c.key, headers: c.headers,
 	}
-	start, isFresh := bytes.CutSuffix(body, fresh)
-	e.body = start
 	if fixedSize+len(e.key)+len(e.headers)+len(body) > maxEntry {
 		return
 	}
-	scratch = e.append(scratch[:0])
-	if c.envelope && isFresh {
+	e.body = body
+	start, isFresh := bytes.CutSuffix(body, fresh)
+	if isFresh = isFresh && c.envelope; isFresh {
+		e.body = start
+	}
+	if scratch = e.append(scratch[:0]); isFresh {
 		scratch = append(scratch, cached...)
-	} else if isFresh {
-		scratch = append(scratch, fresh...)
 	}
 	host.SetSharedData(slotOf(c.key), scratch, 0)
 }
