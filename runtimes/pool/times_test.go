@@ -22,6 +22,8 @@ func timed(t *testing.T, p *Pool, w Work, inv Invocation) (Result, error) {
 	return result, err
 }
 
+// A call's timeout begins before it is handed to the pool, which on a busy
+// machine may be late to see it: half of it must be found.
 func TestTimes(t *testing.T) {
 	const timeout = 100 * time.Millisecond
 	p := serve(t, Options{Idle: 1, Concurrency: 1})
@@ -35,12 +37,12 @@ func TestTimes(t *testing.T) {
 	var holding sync.WaitGroup
 	holding.Go(func() { _, _ = p.Invoke(t.Context(), work("times"), held) })
 	awaitCalls(t, p, 1, 0)
-	if got, err := timed(t, p, work("times"), within(timeout, do("echo"))); err == nil || got.Queue < timeout || got.Duration != 0 {
+	if got, err := timed(t, p, work("times"), within(timeout, do("echo"))); err == nil || got.Queue < timeout/2 || got.Duration != 0 {
 		t.Errorf("a call that waited until its deadline: %+v, %v; want all in the queue", got, err)
 	}
 	release()
 	holding.Wait()
-	if got, err := timed(t, p, work("times"), within(timeout, do("hang"))); err == nil || got.Queue != 0 || got.Duration < timeout*9/10 {
+	if got, err := timed(t, p, work("times"), within(timeout, do("hang"))); err == nil || got.Queue != 0 || got.Duration < timeout/2 {
 		t.Errorf("a call that was killed at its deadline: %+v, %v; want all in the function", got, err)
 	}
 }
