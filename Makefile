@@ -83,6 +83,14 @@ test: tools filter peers $(OPENAPI_PYTHON_CLIENT) ## unit and end-to-end tests o
 	@$(if $(RACE),,echo "no C compiler ($$(go env CC)): the tests run without the race detector" >&2)
 	OPENAPI_PYTHON_CLIENT=$(OPENAPI_PYTHON_CLIENT) go test $(RACE) -timeout 9m $(TESTFLAGS) ./...
 
+.PHONY: test-filter
+test-filter: tools filter peers $(OPENAPI_PYTHON_CLIENT) ## the end-to-end tests with the filter in every Envoy, then in none (15 minutes)
+	@for filter in true false; do \
+		echo "== the filter in Envoy: $$filter"; \
+		ENVOKE_TEST_FILTER=$$filter OPENAPI_PYTHON_CLIENT=$(OPENAPI_PYTHON_CLIENT) \
+			go test -count=1 -timeout 20m $(TESTFLAGS) ./cmd/envoke; \
+	done
+
 # By default inputs are counted: go test, stopped by the clock, at times calls that a
 # failure ("context deadline exceeded").
 .PHONY: fuzz

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -56,12 +58,17 @@ type installation struct {
 
 var greeting = regexp.MustCompile(`listens on (http://\S+) \(operators: (http://\S+)\)`)
 
+// everyFilter is "true" or "false" where all installations shall have the filter in
+// Envoy or none, but for what tests of it ask for themselves: see make test-filter.
+var everyFilter = os.Getenv("ENVOKE_TEST_FILTER")
+
 // settings are the arguments that keep an installation to itself. It has no filter,
 // which takes Envoy seconds of computing: the shared one has.
 func (i *installation) settings() []string {
 	return []string{
 		"--port", "0", "--admin-port", "0", "--log-level", "debug",
-		"--data-dir", i.dataDir, "--run-dir", i.runDir, "--cache-dir", cacheDir(), "--filter=false",
+		"--data-dir", i.dataDir, "--run-dir", i.runDir, "--cache-dir", cacheDir(),
+		"--filter=" + cmp.Or(everyFilter, "false"),
 	}
 }
 
@@ -85,8 +92,16 @@ func newInstallation() (*installation, error) {
 	}, err
 }
 
-// start runs envoke serve inside this process and waits for its greeting.
+// start runs envoke serve inside this process and waits for its greeting, and for the
+// filter where every installation has it.
 func (i *installation) start(args ...string) error {
+	if err := i.greet(args); err != nil || everyFilter != "true" || slices.Contains(args, "--filter=false") {
+		return err
+	}
+	return i.awaitFilter()
+}
+
+func (i *installation) greet(args []string) error {
 	ctx, stop := context.WithCancel(context.Background())
 	i.stop = stop
 	go func() {
@@ -107,6 +122,20 @@ func (i *installation) start(args ...string) error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// awaitFilter waits until the filter runs in Envoy: it tells its memory then.
+func (i *installation) awaitFilter() error {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		stats, err := i.askAdmin("/stats?filter=envoke_filter_heap_bytes")
+		if err != nil {
+			return err
+		}
+		if strings.Contains(stats, "envoke_filter_heap_bytes") {
+			return nil
+		}
+	}
+	return errors.New("the filter does not run in Envoy")
 }
 
 // shutdown drains and stops it and removes its folders.
@@ -150,7 +179,7 @@ func shared(t *testing.T) *installation {
 	commonOnce.Do(func() {
 		i, err := newInstallation()
 		if err == nil {
-			err = i.start("--filter")
+			err = i.start("--filter=" + cmp.Or(everyFilter, "true"))
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -321,6 +350,14 @@ func (r reply) isError(t *testing.T, status int, code, component string) errorBo
 // adminOf speaks with Envoy's own admin socket.
 func (i *installation) adminOf(t *testing.T, path string) string {
 	t.Helper()
+	answer, err := i.askAdmin(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
+
+func (i *installation) askAdmin(path string) (string, error) {
 	socket := filepath.Join(i.runDir, "envoy-admin.sock")
 	c := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
@@ -330,14 +367,11 @@ func (i *installation) adminOf(t *testing.T, path string) string {
 	}}
 	answer, err := c.Get("http://envoy" + path)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	defer answer.Body.Close()
 	raw, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(raw)
+	return string(raw), err
 }
 
 // listenerAddress is where the Envoy of an admin socket listens; empty: not yet.
