@@ -56,6 +56,8 @@ func connectionManager(s State) *hcmv3.HttpConnectionManager {
 			extProc(s),
 			{Name: routerFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&routerv3.Router{
 				SuppressEnvoyHeaders: true, // x-envoy-* are nobody's business
+				// By cluster and status: the access log has them, by operation too.
+				DynamicStats: wrapperspb.Bool(false),
 			})}},
 		},
 		LocalReplyConfig: localReplies(),

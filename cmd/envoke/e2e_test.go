@@ -126,7 +126,7 @@ func (i *installation) greet(args []string) error {
 
 // awaitFilter waits until the filter runs in Envoy: it tells its memory then.
 func (i *installation) awaitFilter() error {
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); <-time.After(100 * time.Millisecond) {
 		stats, err := i.askAdmin("/stats?filter=envoke_filter_heap_bytes")
 		if err != nil {
 			return err
