@@ -69,6 +69,7 @@ func start(ctx context.Context, binary, dir string, more []string) (*exec.Cmd, s
 		"serve", "--port", "0", "--admin-port", "0", "--log-level", "warn",
 		// Small bounds on workers, so that those of one-shots come and go within the run.
 		"--max-workers", "32", "--worker-idle-seconds", "10",
+		"--cache-memory-mb", "2", // full in the first quarter
 		"--data-dir", filepath.Join(dir, "data"), "--run-dir", filepath.Join(dir, "run"),
 	}, more...)...)
 	server.Cancel = func() error { return server.Process.Signal(syscall.SIGTERM) }
