@@ -51,7 +51,7 @@ func TestHitsAreLogged(t *testing.T) {
 			r := i.send(t, http.MethodGet, "/api/v1/sessions/"+session, "")
 			return strings.Contains(string(r.body), `"execution_count":20,`)
 		})
-		r, err := send(http.MethodGet, i.operators+"/logs?session="+session, "")
+		r, err := send(http.MethodGet, i.operators+"/logs?limit=1000&session="+session, "")
 		if err != nil {
 			t.Fatal(err)
 		}
