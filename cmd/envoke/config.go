@@ -55,6 +55,8 @@ type Config struct {
 	WorkerConcurrency, WorkerQueue int
 	WorkerIdleSeconds              int
 	WorkerMemoryMB                 int
+	WorkerScratchMB                int
+	Sandbox                        string
 
 	LogLevel, LogFormat string
 }
@@ -104,6 +106,9 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.IntVar(&c.WorkerQueue, "worker-queue", 512, "calls waiting for one worker before 429")
 	f.IntVar(&c.WorkerIdleSeconds, "worker-idle-seconds", 300, "a worker without calls for so long is ended")
 	f.IntVar(&c.WorkerMemoryMB, "worker-memory-mb", 128, "JavaScript heap, or Python's memory, of one worker, in MiB")
+
+	f.IntVar(&c.WorkerScratchMB, "worker-scratch-mb", 64, "files that one worker may keep in its scratch folder, in MiB")
+	f.StringVar(&c.Sandbox, "sandbox", sandboxBest, "best: run workers behind those walls that this kernel has, and say which it lacks; require: refuse to start without one")
 
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", "text", "text or json")
@@ -245,10 +250,14 @@ func (c *Config) check() (faults []error) {
 		{"WORKER_QUEUE", c.WorkerQueue, 0, 100000},
 		{"WORKER_IDLE_SECONDS", c.WorkerIdleSeconds, 1, 7 * 24 * 3600},
 		{"WORKER_MEMORY_MB", c.WorkerMemoryMB, 16, 64 << 10},
+		{"WORKER_SCRATCH_MB", c.WorkerScratchMB, 1, 64 << 10},
 	} {
 		if number.value < number.least || number.value > number.top {
 			faults = append(faults, fmt.Errorf("%s is %d: it must be %d to %d", number.name, number.value, number.least, number.top))
 		}
+	}
+	if c.Sandbox != sandboxBest && c.Sandbox != sandboxRequire {
+		faults = append(faults, fmt.Errorf("SANDBOX is %q: it must be %s or %s", c.Sandbox, sandboxBest, sandboxRequire))
 	}
 	if _, _, err := newLogger(nil, c.LogLevel, c.LogFormat); err != nil {
 		faults = append(faults, err)

@@ -25,6 +25,7 @@ import (
 type environment struct {
 	config  *Config
 	sockets sockets
+	workers string // folder of what workers see; empty where there are none
 	logger  *slog.Logger
 	level   *slog.LevelVar // of the logger
 	metrics *prometheus.Registry
@@ -62,10 +63,20 @@ func newEnvironment(s streams, given settings) (*environment, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	workers := ""
+	if given.has("sandbox") {
+		dir, removeWorkers, err := openWorkers()
+		if err != nil {
+			remove()
+			return nil, nil, err
+		}
+		removeSockets := remove
+		workers, remove = dir, func() { removeSockets(); removeWorkers() }
+	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return &environment{
-		config: config, sockets: sockets, logger: logger, level: level, metrics: metrics, mappings: mappings,
+		config: config, sockets: sockets, workers: workers, logger: logger, level: level, metrics: metrics, mappings: mappings,
 	}, remove, nil
 }
 

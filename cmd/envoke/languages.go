@@ -12,7 +12,6 @@ import (
 	"envoke/runtimes/nodejs"
 	"envoke/runtimes/pool"
 	"envoke/runtimes/python"
-	"envoke/runtimes/sandbox"
 	"envoke/runtimes/wasm"
 	"envoke/xds"
 )
@@ -61,11 +60,11 @@ func openNodejs(ctx context.Context, e *environment) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	command, err := nodejs.Prepare(e.config.CacheDir, found, e.config.WorkerMemoryMB)
+	command, err := nodejs.Prepare(e.workers, found, e.config.WorkerMemoryMB)
 	if err != nil {
 		return nil, err
 	}
-	return newPool(e, faas.NodeJS, command, sandbox.Config{}), nil // V8 bounds its heap
+	return newPool(e, faas.NodeJS, command, nodejs.Memory(e.config.WorkerMemoryMB))
 }
 
 func openPython(ctx context.Context, e *environment) (engine, error) {
@@ -73,27 +72,33 @@ func openPython(ctx context.Context, e *environment) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	command, err := python.Prepare(ctx, e.config.CacheDir, found)
+	command, err := python.Prepare(ctx, e.workers, found)
 	if err != nil {
 		return nil, err
 	}
-	return newPool(e, faas.Python, command, sandbox.Config{Memory: uint64(e.config.WorkerMemoryMB) << 20}), nil
+	return newPool(e, faas.Python, command, uint64(e.config.WorkerMemoryMB)<<20)
 }
 
-// newPool makes the workers of a language that has an interpreter.
-func newPool(e *environment, language faas.Language, command interpreter.Command, walls sandbox.Config) *pool.Pool {
+// newPool makes the workers of a language that has an interpreter; each may write to that
+// many bytes of memory.
+func newPool(e *environment, language faas.Language, command interpreter.Command, memory uint64) (engine, error) {
 	c := e.config
+	runtime := pool.Runtime{Language: language, Argv: command.Argv, Env: command.Env, Read: command.Files}
+	walls, err := e.walls(runtime, memory)
+	if err != nil {
+		return nil, err
+	}
 	return pool.New(pool.Options{
-		Runtime: pool.Runtime{Language: language, Argv: command.Argv, Env: command.Env},
+		Runtime: runtime,
 		Sandbox: walls,
 		Idle:    c.IdleWorkers, MaxWorkers: c.MaxWorkers,
 		Concurrency: c.WorkerConcurrency, Queue: c.WorkerQueue,
 		LoadTimeout: time.Duration(c.ScriptTimeoutMS) * time.Millisecond,
 		IdleTimeout: time.Duration(c.WorkerIdleSeconds) * time.Second,
-		MaxResult:   maxResult,
-		Logger:      e.logger, Registerer: e.metrics,
+		MaxResult:   maxResult, MaxScratch: int64(c.WorkerScratchMB) << 20,
+		Logger: e.logger, Registerer: e.metrics,
 		Log: e.logLine,
-	})
+	}), nil
 }
 
 // openWasm opens what runs WebAssembly modules, with its machine code in the cache

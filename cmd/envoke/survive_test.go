@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -95,9 +96,12 @@ func TestCtrlCLosesNothing(t *testing.T) {
 	if err := i.start(); err != nil {
 		t.Fatal(err)
 	}
-	release := filepath.Join(t.TempDir(), "release")
+	release := t.TempDir() // while it is there: a worker can tell that of any path, but read no file
+	if err := os.Chmod(filepath.Dir(release), 0o711); err != nil {
+		t.Fatal(err)
+	}
 	id := i.initialize(t, fmt.Sprintf(
-		"while (!require('fs').existsSync(%q)) await new Promise(done => setTimeout(done, 10)); return 'done'", release))
+		"while (require('fs').existsSync(%q)) await new Promise(done => setTimeout(done, 10)); return 'done'", release))
 	var group errgroup.Group
 	for range calls {
 		group.Go(func() error {
@@ -114,7 +118,9 @@ func TestCtrlCLosesNothing(t *testing.T) {
 	stopped := make(chan error, 1)
 	go func() { stopped <- i.shutdown() }()
 	testrig.Eventually(t, "the port to be closed", func() bool { return !reachable(i.base) })
-	writeFile(t, release, "")
+	if err := os.Remove(release); err != nil {
+		t.Fatal(err)
+	}
 	if err := <-stopped; err != nil {
 		t.Errorf("stop: %v", err)
 	}

@@ -74,6 +74,16 @@ func OutOfMemory() *faas.Error {
 	}
 }
 
+// Exceeded says that the function's worker took more of something than it may, and was
+// ended for it.
+func Exceeded(limit string, allowed, taken int64) *faas.Error {
+	return &faas.Error{
+		Code:    faas.ResourceExhausted,
+		Message: fmt.Sprintf("the function's worker was ended: it may have %d of %s and had %d", allowed, limit, taken),
+		Details: map[string]any{"component": faas.InFunction, "limit": limit, "allowed": allowed, "taken": taken},
+	}
+}
+
 // Output says that a result is larger than limit bytes of JSON.
 func Output(limit int) *faas.Error {
 	return &faas.Error{

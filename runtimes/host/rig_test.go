@@ -139,7 +139,7 @@ func javaScript(t testing.TB, dir string) pool.Runtime {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pool.Runtime{Language: faas.NodeJS, Argv: command.Argv, Env: command.Env}
+	return pool.Runtime{Language: faas.NodeJS, Argv: command.Argv, Env: command.Env, Read: command.Files}
 }
 
 // findNode finds the Node.js under test once: NODE, else the one on PATH.

@@ -31,15 +31,17 @@ type Kind struct {
 
 // An Interpreter is one that was found fit.
 type Interpreter struct {
-	Path    string // of the binary itself, never of a shim
-	Version string // such as "v22.1.0" or "3.11.7"
+	Path    string   // of the binary itself, never of a shim
+	Version string   // such as "v22.1.0" or "3.11.7"
+	Files   []string // its library, and what it has mapped: all that it reads
 }
 
 // A Command is how a worker is started. It expects its end of the socketpair as
 // descriptor 3.
 type Command struct {
-	Argv []string
-	Env  []string // all of it: nothing is inherited
+	Argv  []string
+	Env   []string // all of it: nothing is inherited
+	Files []string // that it reads, and whole folders
 }
 
 // Env is the environment of every worker.

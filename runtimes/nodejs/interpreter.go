@@ -10,7 +10,11 @@ import (
 // import() from functions without crashing.
 var node = interpreter.Kind{
 	Title: "Node.js", Command: "node", Setting: "NODE", Least: []int{20},
-	Ask: []string{"-e", `process.stdout.write(JSON.stringify({Path: process.execPath, Version: process.version}))`},
+	Ask: []string{"-e", `
+const maps = require("fs").readFileSync("/proc/self/maps", "utf8");
+process.stdout.write(JSON.stringify({
+	Path: process.execPath, Version: process.version, Files: [...new Set(maps.match(/\/.*$/gm))],
+}))`},
 }
 
 // Find resolves the Node.js to use: a path or a command, or empty for the one on PATH.

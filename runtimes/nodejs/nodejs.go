@@ -39,8 +39,19 @@ func Prepare(dir string, found interpreter.Interpreter, memoryMB int) (interpret
 	if memoryMB > 0 {
 		argv = append(argv, "--max-old-space-size="+strconv.Itoa(memoryMB))
 	}
-	return interpreter.Command{Argv: append(argv, main), Env: interpreter.Env()}, nil
+	return interpreter.Command{
+		Argv: append(argv, main), Env: interpreter.Env(), Files: append(found.Files, main),
+	}, nil
 }
+
+// Memory is how many bytes a worker may write to whose heap of JavaScript is bounded by
+// memoryMB: as much again for what is outside of it, Buffers above all, and what Node.js
+// itself takes.
+func Memory(memoryMB int) uint64 { return (2*uint64(memoryMB) + nodeMB) << 20 }
+
+// nodeMB is what a worker writes to before it has anybody's code (54 MiB), the young
+// generation of its heap (48 MiB) and room for threads.
+const nodeMB = 160
 
 // bundle makes one file of the worker's, as one file starts faster than nine.
 func bundle() string {

@@ -33,7 +33,7 @@ func TestFindLooksOnPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", filepath.Dir(node.Path))
-	if got, err := Find(t.Context(), ""); err != nil || got != node {
+	if got, err := Find(t.Context(), ""); err != nil || !cmp.Equal(got, node) {
 		t.Errorf("got %v, %v; want %v", got, err, node)
 	}
 }

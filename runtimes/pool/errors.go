@@ -31,6 +31,7 @@ const (
 	killEvicted  killReason = "evicted"
 	killRecycled killReason = "recycled"
 	killStop     killReason = "stop"
+	killExceeded killReason = "exceeded" // it took more than its part of something
 )
 
 // errProtocol is wrapped by what a worker did against runtimes/PROTOCOL.md.
@@ -53,6 +54,7 @@ type ending struct {
 	how         string     // such as "exit code 3"
 	outOfMemory bool
 	drained     bool // all that the worker wrote was read
+	excess      *excess
 }
 
 func (e *ending) Error() string { return "the worker ended: " + e.how + string(e.reason) }
@@ -87,6 +89,8 @@ func (p *Pool) invokeEnded(err error, timeout time.Duration) error {
 		return fault.Timeout(timeout)
 	case end.reason == killStop:
 		return fault.Stopping
+	case end.excess != nil:
+		return fault.Exceeded(end.excess.limit, end.excess.allowed, end.excess.taken)
 	case !end.byItself():
 		return errShared
 	case end.outOfMemory:
@@ -132,6 +136,8 @@ func (p *Pool) loadEnded(end *ending) error {
 		return fault.LoadTimeout(p.opt.LoadTimeout)
 	case end.reason == killStop:
 		return fault.Stopping
+	case end.excess != nil:
+		return errExited(faas.InitializationError, "it took too many "+end.excess.limit)
 	case !end.byItself():
 		return errShared
 	case end.outOfMemory:

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -119,27 +118,6 @@ func TestDeadlineEndsAWriteThatBlocks(t *testing.T) {
 	if _, err := p.Invoke(t.Context(), work("loop"), inv); faas.AsError(err).Code != faas.Timeout {
 		t.Errorf("got %v, want TIMEOUT", err)
 	}
-}
-
-func TestKillTakesChildProcesses(t *testing.T) {
-	p := serve(t, Options{Idle: 1})
-	result, err := p.Invoke(t.Context(), work("child"), do("child"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	child, err := strconv.Atoi(string(result.JSON))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = p.Invoke(t.Context(), work("child"), do("exit"))
-	checkError(t, err, exited("exit code 3"))
-	testrig.Succeeds(t, func() error {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
-		if err == nil && !strings.Contains(string(stat), ") Z ") {
-			return fmt.Errorf("the child lives: %s", stat)
-		}
-		return nil
-	})
 }
 
 func TestAThousandCallsAtOnce(t *testing.T) {

@@ -115,7 +115,7 @@ func (w *worker) memoryBytes(now time.Time) int64 {
 	if now.UnixNano()-last < int64(memoryEvery) || !w.sampledAt.CompareAndSwap(last, now.UnixNano()) {
 		return w.memory.Load()
 	}
-	statm, err := os.ReadFile("/proc/" + strconv.Itoa(w.cmd.Process.Pid) + "/statm")
+	statm, err := os.ReadFile("/proc/" + strconv.Itoa(w.process.PID()) + "/statm")
 	if err != nil {
 		return w.memory.Load()
 	}

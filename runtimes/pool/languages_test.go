@@ -12,6 +12,20 @@ import (
 	"envoke/runtimes/python"
 )
 
+// OpenDir is a folder of the test's that all users may pass through.
+func OpenDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "envoke-pool-")
+	if err == nil {
+		err = os.Chmod(dir, 0o711)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
 // JavaScript is the real worker of Node.js. It is exported, as Python is, for the tests
 // of package pool_test.
 func JavaScript(t testing.TB) Runtime {
@@ -20,11 +34,11 @@ func JavaScript(t testing.TB) Runtime {
 	if err != nil {
 		t.Fatal(err)
 	}
-	command, err := nodejs.Prepare(t.TempDir(), found, 0)
+	command, err := nodejs.Prepare(OpenDir(t), found, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Runtime{Language: faas.NodeJS, Argv: command.Argv, Env: command.Env}
+	return Runtime{Language: faas.NodeJS, Argv: command.Argv, Env: command.Env, Read: command.Files}
 }
 
 // Python is the real worker of Python.
@@ -34,11 +48,11 @@ func Python(t testing.TB) Runtime {
 	if err != nil {
 		t.Fatal(err)
 	}
-	command, err := python.Prepare(t.Context(), t.TempDir(), found)
+	command, err := python.Prepare(t.Context(), OpenDir(t), found)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Runtime{Language: faas.Python, Argv: command.Argv, Env: command.Env}
+	return Runtime{Language: faas.Python, Argv: command.Argv, Env: command.Env, Read: command.Files}
 }
 
 // What Node.js says of a socket that it may not open tells its user nothing.

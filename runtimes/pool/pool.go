@@ -36,15 +36,21 @@ type Runtime struct {
 	Language faas.Language
 	Argv     []string // absolute paths
 	Env      []string // all that the worker sees
+	Read     []string // files that the worker reads, and whole folders
+}
+
+// Files are what the sandbox lets a worker see.
+func (r Runtime) Files() sandbox.Files {
+	return sandbox.Files{Programs: r.Argv[:1], Read: r.Read}
 }
 
 // Options configures a Pool. A zero field means its default, where one is named.
 type Options struct {
 	Runtime
-	Sandbox     sandbox.Config
-	Idle        int // generic workers kept ready
-	MaxWorkers  int // processes at once, the checker and those starting included; 64
-	Concurrency int // calls at once in one worker; 64
+	Sandbox     sandbox.Config // its Files are the runtime's
+	Idle        int            // generic workers kept ready
+	MaxWorkers  int            // processes at once, the checker and those starting included; 64
+	Concurrency int            // calls at once in one worker; 64
 	// SerialWorkers is the most workers of one function whose code runs one call at
 	// a time; max(2, cores).
 	SerialWorkers int
@@ -52,6 +58,7 @@ type Options struct {
 	LoadTimeout   time.Duration // of one Load or Check; 5 s
 	IdleTimeout   time.Duration // after which a worker without calls ends; 5 min
 	MaxResult     int           // bytes of a result's JSON; 6 MiB
+	MaxScratch    int64         // bytes in the scratch folder of one worker; 64 MiB
 	Logger        *slog.Logger
 	Registerer    prometheus.Registerer // nil: no metrics
 	// Log takes what functions print. It is called from the goroutine that reads
@@ -111,12 +118,14 @@ func New(opt Options) *Pool {
 	setDefault(&opt.LoadTimeout, 5*time.Second)
 	setDefault(&opt.IdleTimeout, 5*time.Minute)
 	setDefault(&opt.MaxResult, 6<<20)
+	setDefault(&opt.MaxScratch, 64<<20)
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
 	if opt.Log == nil {
 		opt.Log = func(LogLine) {}
 	}
+	opt.Sandbox.Files = opt.Files()
 	checked, _ := lru.New[faas.Digest, frame.Form](maxChecked) // fails for no size only
 	p := &Pool{
 		opt:     opt,
@@ -129,7 +138,7 @@ func New(opt Options) *Pool {
 	return p
 }
 
-func setDefault[T int | time.Duration](v *T, value T) {
+func setDefault[T int | int64 | time.Duration](v *T, value T) {
 	if *v == 0 {
 		*v = value
 	}
@@ -143,6 +152,9 @@ func (p *Pool) Serve(ctx context.Context) error {
 	defer stop()
 	spawned := make(chan error, 1)
 	go func() { spawned <- p.spawner.Serve(spawning) }()
+	watching, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	p.tasks.Go(func() { p.watch(watching) })
 	p.mu.Lock()
 	p.open = true
 	p.balance()
@@ -158,6 +170,7 @@ func (p *Pool) Serve(ctx context.Context) error {
 			stop()
 			return <-spawned
 		case err := <-spawned:
+			unwatch()
 			p.close()
 			return fmt.Errorf("start workers: %w", err)
 		}

@@ -23,6 +23,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func testRuntime(t testing.TB) Runtime {
 	t.Helper()
 	node, err := exec.LookPath("node")
+	if err == nil {
+		node, err = filepath.EvalSymlinks(node)
+	}
 	if err != nil {
 		t.Fatal("node is needed: ", err)
 	}
@@ -30,7 +33,7 @@ func testRuntime(t testing.TB) Runtime {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Runtime{Language: faas.NodeJS, Argv: []string{node, "--max-old-space-size=24", script}}
+	return Runtime{Language: faas.NodeJS, Argv: []string{node, "--max-old-space-size=24", script}, Read: []string{script, os.TempDir()}} // the second for hold
 }
 
 // serve makes a pool and serves it until the test ends.
@@ -38,6 +41,9 @@ func serve(t testing.TB, opt Options) *Pool {
 	t.Helper()
 	if opt.Argv == nil {
 		opt.Runtime = testRuntime(t)
+	}
+	if opt.Sandbox.Scratch == "" {
+		opt.Sandbox.Scratch = t.TempDir()
 	}
 	p := New(opt)
 	testrig.Serve(t, p.Serve)

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,27 +16,37 @@ import (
 	"envoke/internal/testrig"
 )
 
-// journal is code that runs one call at a time. It writes each call into a file as it
-// begins, so that a call that is run twice shows.
-const journal = `
+// journal hears of each call of its code as it begins, so that a call that is run twice
+// shows.
+type journal struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (j *journal) log(line LogLine) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lines = append(j.lines, line.Text)
+}
+
+// begun are the names of the calls, sorted.
+func (j *journal) begun() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Sorted(slices.Values(j.lines))
+}
+
+// journaled is code of that name that runs one call at a time. It says so at once, whatever
+// ends it.
+func journaled(name string) (Work, *journal) {
+	return work(fmt.Sprintf(`# %s
 import os, time
 def handle(params):
-    with open(%q, 'a') as file: file.write(params['name'] + '\n')
+    os.write(2, (params['name'] + '\n').encode())
     time.sleep(params.get('sleep', 0))
     while 'until' in params and not os.path.exists(params['until']): time.sleep(0.005)
     if params.get('exit'): os._exit(3)
-    return params['name']`
-
-func journaled(t *testing.T) (w Work, begun func() []string) {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "journal")
-	return work(fmt.Sprintf(journal, path)), func() []string {
-		lines, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return slices.Sorted(slices.Values(strings.Fields(string(lines))))
-	}
+    return params['name']`, name)), &journal{}
 }
 
 // serialPool has one worker, warm enough to be sent calls ahead.
@@ -79,8 +88,8 @@ func TestCallsSentAheadOutliveTheirWorker(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			w, begun := journaled(t)
-			p := serialPool(t, Options{SerialWorkers: 1}, w)
+			w, journal := journaled("head")
+			p := serialPool(t, Options{SerialWorkers: 1, Log: journal.log}, w)
 			var tasks sync.WaitGroup
 			test.head.Deadline = time.Now().Add(max(test.head.Timeout, time.Second))
 			tasks.Go(func() {
@@ -89,7 +98,7 @@ func TestCallsSentAheadOutliveTheirWorker(t *testing.T) {
 				}
 			})
 			testrig.Succeeds(t, func() error {
-				if !slices.Contains(begun(), "head") {
+				if !slices.Contains(journal.begun(), "head") {
 					return errors.New("the head has not begun")
 				}
 				return nil
@@ -105,10 +114,13 @@ func TestCallsSentAheadOutliveTheirWorker(t *testing.T) {
 				})
 			}
 			tasks.Wait()
-			got := slices.DeleteFunc(begun(), func(name string) bool { return name == "warm" })
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("calls that were begun (-want +got):\n%s", diff)
-			}
+			testrig.Succeeds(t, func() error {
+				got := slices.DeleteFunc(journal.begun(), func(name string) bool { return name == "warm" })
+				if diff := cmp.Diff(want, got); diff != "" {
+					return fmt.Errorf("calls that were begun (-want +got):\n%s", diff)
+				}
+				return nil
+			})
 		})
 	}
 }
@@ -116,8 +128,10 @@ func TestCallsSentAheadOutliveTheirWorker(t *testing.T) {
 // Where calls take long, each has a worker of its own, up to the most; then they wait,
 // and then they are refused.
 func TestSerialWorkersGrowAndAreReaped(t *testing.T) {
-	p := serve(t, Options{Runtime: Python(t), Idle: 1, SerialWorkers: 3, Queue: 2, IdleTimeout: time.Second})
-	w, begun := journaled(t)
+	w, journal := journaled("grows")
+	p := serve(t, Options{
+		Runtime: Python(t), Idle: 1, SerialWorkers: 3, Queue: 2, IdleTimeout: time.Second, Log: journal.log,
+	})
 	if err := p.Load(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
@@ -152,9 +166,12 @@ func TestSerialWorkersGrowAndAreReaped(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if got := begun(); len(got) != 5 {
-		t.Errorf("begun: %v", got)
-	}
+	testrig.Succeeds(t, func() error {
+		if got := journal.begun(); len(got) != 5 {
+			return fmt.Errorf("begun: %v", got)
+		}
+		return nil
+	})
 	testrig.Succeeds(t, func() error {
 		if stats := p.Stats(); stats.Loaded != 0 {
 			return fmt.Errorf("%+v, want no worker with code", stats)
@@ -166,8 +183,8 @@ func TestSerialWorkersGrowAndAreReaped(t *testing.T) {
 // A function of several workers takes no place that another function has.
 func TestSerialWorkersEvictNobody(t *testing.T) {
 	p := serve(t, Options{Runtime: Python(t), MaxWorkers: 3, SerialWorkers: 3})
-	other, _ := journaled(t)
-	busy, _ := journaled(t)
+	other, _ := journaled("other")
+	busy, _ := journaled("busy")
 	if err := p.Load(t.Context(), other); err != nil { // it has a worker, without a call
 		t.Fatal(err)
 	}

@@ -121,10 +121,11 @@ func (w *worker) spawn() error {
 	}
 	defer func() { _ = printed.Close() }()
 	opt := &w.pool.opt
-	w.cmd = sandbox.Command(opt.Argv, opt.Env)
-	w.cmd.Stdout, w.cmd.Stderr = printed, printed
-	w.cmd.ExtraFiles = []*os.File{theirs} // the first is descriptor 3
-	if err := w.pool.spawner.Start(w.cmd); err != nil {
+	w.process, err = w.pool.spawner.Start(sandbox.Program{
+		Argv: opt.Argv, Env: opt.Env, Output: printed,
+		Files: []*os.File{theirs}, // the first is descriptor 3
+	})
+	if err != nil {
 		_ = w.conn.Close()
 		_ = output.Close()
 		return err

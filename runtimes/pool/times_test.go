@@ -49,7 +49,7 @@ func TestTimes(t *testing.T) {
 
 // The wait of a call that was sent ahead is not the function's.
 func TestTimesOfCallsSentAhead(t *testing.T) {
-	w, _ := journaled(t)
+	w, _ := journaled("times")
 	p := serialPool(t, Options{SerialWorkers: 1}, w)
 	file := filepath.Join(t.TempDir(), "release")
 	var calls sync.WaitGroup

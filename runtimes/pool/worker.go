@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -28,10 +27,10 @@ const (
 // worker is a process and the host's end of its socketpair. The goroutine of runWorker
 // owns it: only that reads frames, reaps the process and closes descriptors for good.
 type worker struct {
-	pool *Pool
-	cmd  *exec.Cmd
-	conn *os.File // frames
-	log  logReader
+	pool    *Pool
+	process *sandbox.Process
+	conn    *os.File // frames
+	log     logReader
 
 	// Guarded by the pool's mutex.
 	home     *slot // where it belongs; nil while generic
@@ -55,10 +54,11 @@ type worker struct {
 	pipe  pipe  // guarded by mu
 	alarm alarm // guarded by mu; runs expire
 
-	turns     atomic.Int32        // calls that it takes at once
-	belongs   atomic.Pointer[key] // nil while generic
-	memory    atomic.Int64        // bytes, -1: unknown
-	sampledAt atomic.Int64        // Unix time in nanoseconds
+	turns     atomic.Int32           // calls that it takes at once
+	belongs   atomic.Pointer[key]    // nil while generic
+	memory    atomic.Int64           // bytes, -1: unknown
+	sampledAt atomic.Int64           // Unix time in nanoseconds
+	excess    atomic.Pointer[excess] // what it was ended for; nil: nothing
 }
 
 // read hands answers to the calls that wait for them, until the frames end or the
@@ -222,7 +222,7 @@ func (w *worker) kill(reason killReason) {
 		w.pool.metrics.kills.WithLabelValues(string(reason)).Inc()
 		w.stopReading()
 	}
-	_ = sandbox.Kill(w.cmd.Process.Pid)
+	_ = w.process.Kill()
 }
 
 // end ends a worker whose frames have ended with the given error, and its calls.
@@ -260,6 +260,9 @@ func (w *worker) failCalls(end ending) {
 	w.calls = nil
 	w.alarm.stop()
 	end.reason = w.killed
+	if end.reason == killExceeded {
+		end.excess = w.excess.Load()
+	}
 	now := time.Now()
 	failed := make([]*call, 0, len(calls))
 	abandoned := make([]*call, 0)
@@ -290,25 +293,18 @@ func (w *worker) failCalls(end ending) {
 // A process that lives on without its frames is given a moment to end by itself.
 func (w *worker) reap() string {
 	grace := time.AfterFunc(exitGrace, func() { w.kill(killClosed) })
-	pid := w.cmd.Process.Pid
-	for {
-		// WNOWAIT: until Wait below, the process group cannot be another's.
-		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
+	w.process.Exited()
 	grace.Stop()
 	w.mu.Lock()
-	_ = sandbox.Kill(pid)
-	_ = w.cmd.Wait()
+	_ = w.process.Kill() // what it has left
 	w.reaped = true
 	killed := w.killed
 	w.mu.Unlock()
+	state := w.process.Wait()
 	_ = w.conn.Close()
 	w.log.finish()
 	if killed == killClosed {
 		return "it closed its frame descriptor"
 	}
-	return describe(w.cmd.ProcessState)
+	return describe(state)
 }

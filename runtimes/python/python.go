@@ -33,8 +33,12 @@ const buildTimeout = 10 * time.Second
 // python is how Python is looked for.
 var python = interpreter.Kind{
 	Title: "Python", Command: "python3", Setting: "PYTHON", Least: []int{3, 10},
-	Ask: []string{"-I", "-c", `import json, os, platform, sys
-print(json.dumps({"Path": os.path.realpath(sys.executable), "Version": platform.python_version()}))`},
+	Ask: []string{"-I", "-S", "-c", `import json, os, platform, re, sys
+mapped = re.findall("(?m)/.*$", open("/proc/self/maps").read())
+print(json.dumps({
+	"Path": os.path.realpath(sys.executable), "Version": platform.python_version(),
+	"Files": sorted({*mapped, *map(os.path.realpath, sys.path)}),
+}))`},
 }
 
 // Find resolves the Python to use: a path or a command, or empty for python3 on PATH.
@@ -63,7 +67,7 @@ func Prepare(ctx context.Context, dir string, found interpreter.Interpreter) (in
 	}
 	return interpreter.Command{
 		Argv: []string{found.Path, "-I", "-S", "-B", "-X", "int_max_str_digits=0", main},
-		Env:  interpreter.Env(),
+		Env:  interpreter.Env(), Files: append(found.Files, main),
 	}, nil
 }
 

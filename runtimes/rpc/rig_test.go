@@ -160,7 +160,7 @@ func javaScript(t *testing.T, dir string) pool.Runtime {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pool.Runtime{Language: faas.NodeJS, Argv: command.Argv, Env: command.Env}
+	return pool.Runtime{Language: faas.NodeJS, Argv: command.Argv, Env: command.Env, Read: command.Files}
 }
 
 // session makes a session of a script and returns its id.

@@ -53,12 +53,11 @@ func TestOtherArchitecturesAreDenied(t *testing.T) {
 	if err := exec.Command(program).Run(); !errors.As(err, &outside) || !outside.Exited() {
 		t.Skipf("this kernel has no 32-bit calls: %v", err)
 	}
-	cmd := Command([]string{program}, nil)
-	if err := spawner(t, Config{}).Start(cmd); err != nil {
+	process, err := spawner(t, Config{Files: Files{Programs: []string{program}}}).Start(Program{Argv: []string{program}})
+	if err != nil {
 		t.Fatal(err)
 	}
-	_ = cmd.Wait()
-	if got := cmd.ProcessState.ExitCode(); got != int(unix.ENOSYS) {
+	if got := process.Wait().ExitCode(); got != int(unix.ENOSYS) {
 		t.Errorf("the 32-bit call answered %d, want ENOSYS (outside: %d)", got, outside.ExitCode())
 	}
 }

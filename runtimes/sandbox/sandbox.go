@@ -1,17 +1,16 @@
 // Package sandbox starts processes inside walls that the kernel keeps: a seccomp
-// filter, no new privileges, no capabilities, resource limits, a process group of
-// their own and a clean environment.
+// filter, Landlock, no new privileges, no capabilities, resource limits, a process
+// group of their own and a clean environment; and a user of their own where this
+// process may give them one.
 //
-// The walls need no helper program. seccomp filters, no_new_privs and securebits
-// belong to a thread and are inherited by what it starts, so a Spawner puts one OS
-// thread of this process behind them and starts every process from there. The Go
-// runtime never clones its own threads from a locked one, so nothing else of this
+// The walls need no helper program. seccomp filters, Landlock's domains, no_new_privs
+// and securebits belong to a thread and are inherited by what it starts. So each process
+// is started from a cell: an OS thread of this process that is behind the walls, with a
+// scratch folder, and a user. A cell has one process at a time, and the next one when
+// that is gone and the scratch folder is empty again: entering costs a start nothing.
+// The Go runtime never clones its own threads from a locked one, so nothing else of this
 // process is touched. This saves each start an exec of our own binary (and the
 // initialisation of everything linked into it), and main has nothing to call first.
-//
-// What the walls hold so far: no network, no other namespaces, no debugging of or
-// signals to other processes, no kernel administration. The file system is that of
-// the user who runs the host.
 package sandbox
 
 import (
@@ -19,37 +18,52 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"runtime"
-	"syscall"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-// Config bounds what a process may take. The zero value means the defaults.
+// Config says what a process may see and take. A zero limit means its default.
 type Config struct {
+	Files Files
+	// Scratch is an empty folder of this process's, under which each process gets one of
+	// its own that it may write to. Empty: processes can write nothing.
+	Scratch string
+	// Users is the first of the user ids that processes get, one for each at once; 0: they
+	// run as this process's user does. It takes CAP_SETUID, CAP_SETGID, CAP_CHOWN and CAP_KILL.
+	Users int
+
 	OpenFiles uint64 // descriptors open at once; 0: 256
 	FileSize  uint64 // bytes of the largest file that it may write; 0: 64 MiB
 	// Memory bounds the bytes of its private writable memory (RLIMIT_DATA); 0: no
 	// bound. Address space that is only reserved does not count.
 	Memory uint64
+	// Tasks bounds its threads and processes where it has a user of its own; 0: 256.
+	Tasks uint64
 }
 
 const (
 	defaultOpenFiles = 256
 	defaultFileSize  = 64 << 20
+	defaultTasks     = 256
 )
 
 // ErrStopped is returned by Start when the Spawner no longer serves.
 var ErrStopped = errors.New("the spawner has stopped")
 
-// Spawner starts processes from one OS thread that is behind the walls. The thread
-// must outlive what it starts: the kernel kills a process of Command when the thread
-// that started it is gone.
+// Spawner starts processes, each from a cell of its own. The cells must outlive what they
+// start: the kernel kills a process when the thread that started it is gone.
 type Spawner struct {
-	limits  []limit
-	starts  chan start
-	stopped chan struct{}
+	config Config
+	limits []limit
+
+	mu      sync.Mutex
+	stopped bool
+	free    []*cell
+	cells   int
+	threads sync.WaitGroup
+	entered chan struct{} // closed when Serve has the first cell, or has failed
+	ended   chan struct{} // closed when Serve ends: so do the threads
 }
 
 type limit struct {
@@ -57,118 +71,137 @@ type limit struct {
 	value    uint64
 }
 
-type start struct {
-	cmd  *exec.Cmd
-	done chan error
-}
-
 // NewSpawner makes a Spawner. Serve must run for Start to return.
-func NewSpawner(cfg Config) *Spawner {
-	if cfg.OpenFiles == 0 {
-		cfg.OpenFiles = defaultOpenFiles
+func NewSpawner(c Config) *Spawner {
+	for _, d := range []struct {
+		value *uint64
+		unset uint64
+	}{{&c.OpenFiles, defaultOpenFiles}, {&c.FileSize, defaultFileSize}, {&c.Tasks, defaultTasks}} {
+		if *d.value == 0 {
+			*d.value = d.unset
+		}
 	}
-	if cfg.FileSize == 0 {
-		cfg.FileSize = defaultFileSize
+	s := &Spawner{config: c, entered: make(chan struct{}), ended: make(chan struct{}), limits: []limit{
+		{unix.RLIMIT_CORE, 0}, {unix.RLIMIT_NOFILE, c.OpenFiles}, {unix.RLIMIT_FSIZE, c.FileSize},
+	}}
+	if c.Memory > 0 {
+		s.limits = append(s.limits, limit{unix.RLIMIT_DATA, c.Memory})
 	}
-	s := &Spawner{
-		limits: []limit{
-			{unix.RLIMIT_CORE, 0},
-			{unix.RLIMIT_NOFILE, cfg.OpenFiles},
-			{unix.RLIMIT_FSIZE, cfg.FileSize},
-		},
-		starts:  make(chan start),
-		stopped: make(chan struct{}),
-	}
-	if cfg.Memory > 0 {
-		s.limits = append(s.limits, limit{unix.RLIMIT_DATA, cfg.Memory})
+	if c.Users > 0 {
+		s.limits = append(s.limits, limit{unix.RLIMIT_NPROC, c.Tasks})
 	}
 	return s
 }
 
-// Serve starts what Start asks for until the context ends. Every process that it
+// Serve lets Start start processes until the context ends. Every process that was
 // started is killed by the kernel when it returns. It fails at once where the kernel
 // cannot build the walls: nothing ever runs without them.
 func (s *Spawner) Serve(ctx context.Context) error {
-	defer close(s.stopped)
-	done := make(chan error, 1)
+	first, err := s.newCell()
+	if err == nil {
+		s.leave(first)
+		close(s.entered)
+		<-ctx.Done()
+	}
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+	if err != nil {
+		close(s.entered)
+	}
+	close(s.ended)
+	s.threads.Wait()
+	return err
+}
+
+// enter finds a free cell, or makes one.
+func (s *Spawner) enter() (*cell, error) {
+	<-s.entered
+	s.mu.Lock()
+	if s.stopped {
+		s.mu.Unlock()
+		return nil, ErrStopped
+	}
+	if last := len(s.free) - 1; last >= 0 {
+		c := s.free[last]
+		s.free = s.free[:last]
+		s.mu.Unlock()
+		return c, nil
+	}
+	s.mu.Unlock()
+	return s.newCell()
+}
+
+// leave gives a cell back whose process is gone.
+func (s *Spawner) leave(c *cell) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free = append(s.free, c)
+}
+
+// newCell makes a cell, with its thread and its folder.
+func (s *Spawner) newCell() (*cell, error) {
+	s.mu.Lock()
+	if s.stopped {
+		s.mu.Unlock()
+		return nil, ErrStopped
+	}
+	c := &cell{number: s.cells, starts: make(chan start)}
+	s.cells++
+	s.threads.Add(1)
+	s.mu.Unlock()
+	entered := make(chan error, 1)
 	go func() {
-		// Never unlocked: the thread dies with this goroutine.
-		runtime.LockOSThread()
-		if unix.Gettid() != unix.Getpid() {
-			done <- s.serve(ctx)
-			return
-		}
-		// The main thread does not die with its goroutine. While it waits here,
-		// locked, the next goroutine gets another.
-		defer runtime.UnlockOSThread()
-		other := make(chan error)
-		go func() {
-			runtime.LockOSThread()
-			other <- s.serve(ctx)
-		}()
-		done <- <-other
+		defer s.threads.Done()
+		c.run(s.ended, s.config, entered)
 	}()
-	return <-done
+	if err := <-entered; err != nil {
+		return nil, fmt.Errorf("build the sandbox: %w", err)
+	}
+	return c, nil
 }
 
-func (s *Spawner) serve(ctx context.Context) error {
-	if err := enter(); err != nil {
-		return fmt.Errorf("build the sandbox: %w", err)
+// Program is what Start starts: argv with absolute paths, not empty, and exactly the given
+// environment, beside HOME and TMPDIR, which are the scratch folder. It has no descriptor
+// but 0 (empty), 1 and 2 (Output, nil: discarded), and Files from 3 on.
+type Program struct {
+	Argv, Env []string
+	Output    *os.File
+	Files     []*os.File
+}
+
+// Start starts a program, with its limits set; it waits for Serve to run. The process must
+// not run anybody's code before Start has returned.
+func (s *Spawner) Start(program Program) (*Process, error) {
+	c, err := s.enter()
+	if err != nil {
+		return nil, err
 	}
-	for {
-		select {
-		case start := <-s.starts:
-			start.done <- start.cmd.Start()
-		case <-ctx.Done():
-			return nil
+	cmd, err := c.start(program)
+	if err != nil {
+		if !errors.Is(err, ErrStopped) {
+			s.leave(c)
 		}
+		return nil, err
 	}
+	p := &Process{spawner: s, cell: c, cmd: cmd}
+	if err := c.asUser(func() error { return s.limit(p.PID()) }); err != nil {
+		_ = p.Kill()
+		p.Wait()
+		return nil, err
+	}
+	return p, nil
 }
 
-// Start starts a command that Command built, with its limits set; it waits for Serve
-// to run. The process must not run anybody's code before Start has returned.
-func (s *Spawner) Start(cmd *exec.Cmd) error {
-	start := start{cmd: cmd, done: make(chan error, 1)}
-	select {
-	case s.starts <- start:
-		if err := <-start.done; err != nil {
-			return err
-		}
-		return s.limit(cmd)
-	case <-s.stopped:
-		return ErrStopped
-	}
-}
-
-// limit sets the limits of a process from the caller's thread: the thread that
-// started it may not.
-func (s *Spawner) limit(cmd *exec.Cmd) error {
+// limit sets the limits of a process. Its cell may not.
+func (s *Spawner) limit(pid int) error {
 	// Where memory runs out, a worker ends before the host does.
-	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", cmd.Process.Pid), []byte("1000"), 0)
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte("1000"), 0)
 	for _, l := range s.limits {
 		value := unix.Rlimit{Cur: l.value, Max: l.value}
-		if err := unix.Prlimit(cmd.Process.Pid, l.resource, &value, nil); err != nil {
-			_ = Kill(cmd.Process.Pid)
-			_ = cmd.Wait()
-			return fmt.Errorf("limit process %d: %w", cmd.Process.Pid, err)
+		if err := unix.Prlimit(pid, l.resource, &value, nil); err != nil {
+			return fmt.Errorf("limit process %d: %w", pid, err)
 		}
 	}
 	return nil
 }
-
-// Command makes the command of a process for Start: argv with absolute paths, in a
-// process group of its own, with exactly the given environment and no descriptor
-// but 0 (empty), 1 and 2 (discarded, unless the caller sets them) and ExtraFiles.
-// argv must not be empty.
-func Command(argv, env []string) *exec.Cmd {
-	//nolint:noctx // it outlives the call that starts it; Kill ends it
-	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env = append([]string{}, env...) // nil would mean the host's
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	return cmd
-}
-
-// Kill kills a process of Command and all that it started. The process must not have
-// been waited for yet: after that its number may be another's.
-func Kill(pid int) error { return unix.Kill(-pid, unix.SIGKILL) }

@@ -158,6 +158,7 @@ function send(level, call, text) {
 }
 
 log.install(print);
+require('./memory.js').install();
 process.setUncaughtExceptionCaptureCallback(onUncaught);
 process.on('unhandledRejection', onUncaught);
 process.on('exit', () => channel.flush());

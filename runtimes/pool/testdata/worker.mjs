@@ -59,7 +59,6 @@ const acts = {
   print: (call, { params }) => { log(call, 3, params.text); json(18, call, null); },
   oddlog: (call) => { send(20, call, Buffer.from([9, 65])); json(18, call, null); },
   stderr: (call, { params }) => { const text = "e".repeat(params.width) + "\n"; for (let i = 0; i < params.lines; i++) fs.writeSync(2, text); json(18, call, null); },
-  child: (call) => import("node:child_process").then(({ spawn }) => json(18, call, spawn("/bin/sleep", ["1000"], { stdio: "inherit" }).pid)),
 };
 
 function take(type, call, payload) {

@@ -4,7 +4,7 @@ import select
 from _collections import deque
 from _struct import Struct
 from _thread import allocate_lock
-from posix import _exit, close, getpid, read, register_at_fork, set_inheritable, write
+from posix import _exit, read, set_inheritable, write
 
 CHECK, LOAD, INVOKE = 1, 2, 3
 READY, LOADED, RESULT, FAILED, LOG = 16, 17, 18, 19, 20
@@ -14,7 +14,6 @@ BLOCK = 1 << 16
 
 _header = Struct('>IBI')  # the length of what follows it, the type, the call
 _prefix = 4
-_pid = getpid()
 _rest = bytearray()  # the beginning of a frame
 _queue = deque()     # frames to write
 _writing = allocate_lock()
@@ -22,8 +21,6 @@ _writing = allocate_lock()
 
 def receive():
     """Waits for bytes and returns the frames that are whole, as (type, call, payload)."""
-    if getpid() != _pid:
-        _exit(0)
     try:
         chunk = read(FD, max(BLOCK, _missing()))
     except OSError:
@@ -71,10 +68,7 @@ def _cut(data, frames):
 
 
 def send(kind, call, payload):
-    """Queues a frame. What the user's code forked shares the descriptor but not the
-    calls: it ends where it would answer one."""
-    if getpid() != _pid:
-        return _of_child(kind, payload)
+    """Queues a frame."""
     _queue.append(_header.pack(_header.size - _prefix + len(payload), kind, call) + payload)
 
 
@@ -89,8 +83,6 @@ def flush():
 
 
 def _write(data):
-    if getpid() != _pid:
-        return
     try:
         while written := write(FD, data):
             if written == len(data):
@@ -98,23 +90,6 @@ def _write(data):
             data = data[written:]
     except OSError:
         _exit(0)
-
-
-def _of_child(kind, payload):
-    if kind != LOG:
-        _exit(0)
-    try:
-        write(1, payload[1:] + b'\n')  # the host reads that too
-    except OSError:
-        pass
-
-
-def _leave_host():
-    _queue.clear()
-    try:
-        close(FD)
-    except OSError:
-        pass
 
 
 def die(reason):
@@ -126,6 +101,5 @@ def die(reason):
 
 
 def install():
-    """Keeps the descriptor from all processes that the user's code starts."""
+    """Keeps the descriptor from what the user's code may run in this process's place."""
     set_inheritable(FD, False)
-    register_at_fork(after_in_child=_leave_host)

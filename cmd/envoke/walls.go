@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"envoke/internal/faas"
+	"envoke/runtimes/pool"
+	"envoke/runtimes/sandbox"
+)
+
+// Values of the setting sandbox.
+const (
+	sandboxBest    = "best"
+	sandboxRequire = "require"
+)
+
+// Users of workers, a range for each language. Linux distributions keep it for users
+// that services make and nobody logs in as.
+var workerUsers = map[faas.Language]int{faas.NodeJS: 61184, faas.Python: 63232}
+
+// maxWorkerUsers is how many a language has.
+const maxWorkerUsers = 2048
+
+const workersPattern = "envoke-workers-*"
+
+// openWorkers makes the folder of what workers may see: their program, and a scratch
+// folder for each. Whoever they run as can pass through it. Folders that killed
+// processes left are removed. So is this one by the function returned.
+func openWorkers() (dir string, remove func(), err error) {
+	removeStale()
+	dir, err = os.MkdirTemp("", workersPattern)
+	if err != nil {
+		return "", nil, fmt.Errorf("make the workers' folder: %w", err)
+	}
+	lock, err := os.OpenFile(dir, os.O_RDONLY, 0)
+	if err == nil {
+		err = errors.Join(unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB), os.Chmod(dir, 0o711))
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("make the workers' folder: %w", err)
+	}
+	return dir, func() { _ = errors.Join(os.RemoveAll(dir), lock.Close()) }, nil
+}
+
+// removeStale removes the folders that nobody holds.
+func removeStale() {
+	left, _ := filepath.Glob(filepath.Join(os.TempDir(), workersPattern)) // fails for bad patterns only
+	for _, dir := range left {
+		lock, err := os.OpenFile(dir, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_DIRECTORY, 0)
+		if err != nil {
+			continue // another user's
+		}
+		if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			_ = os.RemoveAll(dir)
+		}
+		_ = lock.Close()
+	}
+}
+
+// walls is the sandbox of a language's workers. It says which of its layers are missing
+// here, which is an error where all are required.
+func (e *environment) walls(runtime pool.Runtime, memory uint64) (sandbox.Config, error) {
+	c := sandbox.Config{
+		Files:   runtime.Files(),
+		Scratch: filepath.Join(e.workers, string(runtime.Language)),
+		Memory:  memory,
+	}
+	if err := os.Mkdir(c.Scratch, 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
+		return c, fmt.Errorf("make the scratch folders: %w", err)
+	}
+	if c.NoUsers() == "" && e.config.MaxWorkers < maxWorkerUsers/2 {
+		c.Users = workerUsers[runtime.Language]
+	}
+	for _, layer := range c.Layers() {
+		switch {
+		case layer.Missing == "":
+		case layer.Kernel && e.config.Sandbox == sandboxRequire:
+			return c, fmt.Errorf("the sandbox has no layer for %s: %s (--sandbox=%s accepts that)", layer.Name, layer.Missing, sandboxBest)
+		case layer.Kernel:
+			e.logger.Warn("the sandbox lacks a layer", "language", runtime.Language, "layer", layer.Name, "reason", layer.Missing)
+		default:
+			e.logger.Debug("the sandbox lacks a layer", "language", runtime.Language, "layer", layer.Name, "reason", layer.Missing)
+		}
+	}
+	return c, nil
+}

@@ -1,0 +1,181 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// cell is a thread behind the walls, with what belongs to the one process that it has at
+// a time.
+type cell struct {
+	number  int
+	scratch string // empty: none
+	user    *syscall.Credential
+	starts  chan start
+	ended   <-chan struct{}
+}
+
+type start struct {
+	cmd  *exec.Cmd
+	done chan error
+}
+
+// run makes the cell and starts what comes until ended is closed. Its thread dies then,
+// and with it the process that was started.
+func (c *cell) run(ended <-chan struct{}, config Config, entered chan<- error) {
+	c.ended = ended
+	if err := c.furnish(config); err != nil {
+		entered <- err
+		return
+	}
+	done := make(chan struct{})
+	go onThread(func() {
+		defer close(done)
+		err := c.enter(config)
+		entered <- err
+		for err == nil {
+			select {
+			case start := <-c.starts:
+				start.done <- start.cmd.Start()
+			case <-ended:
+				return
+			}
+		}
+	})
+	<-done
+}
+
+// onThread runs f on a thread that ends with it. The main thread does not end with its
+// goroutine: while it waits here, locked, f gets another.
+func onThread(f func()) {
+	runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
+	if unix.Gettid() != unix.Getpid() {
+		f()
+		return
+	}
+	defer runtime.UnlockOSThread()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		f()
+	}()
+	<-done
+}
+
+// furnish makes the scratch folder and names the user.
+func (c *cell) furnish(config Config) error {
+	if config.Users > 0 {
+		id := uint32(config.Users + c.number)
+		c.user = &syscall.Credential{Uid: id, Gid: id}
+	}
+	if config.Scratch == "" {
+		return nil
+	}
+	c.scratch = filepath.Join(config.Scratch, strconv.Itoa(c.number))
+	return makeScratch(c.scratch, c.user)
+}
+
+// enter puts the calling thread, and all that it starts from now on, behind the walls.
+func (c *cell) enter(config Config) error {
+	if err := dropCapabilities(); err != nil {
+		return fmt.Errorf("drop capabilities: %w", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("allow no new privileges: %w", err)
+	}
+	if err := restrictFiles(config.Files, c.scratch); err != nil {
+		return err
+	}
+	return denySystemCalls(c.user != nil)
+}
+
+// asUser runs f as the cell's user, if it has one, on a thread that ends with it: the user
+// may set limits of its own processes without any privilege. Go's own setresuid would
+// change all threads.
+func (c *cell) asUser(f func() error) error {
+	if c.user == nil {
+		return f()
+	}
+	done := make(chan error, 1)
+	go onThread(func() {
+		for _, call := range []struct{ number, id uintptr }{
+			{unix.SYS_SETRESGID, uintptr(c.user.Gid)}, {unix.SYS_SETRESUID, uintptr(c.user.Uid)},
+		} {
+			if _, _, errno := unix.RawSyscall(call.number, call.id, call.id, call.id); errno != 0 {
+				done <- fmt.Errorf("become user %d: %w", c.user.Uid, errno)
+				return
+			}
+		}
+		done <- f()
+	})
+	return <-done
+}
+
+// start has the cell's thread start a program.
+func (c *cell) start(program Program) (*exec.Cmd, error) {
+	//nolint:noctx // it outlives the call that starts it; Process.Kill ends it
+	cmd := exec.Command(program.Argv[0], program.Argv[1:]...)
+	cmd.Env = append([]string{}, program.Env...) // nil would mean the host's
+	cmd.Dir = "/"
+	if c.scratch != "" {
+		cmd.Dir = c.scratch
+		cmd.Env = append(cmd.Env, "HOME="+c.scratch, "TMPDIR="+c.scratch)
+	}
+	if program.Output != nil {
+		cmd.Stdout, cmd.Stderr = program.Output, program.Output
+	}
+	cmd.ExtraFiles = program.Files
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: c.user}
+	start := start{cmd: cmd, done: make(chan error, 1)}
+	select {
+	case c.starts <- start:
+		return cmd, <-start.done
+	case <-c.ended:
+		return nil, ErrStopped
+	}
+}
+
+// Process is a program that was started.
+type Process struct {
+	spawner *Spawner
+	cell    *cell
+	cmd     *exec.Cmd
+}
+
+// PID is the process's number, which is also its group's.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Kill kills the process and all that it started. It must not have been waited for yet:
+// after that its number may be another's.
+func (p *Process) Kill() error { return unix.Kill(-p.PID(), unix.SIGKILL) }
+
+// Exited waits until the process has ended. Its number, and its group's, are still its own.
+func (p *Process) Exited() {
+	for {
+		err := unix.Waitid(unix.P_PID, p.PID(), nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if err != unix.EINTR {
+			return
+		}
+	}
+}
+
+// Wait waits until the process has ended, empties its scratch folder and gives its place
+// to others. Whatever it started must have been killed.
+func (p *Process) Wait() *os.ProcessState {
+	_ = p.cmd.Wait() // the state tells how it ended
+	if err := emptyScratch(p.cell.scratch); err == nil {
+		p.spawner.leave(p.cell)
+	}
+	return p.cmd.ProcessState
+}
+
+// Scratch tells what the process keeps in its scratch folder.
+func (p *Process) Scratch() (Usage, error) { return usageOf(p.cell.scratch) }
