@@ -56,6 +56,8 @@ type Config struct {
 	WorkerIdleSeconds              int
 	WorkerMemoryMB                 int
 	WorkerScratchMB                int
+	WorkerMaxCalls                 int
+	WorkerMaxMinutes               int
 	Sandbox                        string
 
 	LogLevel, LogFormat string
@@ -100,7 +102,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.IntVar(&c.MaxModuleSize, "max-module-size", 32<<20, "largest WebAssembly module, in bytes before base64")
 	f.IntVar(&c.WASMCompileTimeoutSeconds, "wasm-compile-timeout-seconds", 60, "longest time that loading a WebAssembly module may take")
 
-	f.IntVar(&c.IdleWorkers, "idle-workers", 2, "worker processes kept ready for code that has none")
+	f.IntVar(&c.IdleWorkers, "idle-workers", 2, "worker processes kept ready for code that has none, at least: more after a burst of new functions")
 	f.IntVar(&c.MaxWorkers, "max-workers", 256, "most worker processes of one runtime host")
 	f.IntVar(&c.WorkerConcurrency, "worker-concurrency", 64, "calls under way at once in one worker")
 	f.IntVar(&c.WorkerQueue, "worker-queue", 512, "calls waiting for one worker before 429")
@@ -108,6 +110,8 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.IntVar(&c.WorkerMemoryMB, "worker-memory-mb", 128, "JavaScript heap, or Python's memory, of one worker, in MiB")
 
 	f.IntVar(&c.WorkerScratchMB, "worker-scratch-mb", 64, "files that one worker may keep in its scratch folder, in MiB")
+	f.IntVar(&c.WorkerMaxCalls, "worker-max-calls", 1_000_000, "a worker that has taken so many calls is replaced; 0: never for that")
+	f.IntVar(&c.WorkerMaxMinutes, "worker-max-minutes", 1440, "a worker that has served for so long is replaced; 0: never for that")
 	f.StringVar(&c.Sandbox, "sandbox", sandboxBest, "best: run workers behind those walls that this kernel has, and say which it lacks; require: refuse to start without one")
 
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
@@ -251,6 +255,8 @@ func (c *Config) check() (faults []error) {
 		{"WORKER_IDLE_SECONDS", c.WorkerIdleSeconds, 1, 7 * 24 * 3600},
 		{"WORKER_MEMORY_MB", c.WorkerMemoryMB, 16, 64 << 10},
 		{"WORKER_SCRATCH_MB", c.WorkerScratchMB, 1, 64 << 10},
+		{"WORKER_MAX_CALLS", c.WorkerMaxCalls, 0, 1 << 31},
+		{"WORKER_MAX_MINUTES", c.WorkerMaxMinutes, 0, 365 * 24 * 60},
 	} {
 		if number.value < number.least || number.value > number.top {
 			faults = append(faults, fmt.Errorf("%s is %d: it must be %d to %d", number.name, number.value, number.least, number.top))

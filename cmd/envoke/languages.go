@@ -96,7 +96,9 @@ func newPool(e *environment, language faas.Language, command interpreter.Command
 		LoadTimeout: time.Duration(c.ScriptTimeoutMS) * time.Millisecond,
 		IdleTimeout: time.Duration(c.WorkerIdleSeconds) * time.Second,
 		MaxResult:   maxResult, MaxScratch: int64(c.WorkerScratchMB) << 20,
-		Logger: e.logger, Registerer: e.metrics,
+		MaxCalls: c.WorkerMaxCalls, MaxAge: time.Duration(c.WorkerMaxMinutes) * time.Minute,
+		MemoryMark: int64(memory) / 10 * 9,
+		Logger:     e.logger, Registerer: e.metrics,
 		Log: e.logLine,
 	}), nil
 }

@@ -40,7 +40,10 @@ var (
 	flagsOfHosts = []string{
 		"cache-dir", "session-expiry-seconds", "runtime-timeout-seconds", "worker-concurrency", "worker-memory-mb",
 	}
-	flagsOfPools = []string{"max-script-size", "script-timeout-ms", "idle-workers", "max-workers", "worker-queue", "worker-idle-seconds", "worker-scratch-mb", "sandbox"}
+	flagsOfPools = []string{
+		"max-script-size", "script-timeout-ms", "idle-workers", "max-workers", "worker-queue", "worker-idle-seconds",
+		"worker-scratch-mb", "worker-max-calls", "worker-max-minutes", "sandbox",
+	}
 	flagsOfEnvoy = []string{"cache-dir", "python", "envoy", "envoy-concurrency", "drain-timeout-seconds"}
 )
 

@@ -1,22 +1,60 @@
 package pool
 
-// Idle is how many generic workers are kept ready.
+import "math"
+
+// Idle is how many generic workers are kept ready at least.
 func (p *Pool) Idle() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.opt.Idle
 }
 
-// SetIdle changes how many generic workers are kept ready, 0 or more: those that are
-// missing are started, and those too many ended.
+// SetIdle changes how many generic workers are kept ready at least, 0 or more: those that
+// are missing are started, and those too many ended.
 func (p *Pool) SetIdle(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.opt.Idle = n
-	for len(p.ready) > n && len(p.claims) == 0 {
+	p.trimReady()
+	p.balance()
+}
+
+// trimReady ends the generic workers that are more than wanted, with the lock held.
+func (p *Pool) trimReady() {
+	for len(p.ready) > p.wantedReady() && len(p.claims) == 0 {
 		w := p.ready[0] // whose memory is the coldest
 		p.remove(w)
 		w.kill(killIdle)
 	}
-	p.balance()
+}
+
+// wantedReady is how many generic workers are to be ready, with the lock held: at least
+// Idle, and as many as were claimed a second of late, as far as there is room for them
+// beside the functions that have theirs.
+func (p *Pool) wantedReady() int {
+	return max(p.opt.Idle, min(p.demand.ready(), p.opt.MaxWorkers/maxReadyShare))
+}
+
+// maxReadyShare bounds the workers that are kept ready for demand, as a share of all.
+const maxReadyShare = 4
+
+// demand tells how many generic workers are claimed a second. It rises at once, and falls
+// by a tenth each second: who comes in bursts finds workers ready at the next.
+type demand struct {
+	claims int     // since the last tick
+	rate   float64 // a second
+}
+
+const demandFades = 0.9
+
+func (d *demand) tick() {
+	d.rate = max(float64(d.claims), d.rate*demandFades)
+	d.claims = 0
+}
+
+func (d *demand) ready() int {
+	if d.rate < 1 {
+		return 0
+	}
+	return int(math.Ceil(d.rate))
 }

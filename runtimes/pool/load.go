@@ -39,7 +39,8 @@ func (p *Pool) load(s *slot, w *worker) {
 		return
 	}
 	s.coming, s.serial, s.workers = nothing, form.Serial, append(s.workers, w)
-	w.loaded, w.lastUsed = true, time.Now()
+	w.loaded, w.since = true, time.Now()
+	w.lastUsed = w.since
 	w.open(form.Serial)
 	p.serveWaiters(s)
 	p.settle(s) // more may wait than it takes

@@ -11,6 +11,7 @@ type metrics struct {
 	claims     prometheus.Counter
 	refused    prometheus.Counter
 	evictions  prometheus.Counter
+	pressure   prometheus.Counter
 	logDropped prometheus.Counter
 	kills      *prometheus.CounterVec
 	queueWait  prometheus.Histogram
@@ -28,6 +29,7 @@ func newMetrics(registerer prometheus.Registerer, language faas.Language, stats 
 		claims:     counter("claims_total", "Generic workers that were given to a function."),
 		refused:    counter("refused_total", "Calls that were answered 429."),
 		evictions:  counter("evictions_total", "Workers without calls that were ended for others' sake."),
+		pressure:   counter("pressure_evictions_total", "Workers without calls that were ended because the machine was short of memory; evictions_total has them too."),
 		logDropped: counter("log_dropped_bytes_total", "Bytes that functions printed over the limits."),
 		kills: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "envoke_pool_kills_total", Help: "Workers that the host killed, by reason.", ConstLabels: labels,
@@ -40,7 +42,7 @@ func newMetrics(registerer prometheus.Registerer, language faas.Language, stats 
 	if registerer == nil {
 		return m
 	}
-	registerer.MustRegister(m.coldStarts, m.claims, m.refused, m.evictions, m.logDropped, m.kills, m.queueWait)
+	registerer.MustRegister(m.coldStarts, m.claims, m.refused, m.evictions, m.pressure, m.logDropped, m.kills, m.queueWait)
 	for state, count := range map[string]func(Stats) int{
 		"starting": func(s Stats) int { return s.Starting },
 		"ready":    func(s Stats) int { return s.Ready },

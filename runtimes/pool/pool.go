@@ -48,7 +48,7 @@ func (r Runtime) Files() sandbox.Files {
 type Options struct {
 	Runtime
 	Sandbox     sandbox.Config // its Files are the runtime's
-	Idle        int            // generic workers kept ready
+	Idle        int            // generic workers kept ready at least; more on demand
 	MaxWorkers  int            // processes at once, the checker and those starting included; 64
 	Concurrency int            // calls at once in one worker; 64
 	// SerialWorkers is the most workers of one function whose code runs one call at
@@ -59,8 +59,16 @@ type Options struct {
 	IdleTimeout   time.Duration // after which a worker without calls ends; 5 min
 	MaxResult     int           // bytes of a result's JSON; 6 MiB
 	MaxScratch    int64         // bytes in the scratch folder of one worker; 64 MiB
-	Logger        *slog.Logger
-	Registerer    prometheus.Registerer // nil: no metrics
+	// A worker that has taken MaxCalls, is older than MaxAge or has more than MemoryMark
+	// bytes resident is replaced when its calls are over. 0: never for that.
+	MaxCalls   int
+	MaxAge     time.Duration
+	MemoryMark int64
+	// MemoryShort tells whether idle workers are to be ended for their memory. Nil: where
+	// a twentieth of the machine's is available, or less.
+	MemoryShort func() bool
+	Logger      *slog.Logger
+	Registerer  prometheus.Registerer // nil: no metrics
 	// Log takes what functions print. It is called from the goroutine that reads
 	// the worker, so it must not block.
 	Log func(LogLine)
@@ -106,7 +114,8 @@ type Pool struct {
 	claims   []*slot              // waiting for a worker, oldest first
 	starting int
 	retryAt  time.Time // no refills before
-	version  string    // of the interpreter
+	demand   demand
+	version  string // of the interpreter
 }
 
 // New makes a pool. Serve must run for its other methods to get anywhere.
@@ -119,6 +128,9 @@ func New(opt Options) *Pool {
 	setDefault(&opt.IdleTimeout, 5*time.Minute)
 	setDefault(&opt.MaxResult, 6<<20)
 	setDefault(&opt.MaxScratch, 64<<20)
+	if opt.MemoryShort == nil {
+		opt.MemoryShort = memoryShort
+	}
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -164,7 +176,7 @@ func (p *Pool) Serve(ctx context.Context) error {
 	for {
 		select {
 		case now := <-tick.C:
-			p.reapIdle(now)
+			p.upkeep(now)
 		case <-ctx.Done():
 			p.close()
 			stop()
@@ -194,19 +206,6 @@ func (p *Pool) close() {
 	p.tasks.Wait()
 }
 
-// reapIdle ends the workers that nobody has used for IdleTimeout.
-func (p *Pool) reapIdle(now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for w := range p.workers {
-		if w.evictable() && now.Sub(w.lastUsed) > p.opt.IdleTimeout {
-			p.remove(w)
-			w.kill(killIdle)
-		}
-	}
-	p.balance()
-}
-
 // balance hands ready workers to those who wait for one, and starts as many as are
 // missing; at MaxWorkers it evicts those used longest ago for it. It is called, with
 // the lock held, after every change that it may act on.
@@ -232,7 +231,7 @@ func (p *Pool) balance() {
 func (p *Pool) lacks() bool {
 	want := len(p.claims)
 	if time.Now().After(p.retryAt) {
-		want += p.opt.Idle - len(p.ready)
+		want += p.wantedReady() - len(p.ready)
 	}
 	return want > p.starting
 }
@@ -245,6 +244,7 @@ func (p *Pool) assign() {
 	s.coming, w.home = loading, s
 	w.belongs.Store(&s.key)
 	p.metrics.claims.Inc()
+	p.demand.claims++
 	p.tasks.Go(func() { p.load(s, w) })
 }
 

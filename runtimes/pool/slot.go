@@ -203,7 +203,7 @@ func (p *Pool) take(w *worker) {
 	w.active++
 	w.uses++
 	if w.home.key == (key{}) && w.uses >= recycleChecker {
-		p.remove(w) // it ends with its last call
+		p.recycle(w)
 		p.balance()
 	}
 }

@@ -33,10 +33,11 @@ type worker struct {
 	log     logReader
 
 	// Guarded by the pool's mutex.
-	home     *slot // where it belongs; nil while generic
-	loaded   bool  // one of its home's workers
-	active   int   // calls that have a turn
-	uses     int   // turns ever
+	home     *slot     // where it belongs; nil while generic
+	loaded   bool      // one of its home's workers
+	active   int       // calls that have a turn
+	uses     int       // turns ever
+	since    time.Time // it has its code
 	lastUsed time.Time
 	removed  bool // gets no more calls
 

@@ -15,11 +15,11 @@ type Usage struct {
 	Files int   // folders and links too
 }
 
-// maxEntries is where counting ends: a folder that has more is over every bound.
-const maxEntries = 10_000
-
-// errCounted ends a walk early.
-var errCounted = errors.New("counted enough")
+const (
+	// maxEntries is where counting ends: a folder that has more is over every bound.
+	maxEntries = 10_000
+	readAtOnce = 256 // names of a folder, which may have any number
+)
 
 // makeScratch makes a folder that is a user's alone; nil: ours.
 func makeScratch(path string, owner *syscall.Credential) error {
@@ -36,31 +36,46 @@ func makeScratch(path string, owner *syscall.Credential) error {
 }
 
 // usageOf counts what is in a folder of a stranger's, up to maxEntries. It follows no
-// links. A folder whose rights keep us out is counted as one entry.
+// links. What cannot be read, or is gone by now, counts as one entry.
 func usageOf(path string) (Usage, error) {
 	var u Usage
 	if path == "" {
 		return u, nil
 	}
-	err := filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
-		if name == path || err != nil && entry == nil {
-			return err
-		}
-		if u.Files++; u.Files > maxEntries {
-			return errCounted
-		}
-		if info, err := entry.Info(); err == nil {
-			u.Bytes += sizeOf(info)
-		}
-		if err != nil {
-			return fs.SkipDir
-		}
-		return nil
-	})
-	if err != nil && !errors.Is(err, errCounted) {
+	if _, err := os.Lstat(path); err != nil {
 		return u, fmt.Errorf("count a scratch folder: %w", err)
 	}
+	for todo := []string{path}; len(todo) > 0 && u.Files <= maxEntries; {
+		last := len(todo) - 1
+		folder := todo[last]
+		todo = u.add(todo[:last], folder)
+	}
 	return u, nil
+}
+
+// add counts the entries of one folder, and appends the folders among them.
+func (u *Usage) add(todo []string, path string) []string {
+	folder, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_DIRECTORY, 0)
+	if err != nil {
+		return todo
+	}
+	defer func() { _ = folder.Close() }()
+	for u.Files <= maxEntries {
+		entries, err := folder.ReadDir(readAtOnce)
+		for _, entry := range entries {
+			u.Files++
+			if info, err := entry.Info(); err == nil {
+				u.Bytes += sizeOf(info)
+			}
+			if entry.IsDir() {
+				todo = append(todo, filepath.Join(path, entry.Name()))
+			}
+		}
+		if err != nil {
+			break // the end, as a rule
+		}
+	}
+	return todo
 }
 
 func sizeOf(info fs.FileInfo) int64 {

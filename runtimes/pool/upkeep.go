@@ -1,0 +1,74 @@
+package pool
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"time"
+)
+
+// upkeep does what must be done now and then: it ends workers that nobody has used for
+// long, that have served long enough, or for whose memory there is a better use, and
+// keeps as many generic ones ready as are wanted.
+func (p *Pool) upkeep(now time.Time) {
+	short := p.opt.MemoryShort()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.demand.tick()
+	for w := range p.workers {
+		switch {
+		case w.evictable() && now.Sub(w.lastUsed) > p.opt.IdleTimeout:
+			p.remove(w)
+			w.kill(killIdle)
+		case w.loaded && p.isWorn(w, now):
+			p.recycle(w)
+		}
+	}
+	if short && p.evict() {
+		p.metrics.pressure.Inc()
+	}
+	p.trimReady()
+	p.balance()
+}
+
+// isWorn tells whether a worker is to make room for a fresh one: after so many calls, after
+// so long, or when it holds most of the memory that it may have, which is then more likely
+// to be lost than in use.
+func (p *Pool) isWorn(w *worker, now time.Time) bool {
+	o := &p.opt
+	return o.MaxCalls > 0 && w.uses >= o.MaxCalls ||
+		o.MaxAge > 0 && now.Sub(w.since) >= o.MaxAge ||
+		o.MemoryMark > 0 && w.memory.Load() >= o.MemoryMark
+}
+
+// recycle gives a worker no more calls: it ends with its last one. With the lock held.
+func (p *Pool) recycle(w *worker) {
+	p.remove(w)
+	if w.active == 0 {
+		w.kill(killRecycled)
+	}
+}
+
+// leastMemory is the share of the machine's memory that is kept available.
+const leastMemory = 0.05
+
+// memoryShort tells whether little of the machine's memory is available.
+func memoryShort() bool {
+	meminfo, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return false
+	}
+	total, available := meminfoOf(meminfo, "MemTotal:"), meminfoOf(meminfo, "MemAvailable:")
+	return total > 0 && float64(available) < leastMemory*float64(total)
+}
+
+// meminfoOf reads one line of /proc/meminfo, in KiB; 0: there is none.
+func meminfoOf(meminfo []byte, name string) int64 {
+	_, rest, _ := bytes.Cut(meminfo, []byte(name))
+	fields := bytes.Fields(rest)
+	if len(fields) == 0 {
+		return 0
+	}
+	n, _ := strconv.ParseInt(string(fields[0]), 10, 64)
+	return n
+}
