@@ -131,3 +131,21 @@ func TestBadFunctionsAreNotStored(t *testing.T) {
 	i.must(t, 400, http.MethodPost, "/api/v1/initialize", `{}`, "Language-Title", "nodejs-x@0")
 	i.send(t, http.MethodGet, functionsPath+"/nodejs-x%2Fy", "").isError(t, 400, "INVALID_REQUEST", "envoy")
 }
+
+// A function's limit of memory is its worker's, by whatever way it is called.
+func TestMemoryLimitOfAFunction(t *testing.T) {
+	i := shared(t)
+	name := i.register(t, title(t), `{"language": "nodejs", "title": "`+title(t)+`", "memory_limit_mb": 32,
+		"script_content": "const all = []; for (;;) all.push(Buffer.alloc(1 << 20, 1))"}`)
+	limited := func(r reply) {
+		t.Helper()
+		if e := r.isError(t, http.StatusInsufficientStorage, "RESOURCE_EXHAUSTED", "function"); e.Error.Details["limit_mb"] != 32.0 {
+			t.Errorf("details %v", e.Error.Details)
+		}
+	}
+	limited(i.execute(t, i.open(t, name), "1"))
+	limited(i.send(t, http.MethodPost, "/function/"+name, "{}"))
+	limited(i.send(t, http.MethodPost, "/runtime/nodejs/"+title(t), "{}"))
+	limited(i.send(t, http.MethodPost, "/api/v1/execute", `{"script_content": "const all = []; for (;;) all.push(Buffer.alloc(1 << 20, 1))",
+		"context": {"compile_options": {"memory_limit_mb": 32}}}`, "Language-Title", "nodejs-limited"))
+}

@@ -64,7 +64,7 @@ func openNodejs(ctx context.Context, e *environment) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newPool(e, faas.NodeJS, command, nodejs.Memory(e.config.WorkerMemoryMB))
+	return newPool(e, faas.NodeJS, command, nodejs.OwnMemory)
 }
 
 func openPython(ctx context.Context, e *environment) (engine, error) {
@@ -76,28 +76,28 @@ func openPython(ctx context.Context, e *environment) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newPool(e, faas.Python, command, uint64(e.config.WorkerMemoryMB)<<20)
+	return newPool(e, faas.Python, command, 0)
 }
 
-// newPool makes the workers of a language that has an interpreter; each may write to that
-// many bytes of memory.
-func newPool(e *environment, language faas.Language, command interpreter.Command, memory uint64) (engine, error) {
+// newPool makes the workers of a language that has an interpreter, which itself takes so
+// many bytes of memory beside those that functions may have.
+func newPool(e *environment, language faas.Language, command interpreter.Command, own uint64) (engine, error) {
 	c := e.config
-	runtime := pool.Runtime{Language: language, Argv: command.Argv, Env: command.Env, Read: command.Files}
-	walls, err := e.walls(runtime, memory)
+	runtime := pool.Runtime{Language: language, Argv: command.Argv, Env: command.Env, Read: command.Files, OwnMemory: own}
+	walls, err := e.walls(runtime)
 	if err != nil {
 		return nil, err
 	}
 	return pool.New(pool.Options{
 		Runtime: runtime,
-		Sandbox: walls,
-		Idle:    c.IdleWorkers, MaxWorkers: c.MaxWorkers,
+		Sandbox: walls, MemoryMB: c.WorkerMemoryMB,
+		Idle: c.IdleWorkers, MaxWorkers: c.MaxWorkers,
 		Concurrency: c.WorkerConcurrency, Queue: c.WorkerQueue,
 		LoadTimeout: time.Duration(c.ScriptTimeoutMS) * time.Millisecond,
 		IdleTimeout: time.Duration(c.WorkerIdleSeconds) * time.Second,
 		MaxResult:   maxResult, MaxScratch: int64(c.WorkerScratchMB) << 20,
 		MaxCalls: c.WorkerMaxCalls, MaxAge: time.Duration(c.WorkerMaxMinutes) * time.Minute,
-		MemoryMark: int64(memory) / 10 * 9,
+		MemoryMark: int64(own) + int64(c.WorkerMemoryMB)<<20/10*9,
 		Logger:     e.logger, Registerer: e.metrics,
 		Log: e.logLine,
 	}), nil

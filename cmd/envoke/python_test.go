@@ -49,7 +49,7 @@ func TestPythonRunsOutOfMemoryAndLivesOn(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	e := i.execute(t, id, `1024`).isError(t, http.StatusInsufficientStorage, "RESOURCE_EXHAUSTED", "function")
-	if e.Error.Details["limit"] != "memory" {
+	if e.Error.Details["limit"] != "memory" || e.Error.Details["limit_mb"] != 128.0 {
 		t.Errorf("details %v", e.Error.Details)
 	}
 	if got := i.execute(t, id, `16`).result(t); got != "16777216" {

@@ -65,11 +65,10 @@ func removeStale() {
 
 // walls is the sandbox of a language's workers. It says which of its layers are missing
 // here, which is an error where all are required.
-func (e *environment) walls(runtime pool.Runtime, memory uint64) (sandbox.Config, error) {
+func (e *environment) walls(runtime pool.Runtime) (sandbox.Config, error) {
 	c := sandbox.Config{
 		Files:   runtime.Files(),
 		Scratch: filepath.Join(e.workers, string(runtime.Language)),
-		Memory:  memory,
 	}
 	if err := os.Mkdir(c.Scratch, 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
 		return c, fmt.Errorf("make the scratch folders: %w", err)

@@ -70,8 +70,21 @@ func (d *definition) function(name faas.Name) (faas.Function, error) {
 		Tags:        d.Tags,
 		Timeout:     time.Duration(orZero(d.TimeoutMS)) * time.Millisecond,
 		CacheTTL:    time.Duration(orZero(d.CacheTTL)) * time.Second,
-		MemoryMB:    orZero(d.MemoryLimitMB),
+		MemoryMB:    d.memoryMB(),
 	}, nil
+}
+
+// memoryMB is the function's limit of memory; where it has none, that of its compile
+// options, which the runtime host checks.
+func (d *definition) memoryMB() int {
+	if d.MemoryLimitMB != nil {
+		return *d.MemoryLimitMB
+	}
+	var options struct {
+		MemoryLimitMB float64 `json:"memory_limit_mb"`
+	}
+	_ = json.Unmarshal(orNil(d.CompileOptions), &options)
+	return int(options.MemoryLimitMB)
 }
 
 func orZero(n *int) int {

@@ -73,19 +73,19 @@ func TestRegister(t *testing.T) {
 	r.wantChanged("nodejs-f")
 	// A version replaces all of the one before.
 	r.wantFunction("PUT", functions+"/nodejs-f", `{"script_content": "return 2"}`, 200, "nodejs-f@2", "", "[]")
-	r.wantFunction("PUT", functions+"/nodejs-f", `{"script_content": "return 3", "language": "nodejs", "title": "f", "schema": null, "tags": null}`,
+	r.wantFunction("PUT", functions+"/nodejs-f", `{"script_content": "return 3", "language": "nodejs", "title": "f", "schema": null, "tags": null, "compile_options": {"memory_limit_mb": 32}}`,
 		200, "nodejs-f@3", "", "[]")
 	r.wantChanged("nodejs-f", "nodejs-f")
 	want := []string{
 		`rid nodejs-f return 1 {"optimization_level": "release", "features": ["x"], "target": "t", "memory_limit_mb": 1}`,
-		"rid nodejs-f return 2 ", "rid nodejs-f return 3 ",
+		"rid nodejs-f return 2 ", `rid nodejs-f return 3 {"memory_limit_mb": 32}`,
 	}
 	if diff := cmp.Diff(want, checked); diff != "" {
 		t.Errorf("checked (-want +got):\n%s", diff)
 	}
 	for ref, want := range map[string][]any{
 		"nodejs-f@1": {"return 1", 1500.0, 64.0, 60.0}, "nodejs-f%401": {"return 1", 1500.0, 64.0, 60.0},
-		"nodejs-f@2": {"return 2", nil, nil, nil}, "nodejs-f": {"return 3", nil, nil, nil},
+		"nodejs-f@2": {"return 2", nil, nil, nil}, "nodejs-f": {"return 3", nil, 32.0, nil},
 	} {
 		_, body, _ := r.request("GET", functions+"/"+ref)
 		got := body.(map[string]any)

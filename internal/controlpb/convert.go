@@ -19,6 +19,7 @@ func NewSession(s *faas.Session) *Session {
 		Context:       s.Context,
 		Schema:        s.Schema,
 		TimeoutMs:     s.Timeout.Milliseconds(),
+		MemoryMb:      int32(s.MemoryMB),
 		CompileStatus: string(s.CompileStatus),
 		CreatedUnixMs: s.CreatedAt.UnixMilli(),
 		ExpiresUnixMs: s.ExpiresAt.UnixMilli(),
@@ -41,6 +42,7 @@ func (x *Session) Session() (faas.Session, error) {
 		Context:       x.GetContext(),
 		Schema:        x.GetSchema(),
 		Timeout:       time.Duration(x.GetTimeoutMs()) * time.Millisecond,
+		MemoryMB:      int(x.GetMemoryMb()),
 		CompileStatus: faas.CompileStatus(x.GetCompileStatus()),
 		CreatedAt:     time.UnixMilli(x.GetCreatedUnixMs()).UTC(),
 		ExpiresAt:     time.UnixMilli(x.GetExpiresUnixMs()).UTC(),
@@ -75,6 +77,7 @@ func NewFunction(f *faas.Function) *Function {
 		Owner:         f.Owner(),
 		Digest:        string(f.Script.Digest),
 		TimeoutMs:     f.Timeout.Milliseconds(),
+		MemoryMb:      int32(f.MemoryMB),
 		Schema:        f.Schema,
 		Weights:       convertWeights[int32](f.Weights),
 	}
@@ -103,7 +106,7 @@ func (x *Function) Function() (faas.Function, error) {
 		Version: int(x.GetVersion()),
 		UserID:  strings.TrimPrefix(x.GetOwner(), functionOwner),
 		Script:  faas.Script{Digest: faas.Digest(x.GetDigest()), Language: name.Language},
-		Timeout: time.Duration(x.GetTimeoutMs()) * time.Millisecond,
+		Timeout: time.Duration(x.GetTimeoutMs()) * time.Millisecond, MemoryMB: int(x.GetMemoryMb()),
 		Schema:  x.GetSchema(),
 		Weights: convertWeights[int](x.GetWeights()),
 	}, nil

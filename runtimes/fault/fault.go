@@ -65,13 +65,19 @@ func LoadTimeout(limit time.Duration) *faas.Error {
 	}
 }
 
-// OutOfMemory says that the function wanted more memory than it may have.
-func OutOfMemory() *faas.Error {
-	return &faas.Error{
+// OutOfMemory says that the function wanted more memory than it may have, which is so
+// many MiB; 0: as much as there is.
+func OutOfMemory(limitMB int) *faas.Error {
+	e := &faas.Error{
 		Code:    faas.ResourceExhausted,
 		Message: "the function ran out of memory",
 		Details: map[string]any{"component": faas.InFunction, "limit": "memory"},
 	}
+	if limitMB > 0 {
+		e.Message += fmt.Sprintf(": its limit is %d MiB", limitMB)
+		e.Details["limit_mb"] = limitMB
+	}
+	return e
 }
 
 // Exceeded says that the function's worker took more of something than it may, and was

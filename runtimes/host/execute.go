@@ -77,7 +77,7 @@ func (h *Host) invoke(ctx context.Context, requestID string, in invocation) (poo
 }
 
 func work(session *bundle.Session) pool.Work {
-	return pool.Work{Script: session.Script, Owner: session.Owner}
+	return pool.Work{Script: session.Script, Owner: session.Owner, MemoryMB: session.MemoryMB}
 }
 
 // timeout is the least of what the session (or its function) and the operator

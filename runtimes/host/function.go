@@ -32,7 +32,7 @@ func (h *Host) invokeFunction(ctx context.Context, c *fasthttp.RequestCtx) error
 		return err
 	}
 	t.lap(h.stages.read)
-	session := &bundle.Session{Session: faas.Session{Context: p.context, Timeout: p.timeout}}
+	session := &bundle.Session{Session: faas.Session{Context: p.context, Timeout: p.timeout, MemoryMB: p.memoryMB}}
 	if err := h.useFunction(ctx, session, ref, requestID(c)); err != nil {
 		return err
 	}
@@ -79,6 +79,9 @@ func (h *Host) useFunction(ctx context.Context, session *bundle.Session, ref faa
 	session.Owner, session.Schema, session.Params = function.Owner(), function.Schema, function.Params
 	if session.Timeout == 0 {
 		session.Timeout = function.Timeout
+	}
+	if session.MemoryMB == 0 {
+		session.MemoryMB = function.MemoryMB
 	}
 	return nil
 }

@@ -79,7 +79,9 @@ type post struct {
 	context json.RawMessage
 	options json.RawMessage
 	timeout time.Duration
-	params  []byte
+	// memoryMB is the limit of memory that was asked for; 0: none was.
+	memoryMB int
+	params   []byte
 
 	unread      string // a member of the body that means nothing here; empty: none
 	optionsName string // where the options stood
@@ -210,11 +212,12 @@ func (p *post) parseContext(raw []byte) error {
 	return nil
 }
 
-// checkOptions checks what is asked of a compiler. A smaller limit of memory than the
-// operator's is not applied yet: a worker has its heap's bound from its start, before
-// it has any code.
+// checkOptions checks what is asked of a compiler, and of the worker.
 func (h *Host) checkOptions(p *post) error {
-	_, err := compile.Parse(p.options, p.optionsName, h.MaxMemoryMB)
+	options, err := compile.Parse(p.options, p.optionsName, h.MaxMemoryMB)
+	if err == nil && options.MemoryLimitMB != nil {
+		p.memoryMB = *options.MemoryLimitMB
+	}
 	return err
 }
 
@@ -253,7 +256,7 @@ func (h *Host) openFor(ctx context.Context, p post) (*bundle.Session, error) {
 func (h *Host) prepare(ctx context.Context, p post) (*bundle.Session, error) {
 	now := time.Now()
 	session := &bundle.Session{Session: faas.Session{
-		ID: p.id, Name: p.ref.Name, Context: p.context, Timeout: p.timeout,
+		ID: p.id, Name: p.ref.Name, Context: p.context, Timeout: p.timeout, MemoryMB: p.memoryMB,
 		CompileStatus: faas.CompileSuccess, Status: faas.Active,
 		CreatedAt: now, ExpiresAt: now.Add(h.SessionExpiry),
 	}}

@@ -61,7 +61,7 @@ func (h *Host) executeProtocol(ctx context.Context, c *fasthttp.RequestCtx) erro
 func (h *Host) sessionOf(ctx context.Context, p *post, id faas.SessionID) (*bundle.Session, error) {
 	if p.script != nil {
 		return &bundle.Session{
-			Session: faas.Session{Owner: "call:" + rand.Text(), Context: p.context, Timeout: p.timeout},
+			Session: faas.Session{Owner: "call:" + rand.Text(), Context: p.context, Timeout: p.timeout, MemoryMB: p.memoryMB},
 			Script:  faas.NewScript(h.Language, *p.script, p.options),
 		}, nil
 	}
@@ -73,6 +73,9 @@ func (h *Host) sessionOf(ctx context.Context, p *post, id faas.SessionID) (*bund
 	own.Context = p.context
 	if p.timeout > 0 {
 		own.Timeout = p.timeout
+	}
+	if p.memoryMB > 0 {
+		own.MemoryMB = p.memoryMB
 	}
 	return &own, nil
 }

@@ -44,14 +44,9 @@ func Prepare(dir string, found interpreter.Interpreter, memoryMB int) (interpret
 	}, nil
 }
 
-// Memory is how many bytes a worker may write to whose heap of JavaScript is bounded by
-// memoryMB: as much again for what is outside of it, Buffers above all, and what Node.js
-// itself takes.
-func Memory(memoryMB int) uint64 { return (2*uint64(memoryMB) + nodeMB) << 20 }
-
-// nodeMB is what a worker writes to before it has anybody's code (54 MiB), the young
-// generation of its heap (48 MiB) and room for threads.
-const nodeMB = 160
+// OwnMemory is how many bytes Node.js itself writes to: what a worker has before it has
+// anybody's code (54 MiB), the young generation of its heap (48 MiB), and some room.
+const OwnMemory = 128 << 20
 
 // bundle makes one file of the worker's, as one file starts faster than nine.
 func bundle() string {

@@ -54,6 +54,7 @@ type ending struct {
 	how         string     // such as "exit code 3"
 	outOfMemory bool
 	drained     bool // all that the worker wrote was read
+	memoryMB    int  // that it might have
 	excess      *excess
 }
 
@@ -94,7 +95,7 @@ func (p *Pool) invokeEnded(err error, timeout time.Duration) error {
 	case !end.byItself():
 		return errShared
 	case end.outOfMemory:
-		return fault.OutOfMemory()
+		return fault.OutOfMemory(end.memoryMB)
 	}
 	return errExited(faas.RuntimeError, end.how)
 }
@@ -119,7 +120,7 @@ func (p *Pool) invokeFailed(w *worker, payload []byte) error {
 	case frame.OutputFailure:
 		return fault.Output(p.opt.MaxResult)
 	case frame.MemoryFailure:
-		return fault.OutOfMemory()
+		return fault.OutOfMemory(w.belongsTo().memoryMB)
 	case frame.ParamsFailure:
 		return &faas.Error{Code: faas.InvalidParams, Message: fault.Cut(f.Message, fault.MaxMessage)}
 	}

@@ -242,17 +242,14 @@ func pythonFor(t *testing.T, others bool) pool.Runtime {
 }
 
 func tryEscapes(t *testing.T, language pool.Runtime, own bool, around map[string]any) {
-	walls := sandbox.Config{Files: language.Files(), Scratch: pool.OpenDir(t), Memory: 192 << 20}
-	if language.Language == faas.NodeJS {
-		walls.Memory = 416 << 20
-	}
+	walls := sandbox.Config{Files: language.Files(), Scratch: pool.OpenDir(t)}
 	if own {
 		if why := walls.NoUsers(); why != "" {
 			t.Skip(why)
 		}
 		walls.Users = 61184
 	}
-	p := pool.New(pool.Options{Runtime: language, Sandbox: walls, Idle: 1, MaxScratch: 16 << 20, MaxWorkers: 64})
+	p := pool.New(pool.Options{Runtime: language, Sandbox: walls, MemoryMB: 128, Idle: 1, MaxScratch: 16 << 20, MaxWorkers: 64})
 	testrig.Serve(t, p.Serve)
 	look := func() victim {
 		t.Helper()

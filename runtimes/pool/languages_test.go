@@ -2,6 +2,7 @@ package pool
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -38,7 +39,7 @@ func JavaScript(t testing.TB) Runtime {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Runtime{Language: faas.NodeJS, Argv: command.Argv, Env: command.Env, Read: command.Files}
+	return Runtime{Language: faas.NodeJS, Argv: command.Argv, Env: command.Env, Read: command.Files, OwnMemory: nodejs.OwnMemory}
 }
 
 // Python is the real worker of Python.
@@ -74,5 +75,31 @@ func TestNoNetworkIsSaid(t *testing.T) {
 		if !strings.HasPrefix(e.Message, want) || !strings.HasSuffix(e.Message, " (functions have no network: socket() is not permitted)") {
 			t.Errorf("%s: %q, want %q and the reason", source, e.Message, want)
 		}
+	}
+}
+
+// A function may have less memory than others, and cannot have more.
+func TestMemoryOfOneFunction(t *testing.T) {
+	for _, runtime := range []Runtime{JavaScript(t), Python(t)} {
+		t.Run(string(runtime.Language), func(t *testing.T) {
+			p := serve(t, Options{Runtime: runtime, MemoryMB: 128, Idle: 1})
+			const nodejs = "const all = []; for (let i = 0; i < event.params; i++) all.push(Buffer.alloc(1 << 20, 1)); return all.length"
+			source := nodejs
+			if runtime.Language == faas.Python {
+				source = "all = [b'x' * (1 << 20) for i in range(params)]; result = len(all)"
+			}
+			for _, tt := range []struct{ limitMB, wants, hits int }{
+				{0, 90, 0}, {32, 10, 0}, {32, 200, 32}, {0, 400, 128}, {4096, 400, 128}, {128, 90, 0},
+			} {
+				work := Work{Script: faas.NewScript(runtime.Language, source, nil), Owner: "o", MemoryMB: tt.limitMB}
+				result, err := p.Invoke(t.Context(), work, within(20*time.Second, Invocation{Params: fmt.Append(nil, tt.wants)}))
+				switch e := faas.AsError(err); {
+				case tt.hits == 0 && (err != nil || string(result.JSON) != fmt.Sprint(tt.wants)):
+					t.Errorf("%+v: %s, %v", tt, result.JSON, err)
+				case tt.hits > 0 && (err == nil || e.Code != faas.ResourceExhausted || e.Details["limit_mb"] != tt.hits):
+					t.Errorf("%+v: %s, %v %v", tt, result.JSON, err, e.Details)
+				}
+			}
+		})
 	}
 }

@@ -18,7 +18,9 @@ func (p *Pool) load(s *slot, w *worker) {
 	var form frame.Form
 	var err error
 	if s.key != (key{}) { // the checker loads nothing
-		form, err = p.offer(context.Background(), w, frame.Load, s.script)
+		if err = p.limitMemory(w, s.key); err == nil {
+			form, err = p.offer(context.Background(), w, frame.Load, s.script)
+		}
 	}
 	if errors.Is(err, errGone) {
 		err = fault.Unavailable("the worker ended before it had loaded the function")
@@ -45,6 +47,20 @@ func (p *Pool) load(s *slot, w *worker) {
 	p.serveWaiters(s)
 	p.settle(s) // more may wait than it takes
 	p.balance()
+}
+
+// limitMemory gives a worker the limit of its function, which is no more than what it
+// started with.
+func (p *Pool) limitMemory(w *worker, k key) error {
+	if k.memoryMB == p.opt.MemoryMB {
+		return nil
+	}
+	if err := w.process.LimitMemory(p.opt.memory(k.memoryMB)); err != nil {
+		e := fault.Unavailable("the worker's memory could not be limited")
+		e.Err = err
+		return e
+	}
+	return nil
 }
 
 // offer sends code to a worker, to check or to load. The error is errGone, errAbandoned

@@ -37,6 +37,9 @@ type Runtime struct {
 	Argv     []string // absolute paths
 	Env      []string // all that the worker sees
 	Read     []string // files that the worker reads, and whole folders
+	// OwnMemory is what the interpreter itself writes to, in bytes, beside the memory that
+	// functions may have.
+	OwnMemory uint64
 }
 
 // Files are what the sandbox lets a worker see.
@@ -47,7 +50,8 @@ func (r Runtime) Files() sandbox.Files {
 // Options configures a Pool. A zero field means its default, where one is named.
 type Options struct {
 	Runtime
-	Sandbox     sandbox.Config // its Files are the runtime's
+	Sandbox     sandbox.Config // its Files and Memory are ours to set
+	MemoryMB    int            // that one function may have; 0: no limit
 	Idle        int            // generic workers kept ready at least; more on demand
 	MaxWorkers  int            // processes at once, the checker and those starting included; 64
 	Concurrency int            // calls at once in one worker; 64
@@ -87,6 +91,26 @@ type LogLine struct {
 type Work struct {
 	Script faas.Script
 	Owner  string
+	// MemoryMB is the limit of memory of its worker; 0, or more than the pool's: the pool's.
+	MemoryMB int
+}
+
+// key names the slot of the work.
+func (p *Pool) key(work Work) key {
+	limit := work.MemoryMB
+	if limit == 0 || p.opt.MemoryMB > 0 && limit > p.opt.MemoryMB {
+		limit = p.opt.MemoryMB
+	}
+	return key{digest: work.Script.Digest, owner: work.Owner, memoryMB: limit}
+}
+
+// memory is how many bytes a worker may write to whose function may have so many MiB; 0:
+// no limit.
+func (o *Options) memory(limitMB int) uint64 {
+	if limitMB == 0 {
+		return 0
+	}
+	return o.OwnMemory + uint64(limitMB)<<20
 }
 
 const (
@@ -137,7 +161,7 @@ func New(opt Options) *Pool {
 	if opt.Log == nil {
 		opt.Log = func(LogLine) {}
 	}
-	opt.Sandbox.Files = opt.Files()
+	opt.Sandbox.Files, opt.Sandbox.Memory = opt.Files(), opt.memory(opt.MemoryMB)
 	checked, _ := lru.New[faas.Digest, frame.Form](maxChecked) // fails for no size only
 	p := &Pool{
 		opt:     opt,

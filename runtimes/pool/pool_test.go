@@ -47,7 +47,7 @@ func TestAWorkerBelongsToOneDigestAndOwner(t *testing.T) {
 	p := serve(t, Options{Idle: 2})
 	pids := make(map[int]string)
 	for _, w := range []Work{
-		{script("a"), "one"}, {script("a"), "two"}, {script("b"), "one"},
+		{Script: script("a"), Owner: "one"}, {Script: script("a"), Owner: "two"}, {Script: script("b"), Owner: "one"},
 	} {
 		first := pid(t, p, w)
 		if other, ok := pids[first]; ok {
@@ -124,7 +124,7 @@ func TestCodeThatLoadsForEver(t *testing.T) {
 	testrig.Eventually(t, "ready workers", func() bool { return p.Stats().Ready == 3 })
 	var group sync.WaitGroup
 	for _, try := range []func(source string) error{
-		func(source string) error { return p.Load(t.Context(), Work{script(source), "one"}) },
+		func(source string) error { return p.Load(t.Context(), Work{Script: script(source), Owner: "one"}) },
 		func(source string) error { _, err := p.Invoke(t.Context(), work(source), do("echo")); return err },
 		func(source string) error { _, err := p.Check(t.Context(), script(source)); return err },
 	} {

@@ -60,7 +60,7 @@ func serialPool(t *testing.T, opt Options, w Work) *Pool {
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if turns := p.slots[key{w.Script.Digest, w.Owner}].workers[0].turns.Load(); turns < 8 {
+		if turns := p.slots[p.key(w)].workers[0].turns.Load(); turns < 8 {
 			return fmt.Errorf("it takes %d calls at once", turns)
 		}
 		return nil
@@ -199,7 +199,7 @@ func TestSerialWorkersEvictNobody(t *testing.T) {
 	tasks.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s := p.slots[key{other.Script.Digest, other.Owner}]; s == nil || len(s.workers) != 1 {
+	if s := p.slots[p.key(other)]; s == nil || len(s.workers) != 1 {
 		t.Error("the worker without calls was taken from its function")
 	}
 }

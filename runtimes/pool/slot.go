@@ -12,8 +12,9 @@ import (
 
 // key names a slot. The zero key is the checker's.
 type key struct {
-	digest faas.Digest
-	owner  string
+	digest   faas.Digest
+	owner    string
+	memoryMB int // limit; 0: none
 }
 
 // coming is how far a slot is with its next worker.
@@ -65,7 +66,7 @@ var errLate = errors.New("the deadline passed in the queue")
 // waits for a turn, and for the code to be loaded, until the deadline, and tells how long
 // it did.
 func (p *Pool) acquire(ctx context.Context, work Work, deadline time.Time) (*worker, time.Duration, error) {
-	k := key{work.Script.Digest, work.Owner}
+	k := p.key(work)
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()

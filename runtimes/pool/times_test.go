@@ -60,7 +60,7 @@ func TestTimesOfCallsSentAhead(t *testing.T) {
 	testrig.Eventually(t, "the worker is sent a call ahead", func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		only := p.slots[key{w.Script.Digest, w.Owner}].workers[0]
+		only := p.slots[p.key(w)].workers[0]
 		only.mu.Lock()
 		defer only.mu.Unlock()
 		return len(only.calls) == 2

@@ -70,14 +70,10 @@ func (p *Pool) watchTasks(before int) int {
 // watchMemory looks at the resident memory of those that have calls. Pages that a process
 // shares with others count in it, of which RLIMIT_DATA knows nothing.
 func (p *Pool) watchMemory() {
-	most := int64(p.opt.Sandbox.Memory)
-	if most == 0 {
-		return
-	}
-	most += sharedMemory
 	for _, w := range p.watched(func(w *worker) bool { return w.active > 0 }) {
-		if taken := w.memoryBytes(time.Now()); taken > most {
-			p.exceeded(w, excess{limit: "memory", allowed: most, taken: taken})
+		most := int64(p.opt.memory(w.belongsTo().memoryMB))
+		if taken := w.memoryBytes(time.Now()); most > 0 && taken > most+sharedMemory {
+			p.exceeded(w, excess{limit: "memory", allowed: most + sharedMemory, taken: taken})
 		}
 	}
 }

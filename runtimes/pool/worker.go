@@ -260,7 +260,7 @@ func (w *worker) failCalls(end ending) {
 	calls := w.calls
 	w.calls = nil
 	w.alarm.stop()
-	end.reason = w.killed
+	end.reason, end.memoryMB = w.killed, w.belongsTo().memoryMB
 	if end.reason == killExceeded {
 		end.excess = w.excess.Load()
 	}

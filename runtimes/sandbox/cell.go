@@ -153,6 +153,11 @@ type Process struct {
 // PID is the process's number, which is also its group's.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
+// LimitMemory lowers the bytes of private writable memory that the process may have.
+func (p *Process) LimitMemory(bytes uint64) error {
+	return p.cell.asUser(func() error { return setLimit(p.PID(), limit{unix.RLIMIT_DATA, bytes}) })
+}
+
 // Kill kills the process and all that it started. It must not have been waited for yet:
 // after that its number may be another's.
 func (p *Process) Kill() error { return unix.Kill(-p.PID(), unix.SIGKILL) }

@@ -198,10 +198,17 @@ func (s *Spawner) limit(pid int) error {
 	// Where memory runs out, a worker ends before the host does.
 	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte("1000"), 0)
 	for _, l := range s.limits {
-		value := unix.Rlimit{Cur: l.value, Max: l.value}
-		if err := unix.Prlimit(pid, l.resource, &value, nil); err != nil {
-			return fmt.Errorf("limit process %d: %w", pid, err)
+		if err := setLimit(pid, l); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func setLimit(pid int, l limit) error {
+	value := unix.Rlimit{Cur: l.value, Max: l.value}
+	if err := unix.Prlimit(pid, l.resource, &value, nil); err != nil {
+		return fmt.Errorf("limit process %d: %w", pid, err)
 	}
 	return nil
 }

@@ -160,16 +160,18 @@ func TestCallerGoesAway(t *testing.T) {
 func TestMemoryLimit(t *testing.T) {
 	e, w := serve(t, Options{MaxMemory: 64 << 20}), probe(t)
 	small := pool.Work{Script: faas.NewScript(faas.Rust, w.Script.Source, []byte(`{"target":"wasm32-wasip1","memory_limit_mb":8}`))}
+	function := w
+	function.MemoryMB = 16
 	for range 3 { // a limit that was met leaves nothing behind
 		for _, c := range []struct {
-			work     pool.Work
-			megs     int
-			isTooBig bool
-		}{{w, 20, false}, {w, 100, true}, {small, 4, false}, {small, 20, true}} {
+			work    pool.Work
+			megs    int
+			limitMB int // that is hit; 0: none
+		}{{w, 20, 0}, {w, 100, 64}, {small, 4, 0}, {small, 20, 8}, {function, 4, 0}, {function, 20, 16}} {
 			result, err := invoke(t, e, c.work, fmt.Sprintf("allocate %d", c.megs))
 			switch {
-			case c.isTooBig:
-				if diff := cmp.Diff(fault.OutOfMemory(), wantFault(t, err, faas.ResourceExhausted)); diff != "" {
+			case c.limitMB > 0:
+				if diff := cmp.Diff(fault.OutOfMemory(c.limitMB), wantFault(t, err, faas.ResourceExhausted)); diff != "" {
 					t.Error(diff)
 				}
 			case err != nil || result.MemoryBytes < int64(c.megs)<<20:

@@ -30,7 +30,7 @@ func (e *Engine) failure(ctx context.Context, r *run, err error) error {
 	case ended && ctx.Err() != nil:
 		return ctx.Err()
 	case r.refused:
-		return fault.OutOfMemory()
+		return fault.OutOfMemory(int(r.limit >> 20))
 	case ended:
 		f := thrown("NonZeroExit", withEnd(fmt.Sprintf("the function exited with code %d", exit.ExitCode()), r), nil)
 		f.Details["exit_code"] = exit.ExitCode()

@@ -31,7 +31,8 @@ type run struct {
 	stdin   bytes.Reader
 	stdout  output
 	stderr  printed
-	used    uint64          // bytes of linear memory
+	limit   uint64          // bytes of linear memory that it may have
+	used    uint64          // that it had
 	refused bool            // it wanted more memory than it may have
 	stop    <-chan struct{} // closed when the instance must end
 	config  wazero.ModuleConfig
@@ -177,7 +178,11 @@ func (e *Engine) giveBack(p *program) {
 // once makes an instance and runs it to its end. The error is wazero's, or a
 // *faas.Error where the function was not to blame.
 func (e *Engine) once(ctx context.Context, r *run, p *program, j job) (err error) {
-	memory, err := e.memories.take(p.memory)
+	r.limit = p.memory
+	if own := uint64(j.work.MemoryMB) << 20; own > 0 {
+		r.limit = min(r.limit, own)
+	}
+	memory, err := e.memories.take(r.limit)
 	if err != nil {
 		unavailable := fault.Unavailable("there is no memory for another instance")
 		unavailable.Err = err
