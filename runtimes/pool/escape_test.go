@@ -82,7 +82,7 @@ var escapes = []escape{
 	{
 		name:   "signals to others",
 		nodejs: `return any(...[victim.pid, host, -1, -victim.pid, 1].map((pid) => () => process.kill(pid, "SIGKILL")))`,
-		python: `result = any_of(*(lambda p=p: os.kill(p, signal.SIGKILL) for p in (victim["pid"], host, -1, 1)), lambda: os.killpg(victim["pid"], 9), lambda: check(libc.syscall(200, victim["pid"], 9)), lambda: signal.pidfd_send_signal(os.pidfd_open(victim["pid"]), 9), lambda: os.sched_setaffinity(victim["pid"], {0}), lambda: os.setpriority(os.PRIO_PROCESS, victim["pid"], 19))`,
+		python: `result = any_of(*(lambda p=p: os.kill(p, signal.SIGKILL) for p in (victim["pid"], host, -1, 1)), lambda: os.killpg(victim["pid"], 9), lambda: check(libc.syscall(200, victim["pid"], 9)), lambda: signal.pidfd_send_signal(os.pidfd_open(victim["pid"]), 9), lambda: os.sched_setaffinity(victim["pid"], {0}), lambda: check(libc.fcntl(os.pipe()[0], 8, victim["pid"])), lambda: check(libc.syscall(72, ctypes.c_long(os.pipe()[0]), ctypes.c_long(1 << 40 | 8), ctypes.c_long(victim["pid"]))), lambda: check(libc.ioctl(s.socketpair()[0].fileno(), 0x8901, ctypes.byref(ctypes.c_int(victim["pid"])))), lambda: os.setpriority(os.PRIO_PROCESS, victim["pid"], 19))`,
 	},
 	{
 		name:   "ptrace, and memory of others",

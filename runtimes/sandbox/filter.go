@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"unsafe"
 
@@ -107,7 +108,7 @@ func policy(on *arch.Info, ownUser bool) seccomp.Policy {
 			{
 				Action: seccomp.ActionErrno,
 				Names:  known(on, names),
-				NamesWithCondtions: append(others(), []seccomp.NameWithConditions{
+				NamesWithCondtions: append(byArgument(on), []seccomp.NameWithConditions{
 					{Name: "clone", Conditions: seccomp.ArgumentConditions{
 						{Argument: 0, Operation: seccomp.BitsSet, Value: namespaceFlags},
 					}},
@@ -136,11 +137,32 @@ func policy(on *arch.Info, ownUser bool) seccomp.Policy {
 	}
 }
 
-func others() (conditions []seccomp.NameWithConditions) {
-	for _, name := range ofOthers {
+// signalling lists the commands of fcntl and ioctl by which a file's changes send a signal,
+// any signal, to any process: kill by another name.
+var signalling = map[string][]uint64{
+	"fcntl":   {unix.F_SETOWN, unix.F_SETOWN_EX, unix.F_SETSIG},
+	"fcntl64": {unix.F_SETOWN, unix.F_SETOWN_EX, unix.F_SETSIG},
+	"ioctl":   {0x8901, 0x8902}, // FIOSETOWN, SIOCSPGRP: ioctl_list(2)
+}
+
+// byArgument denies what the first argument, or the command, tells from what is allowed.
+func byArgument(on *arch.Info) (conditions []seccomp.NameWithConditions) {
+	deny := func(name string, argument uint32, operation seccomp.Operation, value uint64) {
 		conditions = append(conditions, seccomp.NameWithConditions{Name: name, Conditions: seccomp.ArgumentConditions{
-			{Argument: 0, Operation: seccomp.NotEqual, Value: 0},
+			{Argument: argument, Operation: operation, Value: value},
 		}})
+	}
+	for name, commands := range signalling {
+		if len(known(on, []string{name})) == 0 {
+			continue
+		}
+		for _, command := range commands {
+			deny(name, 1, seccomp.Equal, command)
+		}
+		deny(name, 1, seccomp.GreaterThan, math.MaxUint32) // the kernel looks at 32 bits of a command
+	}
+	for _, name := range ofOthers {
+		deny(name, 0, seccomp.NotEqual, 0)
 	}
 	return conditions
 }
