@@ -304,9 +304,15 @@ func TestNobodyWaitsForAnError(t *testing.T) {
 }
 
 func BenchmarkHit(b *testing.B) {
+	b.Run("behind the filter", func(b *testing.B) { benchmarkHit(b, "\nx-envoke-key: "+strings.Repeat("a", 64)) })
+	b.Run("alone", func(b *testing.B) { benchmarkHit(b, "") })
+}
+
+func benchmarkHit(b *testing.B, key string) {
 	known, id := cachedRegistry()
 	server, _ := newServer(b, known, io.Discard)
-	head := headersOf("POST /api/v1/execute/" + string(id) + "\nx-envoke-key: " + strings.Repeat("a", 64))
+	head := headersOf("POST /api/v1/execute/" + string(id) + key)
+	head.GetRequestHeaders().EndOfStream = true
 	made := envelope(1)
 	fill := &script{say: []*extprocv3.ProcessingRequest{head, {Request: &extprocv3.ProcessingRequest_ResponseHeaders{
 		ResponseHeaders: &extprocv3.HttpHeaders{Headers: &corev3.HeaderMap{Headers: []*corev3.HeaderValue{

@@ -1,6 +1,7 @@
 package extproc
 
 import (
+	"strconv"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -10,6 +11,8 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"envoke/internal/resultcache"
 )
 
 type bodyMode = filterv3.ProcessingMode_BodySendMode
@@ -102,13 +105,21 @@ func appended(h header) *corev3.HeaderValueOption {
 	return o
 }
 
-// replay ends the request with an answer from the cache.
-func replay(status int, headers []*corev3.HeaderValueOption, body []byte) *extprocv3.ProcessingResponse {
+// replayOf ends the request with an answer from the cache, of an entry that is so many
+// seconds old.
+func replayOf(entry *resultcache.Entry, age int64, more ...*corev3.HeaderValueOption) *extprocv3.ProcessingResponse {
+	headers := make([]*corev3.HeaderValueOption, 0, len(entry.Headers)+2+len(more))
+	for _, h := range entry.Headers {
+		headers = append(headers, appended(header{h.Name, h.Value}))
+	}
+	headers = append(headers, appended(header{"age", strconv.FormatInt(age, 10)}),
+		appended(header{"server-timing", `cache;desc="ext_proc"`}))
+	headers = append(headers, more...)
 	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ImmediateResponse{
 		ImmediateResponse: &extprocv3.ImmediateResponse{
-			Status:  &typev3.HttpStatus{Code: typev3.StatusCode(status)},
+			Status:  &typev3.HttpStatus{Code: typev3.StatusCode(entry.Status)},
 			Headers: &extprocv3.HeaderMutation{SetHeaders: headers},
-			Body:    body,
+			Body:    entry.Body,
 			Details: cachedDetails,
 		},
 	}}

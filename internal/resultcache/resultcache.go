@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -26,13 +27,23 @@ type Entry struct {
 	Body    []byte
 	Made    time.Time     // when the function answered
 	Life    time.Duration // how old it may become before it is of no use to anybody
+
+	// Reply is for who answers with the entry, to make a reply once for many: nil, or the
+	// last one.
+	Reply atomic.Pointer[Reply]
+}
+
+// Reply is what was made of an entry of that age, in seconds.
+type Reply struct {
+	Age     int64
+	Message any
 }
 
 // Header is one header of a result.
 type Header struct{ Name, Value string }
 
-// entryCost is what an entry takes beside its texts, about.
-const entryCost = 400
+// entryCost is what an entry and its reply take beside their texts, about.
+const entryCost = 1000
 
 func (e *Entry) size() int64 {
 	size := entryCost + len(e.Body)
