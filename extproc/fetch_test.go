@@ -22,8 +22,8 @@ func TestRepliesAreMadeOnce(t *testing.T) {
 		return ""
 	}
 	alone := &fetch{}
-	first := alone.hit(entry)
-	if alone.hit(entry) != first && alone.hit(entry) != alone.hit(entry) { // unless a second ends just now
+	first, second := alone.hit(entry), alone.hit(entry)
+	if second != first && alone.hit(entry) != second { // unless a second ended just then
 		t.Error("an answer was made twice")
 	}
 	if got, _ := strconv.Atoi(ageOf(first)); got < 90*60 || got > 90*60+5 {
