@@ -4,8 +4,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,6 +15,7 @@ import (
 
 	"envoke/internal/client"
 	"envoke/internal/faas"
+	"envoke/internal/strict"
 )
 
 const (
@@ -74,9 +77,25 @@ func (a *app) remote(c *cobra.Command, run func(*cobra.Command, *client.Client, 
 			return err
 		}
 		defer server.Close()
-		return run(c, server, args)
+		return a.withMeant(c.Context(), run(c, server, args), args)
 	}
 	return c
+}
+
+// withMeant adds to the error of a name that is not there the one that resembles it.
+func (a *app) withMeant(ctx context.Context, err error, args []string) error {
+	var reply *client.ReplyError
+	if !errors.As(err, &reply) || reply.Code != faas.NotFound || len(args) == 0 {
+		return err
+	}
+	name, _, _ := strings.Cut(args[0], "@")
+	name, _, _ = strings.Cut(name, ":")
+	for _, known := range a.names(ctx) {
+		if known, _, _ = strings.Cut(known, "\t"); known != name && strict.Resembles(name, known) {
+			return fmt.Errorf("%w; did you mean %s?", err, known)
+		}
+	}
+	return err
 }
 
 func (a *app) bindAddress(f *pflag.FlagSet) {

@@ -239,3 +239,22 @@ func TestCompletionOfNames(t *testing.T) {
 		t.Errorf("without a server: %v\n%s", got.err, got.stdout)
 	}
 }
+
+func TestANameThatResembles(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/api/v1/functions/nodejs-helo" && r.URL.Path != "/api/v1/functions/nodejs-other" {
+			return false
+		}
+		fail(w, http.StatusNotFound, "NOT_FOUND", "no function is registered as that")
+		return true
+	})
+	for name, want := range map[string]string{
+		"nodejs-helo":   "no function is registered as that (NOT_FOUND from control, request id rid); did you mean nodejs-hello?",
+		"nodejs-helo@2": "no such path (NOT_FOUND from control, request id rid); did you mean nodejs-hello?",
+		"nodejs-other":  "no function is registered as that (NOT_FOUND from control, request id rid)",
+	} {
+		if got := run(t, s.URL, "", "describe", name); got.err == nil || got.err.Error() != want {
+			t.Errorf("%s: %v, want %s", name, got.err, want)
+		}
+	}
+}

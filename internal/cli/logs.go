@@ -52,7 +52,10 @@ the log of their host.`,
 			if follow {
 				return a.follow(c, query)
 			}
-			_, err := a.printLogs(c, query)
+			last, err := a.printLogs(c, query)
+			if err == nil && last == 0 {
+				_, _ = fmt.Fprintln(c.ErrOrStderr(), "no request is stored that matches")
+			}
 			return err
 		},
 	}

@@ -8,37 +8,6 @@ import (
 	"envoke/runtimes/pool"
 )
 
-func TestResembles(t *testing.T) {
-	const script, params = "script_content", "params"
-	for _, test := range []struct {
-		name, known string
-		want        bool
-	}{
-		{"param", params, true},
-		{"parms", params, true},
-		{"prams", params, true},
-		{"Params", params, true},
-		{"PARAMS", params, true},
-		{"para", params, true},
-		{"params ", params, true},
-		{"pa", params, false},
-		{"", params, false},
-		{"parameters", params, false},
-		{"input", params, false},
-		{"script", script, true},
-		{"scriptContent", script, true},
-		{"script_contents", script, true},
-		{"script-content", script, true},
-		{"content", script, false},
-		{"request_id", script, false},
-		{strings.Repeat("x", 1<<20), script, false},
-	} {
-		if got := resembles(test.name, test.known); got != test.want {
-			t.Errorf("resembles(%.30q, %q) = %v", test.name, test.known, got)
-		}
-	}
-}
-
 func TestBodyMembers(t *testing.T) {
 	const missing = `params is missing, and the body has a member "a" that nobody reads: what the function gets belongs into params`
 	for _, test := range []struct{ body, want string }{
