@@ -8,7 +8,6 @@ import (
 
 	"envoke/internal/faas"
 	"envoke/runtimes/host"
-	"envoke/runtimes/interpreter"
 	"envoke/runtimes/nodejs"
 	"envoke/runtimes/pool"
 	"envoke/runtimes/python"
@@ -64,7 +63,9 @@ func openNodejs(ctx context.Context, e *environment) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newPool(e, faas.NodeJS, command, nodejs.OwnMemory)
+	return newPool(e, pool.Runtime{
+		Language: faas.NodeJS, Argv: command.Argv, Env: command.Env, Read: command.Files, OwnMemory: nodejs.OwnMemory,
+	})
 }
 
 func openPython(ctx context.Context, e *environment) (engine, error) {
@@ -76,14 +77,14 @@ func openPython(ctx context.Context, e *environment) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newPool(e, faas.Python, command, 0)
+	return newPool(e, pool.Runtime{
+		Language: faas.Python, Argv: command.Argv, Env: command.Env, Read: command.Files, AddressSpace: python.AddressSpace,
+	})
 }
 
-// newPool makes the workers of a language that has an interpreter, which itself takes so
-// many bytes of memory beside those that functions may have.
-func newPool(e *environment, language faas.Language, command interpreter.Command, own uint64) (engine, error) {
+// newPool makes the workers of a language that has an interpreter.
+func newPool(e *environment, runtime pool.Runtime) (engine, error) {
 	c := e.config
-	runtime := pool.Runtime{Language: language, Argv: command.Argv, Env: command.Env, Read: command.Files, OwnMemory: own}
 	walls, err := e.walls(runtime)
 	if err != nil {
 		return nil, err
@@ -97,7 +98,7 @@ func newPool(e *environment, language faas.Language, command interpreter.Command
 		IdleTimeout: time.Duration(c.WorkerIdleSeconds) * time.Second,
 		MaxResult:   maxResult, MaxScratch: int64(c.WorkerScratchMB) << 20,
 		MaxCalls: c.WorkerMaxCalls, MaxAge: time.Duration(c.WorkerMaxMinutes) * time.Minute,
-		MemoryMark: int64(own) + int64(c.WorkerMemoryMB)<<20/10*9,
+		MemoryMark: int64(runtime.OwnMemory) + int64(c.WorkerMemoryMB)<<20/10*9,
 		Logger:     e.logger, Registerer: e.metrics,
 		Log: e.logLine,
 	}), nil

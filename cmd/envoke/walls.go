@@ -24,9 +24,6 @@ const (
 // that services make and nobody logs in as.
 var workerUsers = map[faas.Language]int{faas.NodeJS: 61184, faas.Python: 63232}
 
-// maxWorkerUsers is how many a language has.
-const maxWorkerUsers = 2048
-
 const workersPattern = "envoke-workers-*"
 
 // openWorkers makes the folder of what workers may see: their program, and a scratch
@@ -73,7 +70,7 @@ func (e *environment) walls(runtime pool.Runtime) (sandbox.Config, error) {
 	if err := os.Mkdir(c.Scratch, 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
 		return c, fmt.Errorf("make the scratch folders: %w", err)
 	}
-	if c.NoUsers() == "" && e.config.MaxWorkers < maxWorkerUsers/2 {
+	if c.NoUsers() == "" && e.config.MaxWorkers < sandbox.MaxUsers/2 {
 		c.Users = workerUsers[runtime.Language]
 	}
 	for _, layer := range c.Layers() {

@@ -53,7 +53,9 @@ func Python(t testing.TB) Runtime {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Runtime{Language: faas.Python, Argv: command.Argv, Env: command.Env, Read: command.Files}
+	return Runtime{
+		Language: faas.Python, Argv: command.Argv, Env: command.Env, Read: command.Files, AddressSpace: python.AddressSpace,
+	}
 }
 
 // What Node.js says of a socket that it may not open tells its user nothing.

@@ -15,9 +15,10 @@ import (
 
 // Limits of what is printed, as runtimes/PROTOCOL.md has them.
 const (
-	MaxLine      = 8 << 10 // bytes
-	MaxLogged    = 1 << 20 // bytes of one call, and per second of what belongs to none
-	maxTail      = 8 << 10 // bytes of descriptors 1 and 2 that are kept for the reason of an end
+	MaxLine      = 8 << 10  // bytes
+	MaxLogged    = 1 << 20  // bytes of one call
+	maxBetween   = 16 << 10 // bytes per second of what belongs to none
+	maxTail      = 8 << 10  // bytes of descriptors 1 and 2 that are kept for the reason of an end
 	drainTimeout = 100 * time.Millisecond
 )
 
@@ -84,7 +85,7 @@ func (b *budget) take(n int) bool {
 		b.until, b.used = now.Add(time.Second), 0
 	}
 	b.used += n
-	return b.used <= MaxLogged
+	return b.used <= maxBetween
 }
 
 // logReader reads descriptors 1 and 2 of a worker, which share a pipe: what is printed

@@ -40,6 +40,9 @@ type Runtime struct {
 	// OwnMemory is what the interpreter itself writes to, in bytes, beside the memory that
 	// functions may have.
 	OwnMemory uint64
+	// AddressSpace bounds what a worker may reserve, in bytes; 0: the interpreter reserves
+	// much more than it uses.
+	AddressSpace uint64
 }
 
 // Files are what the sandbox lets a worker see.
@@ -162,6 +165,7 @@ func New(opt Options) *Pool {
 		opt.Log = func(LogLine) {}
 	}
 	opt.Sandbox.Files, opt.Sandbox.Memory = opt.Files(), opt.memory(opt.MemoryMB)
+	opt.Sandbox.AddressSpace = opt.AddressSpace
 	checked, _ := lru.New[faas.Digest, frame.Form](maxChecked) // fails for no size only
 	p := &Pool{
 		opt:     opt,
@@ -190,7 +194,8 @@ func (p *Pool) Serve(ctx context.Context) error {
 	go func() { spawned <- p.spawner.Serve(spawning) }()
 	watching, unwatch := context.WithCancel(ctx)
 	defer unwatch()
-	p.tasks.Go(func() { p.watch(watching) })
+	p.tasks.Go(func() { p.watchOften(watching) })
+	p.tasks.Go(func() { p.watchAll(watching) })
 	p.mu.Lock()
 	p.open = true
 	p.balance()

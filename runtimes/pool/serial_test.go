@@ -36,13 +36,13 @@ func (j *journal) begun() []string {
 	return slices.Sorted(slices.Values(j.lines))
 }
 
-// journaled is code of that name that runs one call at a time. It says so at once, whatever
-// ends it.
+// journaled is code of that name that runs one call at a time. Each says so at once,
+// whatever ends it, but for those that only make the worker warm.
 func journaled(name string) (Work, *journal) {
 	return work(fmt.Sprintf(`# %s
 import os, time
 def handle(params):
-    os.write(2, (params['name'] + '\n').encode())
+    if params['name'] != 'warm': os.write(2, (params['name'] + '\n').encode())
     time.sleep(params.get('sleep', 0))
     while 'until' in params and not os.path.exists(params['until']): time.sleep(0.005)
     if params.get('exit'): os._exit(3)
@@ -115,7 +115,7 @@ func TestCallsSentAheadOutliveTheirWorker(t *testing.T) {
 			}
 			tasks.Wait()
 			testrig.Succeeds(t, func() error {
-				got := slices.DeleteFunc(journal.begun(), func(name string) bool { return name == "warm" })
+				got := journal.begun()
 				if diff := cmp.Diff(want, got); diff != "" {
 					return fmt.Errorf("calls that were begun (-want +got):\n%s", diff)
 				}

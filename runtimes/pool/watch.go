@@ -8,12 +8,12 @@ import (
 )
 
 const (
-	tasksEvery   = 100 * time.Millisecond
-	scratchEvery = time.Second
+	watchOftenEvery = 100 * time.Millisecond
+	watchAllEvery   = time.Second
 	// manyTasks is by how many more the machine's threads draw a closer look.
 	manyTasks = 64
-	// maxTasks bounds the threads and processes of one worker that has no user of its
-	// own, for which the kernel would count them.
+	// maxTasks bounds the threads of one worker that has no user of its own, for which the
+	// kernel would count them.
 	maxTasks = 256
 	// sharedMemory is what a worker may have resident beside its own memory: the
 	// interpreter's program and libraries, which all workers share.
@@ -22,29 +22,43 @@ const (
 	maxFiles = 4096
 )
 
-// watch ends workers that take more than their part of what no limit of the kernel's
-// bounds for one process: shared memory, space in the scratch folder, processes.
-func (p *Pool) watch(ctx context.Context) {
-	tasks, memory, scratch := time.NewTicker(tasksEvery), time.NewTicker(memoryEvery), time.NewTicker(scratchEvery)
-	defer tasks.Stop()
-	defer memory.Stop()
-	defer scratch.Stop()
+// watchOften ends workers that take more than their part of what no limit of the kernel's
+// bounds for one process, and what can be gone in a moment: memory that they share with
+// others, while they have calls, and threads.
+func (p *Pool) watchOften(ctx context.Context) {
+	tick := time.NewTicker(watchOftenEvery)
+	defer tick.Stop()
 	before, _ := sandbox.Tasks()
 	for {
 		select {
-		case <-tasks.C:
+		case <-tick.C:
 			before = p.watchTasks(before)
-		case <-memory.C:
-			p.watchMemory()
-		case <-scratch.C:
-			p.watchScratch()
+			for _, w := range p.watched(func(w *worker) bool { return w.active > 0 }) {
+				p.checkMemory(w, w.memoryBytes(time.Now()))
+			}
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// watchTasks counts each worker's threads and processes where there are many more on the
+// watchAll ends those that do so slowly, or between calls, or in their scratch folder.
+func (p *Pool) watchAll(ctx context.Context) {
+	tick := time.NewTicker(watchAllEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			for _, w := range p.watched(func(*worker) bool { return true }) {
+				p.inspect(w)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// watchTasks counts each worker's threads where there are many more on the
 // machine than before, and returns how many there are.
 func (p *Pool) watchTasks(before int) int {
 	now, err := sandbox.Tasks()
@@ -59,40 +73,43 @@ func (p *Pool) watchTasks(before int) int {
 		p.opt.Logger.Error("watch workers", "error", err)
 		return now
 	}
-	for _, w := range p.watched(anyWorker) {
+	for _, w := range p.watched(func(*worker) bool { return true }) {
 		if n := groups[w.process.PID()]; n > maxTasks {
-			p.exceeded(w, excess{limit: "processes", allowed: maxTasks, taken: int64(n)})
+			p.exceeded(w, excess{limit: "threads", allowed: maxTasks, taken: int64(n)})
 		}
 	}
 	return now
 }
 
-// watchMemory looks at the resident memory of those that have calls. Pages that a process
-// shares with others count in it, of which RLIMIT_DATA knows nothing.
-func (p *Pool) watchMemory() {
-	for _, w := range p.watched(func(w *worker) bool { return w.active > 0 }) {
-		most := int64(p.opt.memory(w.belongsTo().memoryMB))
-		if taken := w.memoryBytes(time.Now()); most > 0 && taken > most+sharedMemory {
-			p.exceeded(w, excess{limit: "memory", allowed: most + sharedMemory, taken: taken})
+// inspect looks at one worker's memory, page tables included, and at its scratch folder.
+func (p *Pool) inspect(w *worker) {
+	memory, headless := w.process.Memory()
+	if headless { // a process that ends is so for a moment
+		if w.headless.Swap(true) {
+			p.discard(w, killClosed)
 		}
+		return
+	}
+	p.checkMemory(w, memory)
+	usage, err := w.process.Scratch()
+	switch {
+	case err != nil:
+		p.opt.Logger.Error("watch workers", "error", err)
+	case usage.Bytes > p.opt.MaxScratch:
+		p.exceeded(w, excess{limit: "scratch", allowed: p.opt.MaxScratch, taken: usage.Bytes})
+	case usage.Files > maxFiles:
+		p.exceeded(w, excess{limit: "scratch files", allowed: maxFiles, taken: int64(usage.Files)})
+	case usage.Depth > sandbox.MaxDepth:
+		p.exceeded(w, excess{limit: "scratch depth", allowed: sandbox.MaxDepth, taken: int64(usage.Depth)})
 	}
 }
 
-func (p *Pool) watchScratch() {
-	for _, w := range p.watched(anyWorker) {
-		usage, err := w.process.Scratch()
-		switch {
-		case err != nil:
-			p.opt.Logger.Error("watch workers", "error", err)
-		case usage.Bytes > p.opt.MaxScratch:
-			p.exceeded(w, excess{limit: "scratch", allowed: p.opt.MaxScratch, taken: usage.Bytes})
-		case usage.Files > maxFiles:
-			p.exceeded(w, excess{limit: "scratch files", allowed: maxFiles, taken: int64(usage.Files)})
-		}
+func (p *Pool) checkMemory(w *worker, taken int64) {
+	most := int64(p.opt.memory(w.belongsTo().memoryMB))
+	if most > 0 && taken > most+sharedMemory {
+		p.exceeded(w, excess{limit: "memory", allowed: most + sharedMemory, taken: taken})
 	}
 }
-
-func anyWorker(*worker) bool { return true }
 
 // watched are the workers with somebody's code that match, with the lock held.
 func (p *Pool) watched(match func(*worker) bool) []*worker {

@@ -60,6 +60,7 @@ type worker struct {
 	memory    atomic.Int64           // bytes, -1: unknown
 	sampledAt atomic.Int64           // Unix time in nanoseconds
 	excess    atomic.Pointer[excess] // what it was ended for; nil: nothing
+	headless  atomic.Bool            // its first thread had ended when it was last looked at
 }
 
 // read hands answers to the calls that wait for them, until the frames end or the
@@ -301,7 +302,10 @@ func (w *worker) reap() string {
 	w.reaped = true
 	killed := w.killed
 	w.mu.Unlock()
-	state := w.process.Wait()
+	state, err := w.process.Wait()
+	if err != nil {
+		w.pool.opt.Logger.Error("a scratch folder is lost", "language", w.pool.opt.Language, "error", err)
+	}
 	_ = w.conn.Close()
 	w.log.finish()
 	if killed == killClosed {

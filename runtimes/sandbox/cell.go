@@ -1,6 +1,8 @@
 package sandbox
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,6 +20,7 @@ type cell struct {
 	number  int
 	scratch string // empty: none
 	user    *syscall.Credential
+	secret  uint32 // of the system call that starts processes
 	starts  chan start
 	ended   <-chan struct{}
 }
@@ -72,6 +75,9 @@ func onThread(f func()) {
 
 // furnish makes the scratch folder and names the user.
 func (c *cell) furnish(config Config) error {
+	var secret [4]byte
+	_, _ = rand.Read(secret[:])                              // never fails
+	c.secret = binary.NativeEndian.Uint32(secret[:]) | 1<<31 // never 0
 	if config.Users > 0 {
 		id := uint32(config.Users + c.number)
 		c.user = &syscall.Credential{Uid: id, Gid: id}
@@ -94,7 +100,7 @@ func (c *cell) enter(config Config) error {
 	if err := restrictFiles(config.Files, c.scratch); err != nil {
 		return err
 	}
-	return denySystemCalls(c.user != nil)
+	return denySystemCalls(c.secret, c.user != nil)
 }
 
 // asUser runs f as the cell's user, if it has one, on a thread that ends with it: the user
@@ -133,7 +139,10 @@ func (c *cell) start(program Program) (*exec.Cmd, error) {
 		cmd.Stdout, cmd.Stderr = program.Output, program.Output
 	}
 	cmd.ExtraFiles = program.Files
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: c.user}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Setpgid: true, Pdeathsig: syscall.SIGKILL, Credential: c.user,
+		Cloneflags: uintptr(c.secret) << 32, // see startFlags
+	}
 	start := start{cmd: cmd, done: make(chan error, 1)}
 	select {
 	case c.starts <- start:
@@ -173,14 +182,12 @@ func (p *Process) Exited() {
 }
 
 // Wait waits until the process has ended, empties its scratch folder and gives its place
-// to others. Whatever it started must have been killed.
-func (p *Process) Wait() *os.ProcessState {
+// to others. Where the folder cannot be emptied, which is the error, nobody gets it again.
+func (p *Process) Wait() (*os.ProcessState, error) {
 	_ = p.cmd.Wait() // the state tells how it ended
-	if err := emptyScratch(p.cell.scratch); err == nil {
+	err := emptyScratch(p.cell.scratch)
+	if err == nil {
 		p.spawner.leave(p.cell)
 	}
-	return p.cmd.ProcessState
+	return p.cmd.ProcessState, err
 }
-
-// Scratch tells what the process keeps in its scratch folder.
-func (p *Process) Scratch() (Usage, error) { return usageOf(p.cell.scratch) }

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"unsafe"
 
@@ -14,8 +13,8 @@ import (
 // denied lists the system calls that answer EPERM. A name that an architecture does
 // not have is left out there.
 var denied = []string{
-	// The network. socketpair stays: it reaches nobody else.
-	"socket", "socketcall",
+	// The network. socketpair stays, for streams: by them it reaches nobody else.
+	"socket", "socketcall", "connect", "bind", "listen", "accept", "accept4",
 	// Other processes. Workers may run as one user with the host, so signals and
 	// priorities are denied; abort and raise (tgkill) work. A process that leaves
 	// its group survives the group's end: see also setpgid in policy.
@@ -25,14 +24,16 @@ var denied = []string{
 	"setsid", "fork", "vfork",
 	// The file system's shape, and files by handle (which walk around permissions).
 	"mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen",
-	"fsconfig", "fsmount", "fspick", "mount_setattr", "name_to_handle_at",
+	"fsconfig", "fsmount", "fspick", "mount_setattr", "open_tree_attr", "name_to_handle_at",
 	"open_by_handle_at", "fanotify_init", "quotactl", "quotactl_fd",
 	// Namespaces.
 	"unshare", "setns",
 	// What processes share by name and outlives them, or is no process's memory by any
 	// limit's count.
 	"shmget", "shmat", "shmctl", "semget", "semop", "semtimedop", "semctl", "msgget",
-	"msgsnd", "msgrcv", "msgctl", "ipc", "mq_open", "mq_unlink", "memfd_create",
+	"msgsnd", "msgrcv", "msgctl", "ipc", "mq_open", "mq_unlink", "memfd_create", "memfd_secret",
+	// What there is a bounded number of for all users, or for one.
+	"inotify_init", "inotify_init1", "inotify_add_watch", "io_setup",
 	// The kernel: large and often broken, or administration.
 	"bpf", "perf_event_open", "userfaultfd", "io_uring_setup", "io_uring_enter",
 	"io_uring_register", "keyctl", "add_key", "request_key", "kexec_load",
@@ -47,38 +48,24 @@ var denied = []string{
 // with chmod alone, a function could close the host's database to the host.
 var deniedToUs = []string{
 	"chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat",
-	"utime", "utimes", "futimesat", "utimensat", "inotify_add_watch",
+	"utime", "utimes", "futimesat", "utimensat",
 	"setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr", "fremovexattr", "removexattrat",
 }
-
-// ofOthers lists calls whose first argument names a process, which may be the caller only.
-var ofOthers = []string{"prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr"}
-
-// namespaceFlags are the flags of clone that make namespaces.
-const namespaceFlags = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS |
-	unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
-
-// The flags of clone by which Go starts a process, with or without a descriptor for it.
-// They must pass, since the filter is there before the process is.
-const (
-	startFlags      = unix.CLONE_VM | unix.CLONE_VFORK | uint64(unix.SIGCHLD)
-	startFlagsPidfd = startFlags | unix.CLONE_PIDFD
-)
 
 // actionNoSys makes a call look as if this kernel did not have it.
 const actionNoSys = seccomp.Action(unix.SECCOMP_RET_ERRNO | unix.ENOSYS)
 
 // denySystemCalls loads the filters into the calling thread.
-func denySystemCalls(ownUser bool) error {
+func denySystemCalls(secret uint32, ownUser bool) error {
 	native, err := arch.GetInfo("")
 	if err != nil {
 		return err
 	}
-	err = seccomp.LoadFilter(seccomp.Filter{NoNewPrivs: true, Policy: policy(native, ownUser)})
+	err = seccomp.LoadFilter(seccomp.Filter{NoNewPrivs: true, Policy: policy(native, secret, ownUser)})
 	if err != nil {
 		return fmt.Errorf("load the filter of system calls: %w", err)
 	}
-	return denyUnknown(native)
+	return denyUnknown(native, secret)
 }
 
 // dropCapabilities makes the next exec end without any capability, even as root, and
@@ -97,7 +84,7 @@ func dropCapabilities() error {
 
 // policy allows what is not denied: interpreters and their libraries change what they
 // need with every release, and a forgotten call would only show in somebody's function.
-func policy(on *arch.Info, ownUser bool) seccomp.Policy {
+func policy(on *arch.Info, secret uint32, ownUser bool) seccomp.Policy {
 	names := denied
 	if !ownUser {
 		names = slices.Concat(denied, deniedToUs)
@@ -105,66 +92,12 @@ func policy(on *arch.Info, ownUser bool) seccomp.Policy {
 	return seccomp.Policy{
 		DefaultAction: seccomp.ActionAllow,
 		Syscalls: []seccomp.SyscallGroup{
-			{
-				Action: seccomp.ActionErrno,
-				Names:  known(on, names),
-				NamesWithCondtions: append(byArgument(on), []seccomp.NameWithConditions{
-					{Name: "clone", Conditions: seccomp.ArgumentConditions{
-						{Argument: 0, Operation: seccomp.BitsSet, Value: namespaceFlags},
-					}},
-					// Threads only. Who makes the very call that Go does gets a process all the
-					// same, one at a time since its maker waits for it: those are counted from
-					// outside.
-					{Name: "clone", Conditions: seccomp.ArgumentConditions{
-						{Argument: 0, Operation: seccomp.BitsNotSet, Value: unix.CLONE_THREAD},
-						{Argument: 0, Operation: seccomp.NotEqual, Value: startFlags},
-						{Argument: 0, Operation: seccomp.NotEqual, Value: startFlagsPidfd},
-					}},
-					// setpgid(0, 0) is how Go makes the group, in the new process, after
-					// the filter: that one call cannot be denied.
-					{Name: "setpgid", Conditions: seccomp.ArgumentConditions{
-						{Argument: 0, Operation: seccomp.NotEqual, Value: 0},
-					}},
-					{Name: "setpgid", Conditions: seccomp.ArgumentConditions{
-						{Argument: 1, Operation: seccomp.NotEqual, Value: 0},
-					}},
-				}...),
-			},
-			// The flags of clone3 are behind a pointer, out of a filter's sight. C
-			// libraries take ENOSYS as the sign to use clone.
-			{Action: actionNoSys, Names: known(on, []string{"clone3"})},
+			{Action: seccomp.ActionErrno, Names: known(on, names), NamesWithCondtions: byArgument(on, secret)},
+			// What these do is behind a pointer, out of a filter's sight. C libraries take
+			// ENOSYS as the sign to use clone and openat.
+			{Action: actionNoSys, Names: known(on, []string{"clone3", "openat2"})},
 		},
 	}
-}
-
-// signalling lists the commands of fcntl and ioctl by which a file's changes send a signal,
-// any signal, to any process: kill by another name.
-var signalling = map[string][]uint64{
-	"fcntl":   {unix.F_SETOWN, unix.F_SETOWN_EX, unix.F_SETSIG},
-	"fcntl64": {unix.F_SETOWN, unix.F_SETOWN_EX, unix.F_SETSIG},
-	"ioctl":   {0x8901, 0x8902}, // FIOSETOWN, SIOCSPGRP: ioctl_list(2)
-}
-
-// byArgument denies what the first argument, or the command, tells from what is allowed.
-func byArgument(on *arch.Info) (conditions []seccomp.NameWithConditions) {
-	deny := func(name string, argument uint32, operation seccomp.Operation, value uint64) {
-		conditions = append(conditions, seccomp.NameWithConditions{Name: name, Conditions: seccomp.ArgumentConditions{
-			{Argument: argument, Operation: operation, Value: value},
-		}})
-	}
-	for name, commands := range signalling {
-		if len(known(on, []string{name})) == 0 {
-			continue
-		}
-		for _, command := range commands {
-			deny(name, 1, seccomp.Equal, command)
-		}
-		deny(name, 1, seccomp.GreaterThan, math.MaxUint32) // the kernel looks at 32 bits of a command
-	}
-	for _, name := range ofOthers {
-		deny(name, 0, seccomp.NotEqual, 0)
-	}
-	return conditions
 }
 
 func known(on *arch.Info, names []string) []string {
@@ -181,22 +114,31 @@ func known(on *arch.Info, names []string) []string {
 // without knowing them: those of another architecture's table (32-bit x86 on x86-64, or
 // x32), where the numbers mean other calls, and those that are newer than the library. Of
 // two filters the kernel takes the stricter answer.
-func denyUnknown(native *arch.Info) error {
-	const offsetOfNumber, offsetOfArch = 0, 4 // in struct seccomp_data, seccomp(2)
+//
+// It also ends who calls clone with something in the upper half of the flags that is not
+// the secret (see startFlags).
+func denyUnknown(native *arch.Info, secret uint32) error {
+	const offsetOfNumber, offsetOfArch, offsetOfFlags = 0, 4, 16 + 4 // in struct seccomp_data, seccomp(2); little-endian
 	newest := uint32(0)
 	for _, number := range native.SyscallNames {
 		newest = max(newest, uint32(number))
 	}
+	const equal, load, answer = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_RET | unix.BPF_K
 	program := []unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offsetOfArch},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(native.ID), Jf: 2},
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offsetOfNumber},
-		{Code: unix.BPF_JMP | unix.BPF_JGT | unix.BPF_K, K: newest, Jf: 1},
-		{Code: unix.BPF_RET | unix.BPF_K, K: uint32(actionNoSys)},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+		{Code: load, K: offsetOfArch},
+		{Code: equal, K: uint32(native.ID), Jf: 7},
+		{Code: load, K: offsetOfNumber},
+		{Code: unix.BPF_JMP | unix.BPF_JGT | unix.BPF_K, K: newest, Jt: 5},
+		{Code: equal, K: uint32(native.SyscallNames["clone"]), Jf: 5},
+		{Code: load, K: offsetOfFlags},
+		{Code: equal, K: 0, Jt: 3},
+		{Code: equal, K: secret, Jt: 2},
+		{Code: answer, K: unix.SECCOMP_RET_KILL_PROCESS},
+		{Code: answer, K: uint32(actionNoSys)},
+		{Code: answer, K: unix.SECCOMP_RET_ALLOW},
 	}
-	load := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	if err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&load)), 0, 0); err != nil { //nolint:gosec // prctl(2) takes its address
+	filter := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
+	if err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&filter)), 0, 0); err != nil { //nolint:gosec // prctl(2) takes its address
 		return fmt.Errorf("deny unknown system calls: %w", err)
 	}
 	return nil

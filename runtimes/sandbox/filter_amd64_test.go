@@ -57,7 +57,11 @@ func TestOtherArchitecturesAreDenied(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := process.Wait().ExitCode(); got != int(unix.ENOSYS) {
+	state, err := process.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := state.ExitCode(); got != int(unix.ENOSYS) {
 		t.Errorf("the 32-bit call answered %d, want ENOSYS (outside: %d)", got, outside.ExitCode())
 	}
 }

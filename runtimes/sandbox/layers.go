@@ -32,12 +32,16 @@ func (c Config) Layers() []Layer {
 	return []Layer{{Name: "system calls", Kernel: true}, files, users}
 }
 
-// privileges are what it takes to start processes as other users, and to kill them.
+// privileges are what it takes to start processes as other users, to kill them, and to
+// count and remove their files.
 var privileges = []struct {
 	number uint
 	name   string
 }{
 	{unix.CAP_CHOWN, "CAP_CHOWN"},
+	{unix.CAP_DAC_OVERRIDE, "CAP_DAC_OVERRIDE"},
+	{unix.CAP_FOWNER, "CAP_FOWNER"},
+
 	{unix.CAP_KILL, "CAP_KILL"},
 	{unix.CAP_SETGID, "CAP_SETGID"},
 	{unix.CAP_SETUID, "CAP_SETUID"},

@@ -38,6 +38,9 @@ type Config struct {
 	// Memory bounds the bytes of its private writable memory (RLIMIT_DATA); 0: no
 	// bound. Address space that is only reserved does not count.
 	Memory uint64
+	// AddressSpace bounds what it may reserve (RLIMIT_AS), and with that the page tables
+	// that the kernel keeps for it; 0: no bound.
+	AddressSpace uint64
 	// Tasks bounds its threads and processes where it has a user of its own; 0: 256.
 	Tasks uint64
 }
@@ -50,6 +53,11 @@ const (
 
 // ErrStopped is returned by Start when the Spawner no longer serves.
 var ErrStopped = errors.New("the spawner has stopped")
+
+// MaxUsers is how many users processes get, from Config.Users on.
+const MaxUsers = 2048
+
+var errNoUser = errors.New("no user is left for another process: scratch folders that could not be emptied keep theirs")
 
 // Spawner starts processes, each from a cell of its own. The cells must outlive what they
 // start: the kernel kills a process when the thread that started it is gone.
@@ -86,6 +94,9 @@ func NewSpawner(c Config) *Spawner {
 	}}
 	if c.Memory > 0 {
 		s.limits = append(s.limits, limit{unix.RLIMIT_DATA, c.Memory})
+	}
+	if c.AddressSpace > 0 {
+		s.limits = append(s.limits, limit{unix.RLIMIT_AS, c.AddressSpace})
 	}
 	if c.Users > 0 {
 		s.limits = append(s.limits, limit{unix.RLIMIT_NPROC, c.Tasks})
@@ -146,6 +157,10 @@ func (s *Spawner) newCell() (*cell, error) {
 		s.mu.Unlock()
 		return nil, ErrStopped
 	}
+	if s.config.Users > 0 && s.cells >= MaxUsers {
+		s.mu.Unlock()
+		return nil, errNoUser
+	}
 	c := &cell{number: s.cells, starts: make(chan start)}
 	s.cells++
 	s.threads.Add(1)
@@ -187,8 +202,8 @@ func (s *Spawner) Start(program Program) (*Process, error) {
 	p := &Process{spawner: s, cell: c, cmd: cmd}
 	if err := c.asUser(func() error { return s.limit(p.PID()) }); err != nil {
 		_ = p.Kill()
-		p.Wait()
-		return nil, err
+		_, emptied := p.Wait()
+		return nil, errors.Join(err, emptied)
 	}
 	return p, nil
 }

@@ -1,0 +1,85 @@
+package sandbox
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Scratch tells what the process keeps in its scratch folder, and in files that it has
+// removed from there and still has.
+func (p *Process) Scratch() (Usage, error) {
+	u, err := usageOf(p.cell.scratch)
+	u.Bytes += p.openUnlinked() + p.mappedUnlinked()
+	return u, err
+}
+
+// openUnlinked is the size of removed files that the process has open.
+func (p *Process) openUnlinked() (size int64) {
+	dir := fmt.Sprintf("/proc/%d/fd", p.PID())
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return 0 // it is gone
+	}
+	for _, entry := range entries {
+		var stat unix.Stat_t
+		err := unix.Stat(filepath.Join(dir, entry.Name()), &stat)
+		if err == nil && stat.Mode&unix.S_IFMT == unix.S_IFREG && stat.Nlink == 0 {
+			size += stat.Blocks * 512
+		}
+	}
+	return size
+}
+
+var deleted = []byte("(deleted)")
+
+// mappedUnlinked is the size of removed files that the process has mapped.
+func (p *Process) mappedUnlinked() (size int64) {
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", p.PID()))
+	if err != nil || !bytes.Contains(maps, deleted) {
+		return 0
+	}
+	for line := range bytes.Lines(maps) {
+		if !bytes.Contains(line, deleted) {
+			continue
+		}
+		// "start-end rights …", in hexadecimal: proc_pid_maps(5)
+		from, to, _ := strings.Cut(string(line[:bytes.IndexByte(line, ' ')]), "-")
+		start, _ := strconv.ParseInt(from, 16, 64)
+		end, _ := strconv.ParseInt(to, 16, 64)
+		size += end - start
+	}
+	return size
+}
+
+// Memory is what the process has resident, and the page tables that its address space
+// takes, in bytes. Headless: its first thread has ended and others have not, so that
+// nothing tells.
+func (p *Process) Memory() (size int64, headless bool) {
+	dir := fmt.Sprintf("/proc/%d", p.PID())
+	status, err := os.ReadFile(filepath.Join(dir, "status"))
+	if err != nil {
+		return 0, false // it is gone
+	}
+	if bytes.Contains(status, []byte("State:\tZ")) {
+		tasks, _ := os.ReadDir(filepath.Join(dir, "task"))
+		return 0, len(tasks) > 1
+	}
+	return kibOf(status, "VmRSS:") + kibOf(status, "VmPTE:"), false
+}
+
+// kibOf reads one line of a status, in bytes; 0: there is none.
+func kibOf(status []byte, name string) int64 {
+	_, rest, _ := bytes.Cut(status, []byte(name))
+	fields := bytes.Fields(rest)
+	if len(fields) == 0 {
+		return 0
+	}
+	n, _ := strconv.ParseInt(string(fields[0]), 10, 64)
+	return n << 10
+}
