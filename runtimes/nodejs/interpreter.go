@@ -13,7 +13,7 @@ var node = interpreter.Kind{
 	Ask: []string{"-e", `
 const maps = require("fs").readFileSync("/proc/self/maps", "utf8");
 process.stdout.write(JSON.stringify({
-	Path: process.execPath, Version: process.version, Files: [...new Set(maps.match(/\/.*$/gm))],
+	Path: process.execPath, Version: process.version, Files: [...new Set(maps.match(/\/.*$/gm))].sort(),
 }))`},
 }
 
