@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -24,22 +25,25 @@ const (
 // that services make and nobody logs in as.
 var workerUsers = map[faas.Language]int{faas.NodeJS: 61184, faas.Python: 63232}
 
-const workersPattern = "envoke-workers-*"
+const workersPrefix = "envoke-workers-"
 
 // openWorkers makes the folder of what workers may see: their program, and a scratch
 // folder for each. Whoever they run as can pass through it. Folders that killed
 // processes left are removed. So is this one by the function returned.
 func openWorkers() (dir string, remove func(), err error) {
 	removeStale()
-	dir, err = os.MkdirTemp("", workersPattern)
+	begun, err := os.MkdirTemp("", "envoke-begun-*")
 	if err != nil {
 		return "", nil, fmt.Errorf("make the workers' folder: %w", err)
 	}
-	lock, err := os.OpenFile(dir, os.O_RDONLY, 0)
+	dir = filepath.Join(os.TempDir(), workersPrefix+strings.TrimPrefix(filepath.Base(begun), "envoke-begun-"))
+	lock, err := os.OpenFile(begun, os.O_RDONLY, 0)
 	if err == nil {
-		err = errors.Join(unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB), os.Chmod(dir, 0o711))
+		// It gets the name that others look for when it is locked.
+		err = errors.Join(unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB), os.Chmod(begun, 0o711), os.Rename(begun, dir))
 	}
 	if err != nil {
+		_ = os.RemoveAll(begun)
 		return "", nil, fmt.Errorf("make the workers' folder: %w", err)
 	}
 	return dir, func() { _ = errors.Join(os.RemoveAll(dir), lock.Close()) }, nil
@@ -47,7 +51,7 @@ func openWorkers() (dir string, remove func(), err error) {
 
 // removeStale removes the folders that nobody holds.
 func removeStale() {
-	left, _ := filepath.Glob(filepath.Join(os.TempDir(), workersPattern)) // fails for bad patterns only
+	left, _ := filepath.Glob(filepath.Join(os.TempDir(), workersPrefix+"*")) // fails for bad patterns only
 	for _, dir := range left {
 		lock, err := os.OpenFile(dir, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_DIRECTORY, 0)
 		if err != nil {

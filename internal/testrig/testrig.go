@@ -81,6 +81,20 @@ func Dir(t testing.TB) string {
 	return dir
 }
 
+// OpenDir is a folder of the test's that all users may pass through.
+func OpenDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "envoke-open-")
+	if err == nil {
+		err = os.Chmod(dir, 0o711)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
 // Dial serves gRPC in memory until the test ends and returns a connection to it.
 func Dial(t testing.TB, server *grpc.Server) *grpc.ClientConn {
 	t.Helper()

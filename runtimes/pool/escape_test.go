@@ -86,15 +86,14 @@ var escapes = []escape{
 	},
 	{
 		name:   "ptrace, and memory of others",
-		nodejs: `return any(() => process.debugPort = 1 && require("inspector").open(0), () => process._debugProcess(victim.pid)) && false`,
+		nodejs: `return any(() => process._debugProcess(victim.pid), () => process._debugProcess(host))`,
 		python: `buffer = ctypes.create_string_buffer(8)
 class iov(ctypes.Structure): _fields_ = [("base", ctypes.c_void_p), ("len", ctypes.c_size_t)]
 one = iov(ctypes.addressof(buffer), 8)
 result = any_of(*(lambda p=p: check(libc.ptrace(16, p, 0, 0)) for p in (victim["pid"], host)), lambda: check(libc.process_vm_readv(victim["pid"], ctypes.byref(one), 1, ctypes.byref(one), 1, 0)))`,
 	},
 	{
-		name:   "the kernel's back doors",
-		nodejs: `return false`,
+		name: "the kernel's back doors",
 		python: `calls = {"mount": 165, "unshare": 272, "keyctl": 250, "bpf": 321, "io_uring_setup": 425, "userfaultfd": 323, "perf_event_open": 298, "open_by_handle_at": 304, "memfd_create": 319, "shmget": 29, "setns": 308, "chroot": 161, "add_key": 248, "init_module": 175}
 import platform
 result = platform.machine() == "x86_64" and any_of(*(lambda n=n: check(libc.syscall(n, 0, 0, 0, 0, 0, 0)) for n in calls.values()), lambda: os.setuid(0) if os.getuid() else check(-1), lambda: os.setgroups([0]))`,
@@ -106,8 +105,7 @@ result = platform.machine() == "x86_64" and any_of(*(lambda n=n: check(libc.sysc
 result = any_of(lambda: subprocess.run(["/bin/sh", "-c", "id"]), lambda: subprocess.run([sys.executable, "-V"]), lambda: os.fork(), lambda: os.posix_spawn("/bin/sh", ["sh"], {}), lambda: os.execv("/bin/sh", ["sh", "-c", "exit 0"]), lambda: check(libc.fork()))`,
 	},
 	{
-		name:   "processes by raw calls",
-		nodejs: `return false`,
+		name: "processes by raw calls",
 		python: `import platform
 flags = 0x4000 | 0x100 | 17
 result = platform.machine() == "x86_64" and any_of(*(lambda f=f: check(libc.syscall(56, ctypes.c_ulong(f), 0, 0, 0, 0)) for f in (17, flags, flags | 0x1000)), lambda: check(libc.syscall(57)), lambda: check(libc.syscall(58)), lambda: check(libc.prctl(1, 0)))`,
@@ -277,7 +275,7 @@ func pythonFor(t *testing.T, others bool) pool.Runtime {
 }
 
 func tryEscapes(t *testing.T, language pool.Runtime, own bool, around map[string]any) {
-	walls := sandbox.Config{Files: language.Files(), Scratch: pool.OpenDir(t)}
+	walls := sandbox.Config{Files: language.Files(), Scratch: testrig.OpenDir(t)}
 	if own {
 		if why := walls.NoUsers(); why != "" {
 			t.Skip(why)
@@ -302,6 +300,9 @@ func tryEscapes(t *testing.T, language pool.Runtime, own bool, around map[string
 	around["victim"] = map[string]any{"pid": v.PID, "scratch": v.Scratch}
 	params, _ := json.Marshal(around)
 	for _, e := range escapes {
+		if language.Language == faas.NodeJS && e.nodejs == "" {
+			continue // JavaScript has no words for it
+		}
 		t.Run(e.name, func(t *testing.T) {
 			work := workOf(language, nodejsHelpers+e.nodejs, pythonHelpers+e.python, "attacker")
 			call := invocation(string(params))
@@ -322,7 +323,7 @@ func tryEscapes(t *testing.T, language pool.Runtime, own bool, around map[string
 // A worker that has no user of its own has its threads counted.
 func TestThreadsAreCounted(t *testing.T) {
 	python := pool.Python(t)
-	p := pool.New(pool.Options{Runtime: python, Sandbox: sandbox.Config{Scratch: pool.OpenDir(t)}, Idle: 1})
+	p := pool.New(pool.Options{Runtime: python, Sandbox: sandbox.Config{Scratch: testrig.OpenDir(t)}, Idle: 1})
 	testrig.Serve(t, p.Serve)
 	const bomb = "import threading, time\nthreading.stack_size(32768)\nfor i in range(2000): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\ntime.sleep(10)"
 	_, err := p.Invoke(t.Context(), workOf(python, "", bomb, "attacker"), invocation("{}"))

@@ -9,23 +9,10 @@ import (
 	"time"
 
 	"envoke/internal/faas"
+	"envoke/internal/testrig"
 	"envoke/runtimes/nodejs"
 	"envoke/runtimes/python"
 )
-
-// OpenDir is a folder of the test's that all users may pass through.
-func OpenDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "envoke-pool-")
-	if err == nil {
-		err = os.Chmod(dir, 0o711)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
 
 // JavaScript is the real worker of Node.js. It is exported, as Python is, for the tests
 // of package pool_test.
@@ -35,7 +22,7 @@ func JavaScript(t testing.TB) Runtime {
 	if err != nil {
 		t.Fatal(err)
 	}
-	command, err := nodejs.Prepare(OpenDir(t), found, 0)
+	command, err := nodejs.Prepare(testrig.OpenDir(t), found, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +36,7 @@ func Python(t testing.TB) Runtime {
 	if err != nil {
 		t.Fatal(err)
 	}
-	command, err := python.Prepare(t.Context(), OpenDir(t), found)
+	command, err := python.Prepare(t.Context(), testrig.OpenDir(t), found)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,9 @@
 package pool
 
 import (
-	"bytes"
-	"os"
-	"strconv"
 	"time"
+
+	"envoke/runtimes/sandbox"
 )
 
 // upkeep does what must be done now and then: it ends workers that nobody has used for
@@ -54,21 +53,6 @@ const leastMemory = 0.05
 
 // memoryShort tells whether little of the machine's memory is available.
 func memoryShort() bool {
-	meminfo, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return false
-	}
-	total, available := meminfoOf(meminfo, "MemTotal:"), meminfoOf(meminfo, "MemAvailable:")
-	return total > 0 && float64(available) < leastMemory*float64(total)
-}
-
-// meminfoOf reads one line of /proc/meminfo, in KiB; 0: there is none.
-func meminfoOf(meminfo []byte, name string) int64 {
-	_, rest, _ := bytes.Cut(meminfo, []byte(name))
-	fields := bytes.Fields(rest)
-	if len(fields) == 0 {
-		return 0
-	}
-	n, _ := strconv.ParseInt(string(fields[0]), 10, 64)
-	return n
+	share, ok := sandbox.MemoryAvailable()
+	return ok && share < leastMemory
 }

@@ -129,15 +129,3 @@ func TestDemand(t *testing.T) {
 		t.Errorf("%d are ready long after", d.ready())
 	}
 }
-
-func TestMeminfo(t *testing.T) {
-	const meminfo = "MemTotal:       24684152 kB\nMemFree:         1 kB\nMemAvailable:   23000000 kB\n"
-	for name, want := range map[string]int64{"MemTotal:": 24684152, "MemAvailable:": 23000000, "MemLost:": 0} {
-		if got := meminfoOf([]byte(meminfo), name); got != want {
-			t.Errorf("%s %d, want %d", name, got, want)
-		}
-	}
-	if memoryShort() {
-		t.Log("this machine is short of memory")
-	}
-}

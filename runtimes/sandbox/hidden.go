@@ -72,14 +72,3 @@ func (p *Process) Memory() (size int64, headless bool) {
 	}
 	return kibOf(status, "VmRSS:") + kibOf(status, "VmPTE:"), false
 }
-
-// kibOf reads one line of a status, in bytes; 0: there is none.
-func kibOf(status []byte, name string) int64 {
-	_, rest, _ := bytes.Cut(status, []byte(name))
-	fields := bytes.Fields(rest)
-	if len(fields) == 0 {
-		return 0
-	}
-	n, _ := strconv.ParseInt(string(fields[0]), 10, 64)
-	return n << 10
-}

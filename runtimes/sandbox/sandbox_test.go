@@ -139,6 +139,22 @@ func node(t *testing.T, source string, env ...string) Program {
 	return Program{Argv: []string{nodePath(t), "-e", source}, Env: env}
 }
 
+// running starts JavaScript that goes on until the test ends.
+func running(t *testing.T, source string) *Process {
+	t.Helper()
+	p, err := spawnerOf(t, Config{}, nodePath(t)).Start(node(t, source+"; setInterval(() => {}, 1000)"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = p.Kill()
+		if _, err := p.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
 func nodePath(t *testing.T) string {
 	t.Helper()
 	path, err := exec.LookPath("node")
@@ -246,13 +262,7 @@ func TestNoProcesses(t *testing.T) {
 }
 
 func TestTasksByGroup(t *testing.T) {
-	s := spawnerOf(t, Config{}, nodePath(t))
-	p, err := s.Start(node(t, "setInterval(() => {}, 1000)"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Wait() //nolint:errcheck // its folder goes with the test
-	defer func() { _ = p.Kill() }()
+	p := running(t, "")
 	testrig.Succeeds(t, func() error {
 		if groups, err := TasksByGroup(); err != nil || groups[p.PID()] < 5 {
 			return fmt.Errorf("%d threads, %w", groups[p.PID()], err)
@@ -322,5 +332,17 @@ func TestMemoryIsBounded(t *testing.T) {
 		if got, state := startAwaiting(t, s, program); got != want && !strings.Contains(got, "out of memory") {
 			t.Errorf("%s bytes: got %q (%v), want %q", size, got, state, want)
 		}
+	}
+}
+
+func TestMemoryAvailable(t *testing.T) {
+	const meminfo = "MemTotal:       24684152 kB\nMemFree:         1 kB\nMemAvailable:   23000000 kB\n"
+	for name, want := range map[string]int64{"MemTotal:": 24684152 << 10, "MemAvailable:": 23000000 << 10, "MemLost:": 0} {
+		if got := kibOf([]byte(meminfo), name); got != want {
+			t.Errorf("%s %d, want %d", name, got, want)
+		}
+	}
+	if share, ok := MemoryAvailable(); !ok || share <= 0 || share > 1 {
+		t.Errorf("%f of this machine's memory is available, %v", share, ok)
 	}
 }

@@ -107,13 +107,7 @@ func TestEmptyingFollowsNoLinks(t *testing.T) {
 }
 
 func TestRemovedFilesAreCounted(t *testing.T) {
-	s := spawnerOf(t, Config{}, nodePath(t))
-	p, err := s.Start(node(t, `const f = fs.openSync("f", "w"); fs.unlinkSync("f"); fs.writeSync(f, "x".repeat(1e6)); setInterval(() => {}, 1000)`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Wait() //nolint:errcheck // what it kept is gone with it
-	defer func() { _ = p.Kill() }()
+	p := running(t, `const f = fs.openSync("f", "w"); fs.unlinkSync("f"); fs.writeSync(f, "x".repeat(1e6))`)
 	testrig.Succeeds(t, func() error {
 		if u, err := p.Scratch(); err != nil || u.Files != 0 || u.Bytes < 1e6 {
 			return fmt.Errorf("it holds %+v, %w", u, err)
@@ -126,31 +120,11 @@ func TestRemovedFilesAreCounted(t *testing.T) {
 }
 
 func TestScratchIsCounted(t *testing.T) {
-	s := spawnerOf(t, Config{}, nodePath(t))
-	p, err := s.Start(node(t, `fs.writeFileSync("a", "x".repeat(100000)); fs.mkdirSync("b"); setInterval(() => {}, 1000)`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Wait() //nolint:errcheck // its folder goes with the test
-	defer func() { _ = p.Kill() }()
+	p := running(t, `fs.writeFileSync("a", "x".repeat(100000)); fs.mkdirSync("b")`)
 	testrig.Succeeds(t, func() error {
 		if u, err := p.Scratch(); err != nil || u.Files != 2 || u.Bytes < 100_000 || u.Bytes > 200_000 {
 			return fmt.Errorf("it holds %+v, %w", u, err)
 		}
 		return nil
 	})
-}
-
-// openTempDir is a folder that all users may pass through.
-func openTempDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "envoke-sandbox-")
-	if err == nil {
-		err = os.Chmod(dir, 0o711)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
 }

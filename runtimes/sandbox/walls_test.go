@@ -12,6 +12,8 @@ import (
 	"github.com/elastic/go-seccomp-bpf/arch"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"envoke/internal/testrig"
 )
 
 func TestDeniedSystemCalls(t *testing.T) {
@@ -57,13 +59,7 @@ func TestNamesAreSystemCalls(t *testing.T) {
 }
 
 func TestStatusOfAProcess(t *testing.T) {
-	s := spawnerOf(t, Config{}, nodePath(t))
-	p, err := s.Start(node(t, "setInterval(() => {}, 1000)"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Wait() //nolint:errcheck // its folder goes with the test
-	defer func() { _ = p.Kill() }()
+	p := running(t, "")
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +146,7 @@ func TestUsers(t *testing.T) {
 	if why := c.NoUsers(); why != "" {
 		t.Skip(why)
 	}
-	c.Scratch, c.Users, c.Tasks = openTempDir(t), 61184, 40
+	c.Scratch, c.Users, c.Tasks = testrig.OpenDir(t), 61184, 40
 	s := spawner(t, c)
 	hold, err := s.Start(node(t, `fs.writeFileSync("mine", "x"); setInterval(() => {}, 1000)`))
 	if err != nil {

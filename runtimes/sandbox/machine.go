@@ -46,3 +46,24 @@ func TasksByGroup() (map[int]int, error) {
 	}
 	return groups, nil
 }
+
+// MemoryAvailable is the share of the machine's memory that can be had; false: unknown.
+func MemoryAvailable() (share float64, ok bool) {
+	meminfo, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0, false
+	}
+	total := kibOf(meminfo, "MemTotal:")
+	return float64(kibOf(meminfo, "MemAvailable:")) / float64(max(total, 1)), total > 0
+}
+
+// kibOf reads one line of a status or of meminfo, in bytes; 0: there is none.
+func kibOf(status []byte, name string) int64 {
+	_, rest, _ := bytes.Cut(status, []byte(name))
+	fields := bytes.Fields(rest)
+	if len(fields) == 0 {
+		return 0
+	}
+	n, _ := strconv.ParseInt(string(fields[0]), 10, 64)
+	return n << 10
+}
