@@ -36,7 +36,7 @@ func Build(state State) (*Snapshot, error) {
 	clusters := []*clusterv3.Cluster{extProcCluster(s), controlAPICluster(s)}
 	var assignments []*endpointv3.ClusterLoadAssignment
 	for _, r := range s.Runtimes {
-		clusters = append(clusters, runtimeCluster(r))
+		clusters = append(clusters, runtimeCluster(s, r))
 		assignments = append(assignments, loadAssignment(RuntimeCluster(r.Language), r.Endpoints...))
 		if len(r.GRPC) > 0 {
 			clusters = append(clusters, runtimeGRPCCluster(r))

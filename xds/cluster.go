@@ -14,10 +14,12 @@ const (
 	// upstreamIdle is how long Envoy keeps an idle connection to an upstream. Servers
 	// must keep it longer, else a request may meet its end.
 	upstreamIdle = time.Minute
-	// unlimited stands for no circuit breaking: hosts and control bound their own
-	// queues and say so in their answers. The default of 1,024 requests would cap
-	// ext_proc's streams, and its overflow is a 500.
+	// unlimited stands for no circuit breaking: control bounds its own queues and says so
+	// in its answers. The default of 1,024 requests would cap ext_proc's streams, and its
+	// overflow is a 500.
 	unlimited = 1 << 20
+	// maxRetries is how many requests to the hosts of one language may be trying again.
+	maxRetries = 1024
 	// bufferLimit bounds what Envoy holds of one connection. Nothing is buffered
 	// whole. Measured with 6 MiB uploads: 8.5 ms each, with 32 KiB 11 ms.
 	bufferLimit = 1 << 20
@@ -25,10 +27,39 @@ const (
 
 // runtimeCluster has its endpoints by EDS, so that hosts come and go without Envoy
 // warming a cluster. Ring hash keeps a session with the host that has loaded it.
-func runtimeCluster(r Runtime) *clusterv3.Cluster {
+func runtimeCluster(s State, r Runtime) *clusterv3.Cluster {
 	c := discovered(cluster(RuntimeCluster(r.Language), http1()))
 	c.LbPolicy = clusterv3.Cluster_RING_HASH
+	c.OutlierDetection = unreachable()
+	c.CircuitBreakers = breakers(uint32(s.MaxRequests), maxRetries) // checked
 	return c
+}
+
+const (
+	ejectFor   = time.Second // then twice that, and so on, up to
+	ejectMost  = 30 * time.Second
+	outlierAge = time.Second // how often hosts are looked at
+)
+
+// unreachable leaves out a host that a connection to failed, for a while. What hosts answer
+// says nothing of them: the error may be a function's. Where most hosts are left out, all
+// are tried.
+func unreachable() *clusterv3.OutlierDetection {
+	return &clusterv3.OutlierDetection{
+		SplitExternalLocalOriginErrors:         true,
+		ConsecutiveLocalOriginFailure:          number(1),
+		EnforcingConsecutiveLocalOriginFailure: number(100),
+		EnforcingLocalOriginSuccessRate:        number(0),
+		EnforcingConsecutive_5Xx:               number(0),
+		EnforcingConsecutiveGatewayFailure:     number(0),
+		EnforcingSuccessRate:                   number(0),
+		EnforcingFailurePercentage:             number(0),
+		EnforcingFailurePercentageLocalOrigin:  number(0),
+		Interval:                               duration(outlierAge),
+		BaseEjectionTime:                       duration(ejectFor),
+		MaxEjectionTime:                        duration(ejectMost),
+		MaxEjectionPercent:                     number(100),
+	}
 }
 
 // runtimeGRPCCluster has no affinity: the session is in the message, which Envoy does
@@ -62,16 +93,20 @@ func cluster(name string, options *httpv3.HttpProtocolOptions) *clusterv3.Cluste
 		Name:                          name,
 		ConnectTimeout:                duration(connectTimeout),
 		PerConnectionBufferLimitBytes: number(bufferLimit),
-		CircuitBreakers: &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
-			MaxConnections:     number(unlimited),
-			MaxPendingRequests: number(unlimited),
-			MaxRequests:        number(unlimited),
-			MaxRetries:         number(unlimited),
-		}}},
+		CircuitBreakers:               breakers(unlimited, unlimited),
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{
 			"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": pack(options),
 		},
 	}
+}
+
+func breakers(requests, retries uint32) *clusterv3.CircuitBreakers {
+	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
+		MaxConnections:     number(requests),
+		MaxPendingRequests: number(requests),
+		MaxRequests:        number(requests),
+		MaxRetries:         number(retries),
+	}}}
 }
 
 func http1() *httpv3.HttpProtocolOptions {

@@ -79,7 +79,7 @@ func harden(h *hcmv3.HttpConnectionManager, s State) {
 	h.Http2ProtocolOptions.MaxConcurrentStreams = number(maxStreams)
 	h.RequestHeadersTimeout = duration(s.Listener.HeadersTimeout)
 	h.RequestTimeout = duration(s.Listener.RequestTimeout)
-	// A function that computes is silence too: the route's timeout comes first.
+	// A function that computes is silence too: its route's timeout comes first.
 	h.StreamIdleTimeout = duration(s.MaxTimeout + 5*time.Second)
 	h.NormalizePath = yes()
 	h.MergeSlashes = true

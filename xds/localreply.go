@@ -52,6 +52,10 @@ var localReplyTable = []localReply{
 		"response.code_details == 'wasm_fail_stream'", http.StatusServiceUnavailable, faas.Unavailable, faas.InEnvoy,
 		"the filter failed; what was called may have been run",
 	},
+	{
+		toRuntime + " && response.code_details.contains('overflow')", http.StatusTooManyRequests, faas.RateLimited, faas.InEnvoy,
+		"too many requests are under way; nothing was run, try again",
+	},
 	{toRuntime + slowCode, 0, faas.Timeout, faas.InRuntime, "the runtime host did not answer in time"},
 	{
 		toRuntime + awayCode, http.StatusServiceUnavailable, faas.Unavailable, faas.InRuntime,
@@ -108,6 +112,11 @@ func (r localReply) mapper() *hcmv3.ResponseMapper {
 	}
 	if r.status != 0 {
 		m.StatusCode = number(r.status)
+	}
+	if r.code == faas.RateLimited {
+		m.HeadersToAdd = append(m.HeadersToAdd, &corev3.HeaderValueOption{
+			Header: &corev3.HeaderValue{Key: "retry-after", Value: "1"},
+		})
 	}
 	return m
 }

@@ -2,6 +2,7 @@ package xds
 
 import (
 	"encoding/json"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -121,6 +122,32 @@ func TestLocalReplies(t *testing.T) {
 				t.Errorf("message %q, want %q in it", got, tt.message)
 			}
 		})
+	}
+}
+
+// TestTooManyRequests has a language whose hosts take one request at a time.
+func TestTooManyRequests(t *testing.T) {
+	s := newStack(t, func(s *State) { s.MaxRequests = 1 })
+	plain := executePath + "/" + string(faas.NewSessionKey().NewID(faas.NodeJS, true))
+	replies := make(chan envoytest.Reply)
+	const calls = 4
+	for range calls {
+		go func() { replies <- s.do("POST", plain, "{}", "x-do", "sleep 900ms") }()
+	}
+	served := 0
+	for range calls {
+		reply := <-replies
+		if reply.Status == http.StatusOK {
+			served++
+			continue
+		}
+		wantError(t, reply, http.StatusTooManyRequests, faas.RateLimited, faas.InEnvoy)
+		if got := reply.Header.Get("Retry-After"); got != "1" {
+			t.Errorf("Retry-After: %q", got)
+		}
+	}
+	if served == 0 || served == calls {
+		t.Errorf("%d of %d were served", served, calls)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	previousv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -217,15 +218,43 @@ func enable(filter string, r *routev3.Route) *routev3.Route {
 }
 
 // runtimeAction hashes a session's id or a function's path, so that calls meet the
-// host that has loaded the code. Nothing is retried: a function must never run twice for one request.
+// host that has loaded the code. No response is bounded as a whole, since it may be a
+// stream: only how long nothing comes of it, what ext_proc takes included. The host's own
+// deadline comes first.
 func runtimeAction(s State, hashHeader string) *routev3.RouteAction {
 	return &routev3.RouteAction{
-		Timeout: duration(s.MaxTimeout + time.Second),
+		Timeout:     duration(0),
+		IdleTimeout: duration(s.MaxTimeout + extProcTimeout + time.Second),
+		RetryPolicy: retryUnsent(),
 		HashPolicy: []*routev3.RouteAction_HashPolicy{{
 			PolicySpecifier: &routev3.RouteAction_HashPolicy_Header_{
 				Header: &routev3.RouteAction_HashPolicy_Header{HeaderName: hashHeader},
 			},
 		}},
+	}
+}
+
+const (
+	retries      = 3
+	retryBackoff = 100 * time.Millisecond // before the first; then twice that, and so on, with jitter
+)
+
+// retryUnsent tries again where no host has seen the request: a function must never run
+// twice for one request. The next try goes to a host that was not tried, if there is one.
+func retryUnsent() *routev3.RetryPolicy {
+	return &routev3.RetryPolicy{
+		RetryOn:    "connect-failure,refused-stream,reset-before-request",
+		NumRetries: number(retries),
+		RetryHostPredicate: []*routev3.RetryPolicy_RetryHostPredicate{{
+			Name: "envoy.retry_host_predicates.previous_hosts",
+			ConfigType: &routev3.RetryPolicy_RetryHostPredicate_TypedConfig{
+				TypedConfig: pack(&previousv3.PreviousHostsPredicate{}),
+			},
+		}},
+		HostSelectionRetryMaxAttempts: retries,
+		RetryBackOff: &routev3.RetryPolicy_RetryBackOff{
+			BaseInterval: duration(retryBackoff), MaxInterval: duration(retryBackoff << retries),
+		},
 	}
 }
 

@@ -32,9 +32,12 @@ type State struct {
 
 	// AccessLog is the file that gets one line of JSON per request; empty: none.
 	AccessLog string `json:"access_log"`
-	// MaxTimeout is the longest that any execute may take. Routes wait a second
-	// longer, so that it is the host that answers a timeout.
+	// MaxTimeout is the longest that any execute may take. Routes wait longer, so that it is
+	// the host that answers a timeout.
 	MaxTimeout time.Duration `json:"max_timeout"`
+	// MaxRequests is how many requests the hosts of one language have at once, at most, of
+	// one Envoy; others are answered 429. 0: 8192.
+	MaxRequests int `json:"max_requests"`
 }
 
 // Listener is the public port and what it demands of clients.
@@ -75,6 +78,7 @@ func (s State) normal() State {
 	l.HeadersTimeout = cmp.Or(l.HeadersTimeout, 10*time.Second)
 	l.RequestTimeout = cmp.Or(l.RequestTimeout, time.Minute)
 	l.IdleTimeout = cmp.Or(l.IdleTimeout, 5*time.Minute)
+	s.MaxRequests = cmp.Or(s.MaxRequests, 8192)
 	s.Runtimes = slices.Clone(s.Runtimes)
 	slices.SortFunc(s.Runtimes, func(a, b Runtime) int { return cmp.Compare(a.Language, b.Language) })
 	for i, r := range s.Runtimes {
@@ -101,6 +105,9 @@ func (s State) check() error {
 	}
 	if !utf8.ValidString(s.AccessLog) {
 		faults = append(faults, fmt.Errorf("access_log %q is not UTF-8", s.AccessLog))
+	}
+	if s.MaxRequests < 0 {
+		faults = append(faults, fmt.Errorf("max_requests %d is negative", s.MaxRequests))
 	}
 	if s.MaxTimeout <= 0 {
 		faults = append(faults, fmt.Errorf("max_timeout %v is not positive", s.MaxTimeout))

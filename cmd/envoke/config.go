@@ -43,6 +43,8 @@ type Config struct {
 	PythonRuntimeURL      string
 	RustRuntimeURL        string
 	RuntimeTimeoutSeconds int
+	StreamTimeoutSeconds  int
+	RuntimeMaxRequests    int
 	RequestTimeoutSeconds int
 	DrainTimeoutSeconds   int
 	MaxScriptSize         int
@@ -90,10 +92,12 @@ func (c *Config) bind(f *pflag.FlagSet) {
 
 	f.StringVar(&c.RuntimeSelectionStrategy, "runtime-selection-strategy", "prefix", "how a function's name tells its language: prefix, or config (by --runtime-mappings-file)")
 	f.StringVar(&c.RuntimeMappingsFile, "runtime-mappings-file", "", "JSON list of {pattern, runtime_type, is_regex}: the first that matches a name is its language")
-	f.StringVar(&c.NodejsRuntimeURL, "nodejs-runtime-url", "", "unix:<path> or http://<host>:<port> of a nodejs host; empty: started here")
-	f.StringVar(&c.PythonRuntimeURL, "python-runtime-url", "", "the same of a python host")
-	f.StringVar(&c.RustRuntimeURL, "rust-runtime-url", "", "the same of a rust host")
-	f.IntVar(&c.RuntimeTimeoutSeconds, "runtime-timeout-seconds", 30, "longest time that one execute may take")
+	f.StringVar(&c.NodejsRuntimeURL, "nodejs-runtime-url", "", "unix:<path> or http://<IP address>:<port> of a nodejs host, or several with commas between; empty: started here")
+	f.StringVar(&c.PythonRuntimeURL, "python-runtime-url", "", "the same of python hosts")
+	f.StringVar(&c.RustRuntimeURL, "rust-runtime-url", "", "the same of rust hosts")
+	f.IntVar(&c.RuntimeTimeoutSeconds, "runtime-timeout-seconds", 30, "longest time that one execute may take, or a stream from one part to the next")
+	f.IntVar(&c.StreamTimeoutSeconds, "stream-timeout-seconds", 300, "longest time that a whole stream may take")
+	f.IntVar(&c.RuntimeMaxRequests, "runtime-max-requests", 8192, "requests under way at the hosts of one language before Envoy answers 429")
 	f.IntVar(&c.RequestTimeoutSeconds, "request-timeout-seconds", 60, "longest time that a caller may take to send a request")
 	f.IntVar(&c.DrainTimeoutSeconds, "drain-timeout-seconds", 35, "longest wait for requests under way when stopping")
 	f.IntVar(&c.MaxScriptSize, "max-script-size", 1<<20, "largest script_content, in bytes")
@@ -242,6 +246,8 @@ func (c *Config) check() (faults []error) {
 		{"SESSION_EXPIRY_SECONDS", c.SessionExpirySeconds, 1, 365 * 24 * 3600},
 		{"LOG_RETENTION_HOURS", c.LogRetentionHours, 1, 10 * 365 * 24},
 		{"RUNTIME_TIMEOUT_SECONDS", c.RuntimeTimeoutSeconds, 1, 24 * 3600},
+		{"STREAM_TIMEOUT_SECONDS", c.StreamTimeoutSeconds, 1, 24 * 3600},
+		{"RUNTIME_MAX_REQUESTS", c.RuntimeMaxRequests, 1, 1 << 20},
 		{"REQUEST_TIMEOUT_SECONDS", c.RequestTimeoutSeconds, 1, 24 * 3600},
 		{"DRAIN_TIMEOUT_SECONDS", c.DrainTimeoutSeconds, 1, 24 * 3600},
 		{"MAX_SCRIPT_SIZE", c.MaxScriptSize, 1, 64 << 20},
@@ -273,7 +279,7 @@ func (c *Config) check() (faults []error) {
 	}
 	for _, l := range languages() {
 		if address := l.elsewhere(c); address != "" {
-			if _, err := parseEndpoint(address); err != nil {
+			if _, err := parseEndpoints(address); err != nil {
 				faults = append(faults, fmt.Errorf("%s: %w", l.variable(), err))
 			}
 		}

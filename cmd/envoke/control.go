@@ -152,12 +152,13 @@ func state(e *environment, runtimes map[faas.Language]*runtimeProbe) xds.State {
 		MappedNames: e.mappings != nil,
 		AccessLog:   e.config.accessLogPath(),
 		MaxTimeout:  e.config.runtimeTimeout(),
+		MaxRequests: e.config.RuntimeMaxRequests,
 	}
 	for _, language := range faas.Languages() {
 		if probe, ok := runtimes[language]; ok {
 			s.Runtimes = append(s.Runtimes, xds.Runtime{
 				Language:  language,
-				Endpoints: []xds.Endpoint{probe.endpoint},
+				Endpoints: probe.endpoints,
 				GRPC:      probe.grpc,
 			})
 		}

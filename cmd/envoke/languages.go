@@ -25,7 +25,7 @@ type engine interface {
 type language struct {
 	faas.Language
 	title string // for people
-	// elsewhere is the setting that names a host that somebody else runs.
+	// elsewhere is the setting that names hosts that somebody else runs.
 	elsewhere func(*Config) string
 	open      func(context.Context, *environment) (engine, error)
 	maxScript func(*Config) int // bytes of script_content
@@ -94,9 +94,10 @@ func newPool(e *environment, runtime pool.Runtime) (engine, error) {
 		Sandbox: walls, MemoryMB: c.WorkerMemoryMB,
 		Idle: c.IdleWorkers, MaxWorkers: c.MaxWorkers,
 		Concurrency: c.WorkerConcurrency, Queue: c.WorkerQueue,
-		LoadTimeout: time.Duration(c.ScriptTimeoutMS) * time.Millisecond,
-		IdleTimeout: time.Duration(c.WorkerIdleSeconds) * time.Second,
-		MaxResult:   maxResult, MaxScratch: int64(c.WorkerScratchMB) << 20,
+		LoadTimeout:   time.Duration(c.ScriptTimeoutMS) * time.Millisecond,
+		IdleTimeout:   time.Duration(c.WorkerIdleSeconds) * time.Second,
+		StreamTimeout: time.Duration(c.StreamTimeoutSeconds) * time.Second,
+		MaxResult:     maxResult, MaxScratch: int64(c.WorkerScratchMB) << 20,
 		MaxCalls: c.WorkerMaxCalls, MaxAge: time.Duration(c.WorkerMaxMinutes) * time.Minute,
 		MemoryMark: int64(runtime.OwnMemory) + int64(c.WorkerMemoryMB)<<20/10*9,
 		Logger:     e.logger, Registerer: e.metrics,
@@ -118,13 +119,13 @@ func openWasm(_ context.Context, e *environment) (engine, error) {
 	})
 }
 
-// endpoint is where the language's host listens.
-func (l language) endpoint(e *environment) xds.Endpoint {
-	if address := l.elsewhere(e.config); address != "" {
-		at, _ := parseEndpoint(address) // checked with the settings
+// endpoints are where the language's hosts listen.
+func (l language) endpoints(e *environment) []xds.Endpoint {
+	if addresses := l.elsewhere(e.config); addresses != "" {
+		at, _ := parseEndpoints(addresses) // checked with the settings
 		return at
 	}
-	return xds.Endpoint{Path: e.sockets.host(string(l.Language))}
+	return []xds.Endpoint{{Path: e.sockets.host(string(l.Language))}}
 }
 
 // variable is the name of the setting elsewhere.

@@ -130,18 +130,18 @@ func (h *runtimeHost) ready(context.Context) error {
 	return nil
 }
 
-// runtimeProbe asks a runtime host how it is.
+// runtimeProbe asks a language's runtime hosts how they are.
 type runtimeProbe struct {
-	endpoint xds.Endpoint
-	grpc     []xds.Endpoint // none: only hosts of this run folder are known to have one
-	client   *http.Client
+	endpoints []xds.Endpoint
+	grpc      []xds.Endpoint // none: only hosts of this run folder are known to have one
+	client    *http.Client
 }
 
 // probes has one for each language that this installation runs.
 func probes(e *environment) map[faas.Language]*runtimeProbe {
 	out := make(map[faas.Language]*runtimeProbe)
 	for _, l := range languages() {
-		probe := newProbe(l.endpoint(e))
+		probe := newProbe(l.endpoints(e))
 		if l.elsewhere(e.config) == "" {
 			probe.grpc = []xds.Endpoint{{Path: e.sockets.hostGRPC(string(l.Language))}}
 		}
@@ -150,15 +150,21 @@ func probes(e *environment) map[faas.Language]*runtimeProbe {
 	return out
 }
 
-func newProbe(at xds.Endpoint) *runtimeProbe {
-	network, address := "unix", at.Path
-	if at.Path == "" {
-		network, address = "tcp", net.JoinHostPort(at.Host, strconv.Itoa(at.Port))
+// newProbe makes a probe that asks the first host that can be reached.
+func newProbe(endpoints []xds.Endpoint) *runtimeProbe {
+	dial := func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
+		for _, at := range endpoints {
+			network, address := "unix", at.Path
+			if at.Path == "" {
+				network, address = "tcp", net.JoinHostPort(at.Host, strconv.Itoa(at.Port))
+			}
+			if conn, err = (&net.Dialer{}).DialContext(ctx, network, address); err == nil {
+				break
+			}
+		}
+		return conn, err
 	}
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, network, address)
-	}
-	return &runtimeProbe{endpoint: at, client: &http.Client{
+	return &runtimeProbe{endpoints: endpoints, client: &http.Client{
 		Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true},
 	}}
 }

@@ -96,6 +96,19 @@ func checkPort(ctx context.Context, setting, host string, port int) error {
 	return listener.Close()
 }
 
+// parseEndpoints reads the addresses of a language's runtime hosts, with commas between.
+func parseEndpoints(addresses string) ([]xds.Endpoint, error) {
+	var endpoints []xds.Endpoint
+	for address := range strings.SplitSeq(addresses, ",") {
+		at, err := parseEndpoint(strings.TrimSpace(address))
+		if err != nil {
+			return nil, err
+		}
+		endpoints = append(endpoints, at)
+	}
+	return endpoints, nil
+}
+
 // parseEndpoint reads the address of a runtime host.
 func parseEndpoint(address string) (xds.Endpoint, error) {
 	if path, ok := strings.CutPrefix(address, "unix:"); ok && path != "" {

@@ -39,6 +39,17 @@ func TestParseEndpoint(t *testing.T) {
 	}
 }
 
+func TestParseEndpoints(t *testing.T) {
+	got, err := parseEndpoints("unix:/run/x.sock, http://10.0.0.1:9100")
+	want := []xds.Endpoint{{Path: "/run/x.sock"}, {Host: "10.0.0.1", Port: 9100}}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%s (%v)", diff, err)
+	}
+	if _, err := parseEndpoints("unix:/run/x.sock,"); err == nil {
+		t.Error("an empty address is taken")
+	}
+}
+
 func TestListenUnix(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.sock")
 	first, err := listenUnix(t.Context(), path)

@@ -55,7 +55,10 @@ func TestStartsWithoutItsSeeds(t *testing.T) {
 	for _, change := range []func(){
 		func() { i.send(t, http.MethodDelete, "/api/v1/functions/nodejs-calculator", "") },
 		func() {
-			i.send(t, http.MethodPost, "/api/v1/functions", `{"name":"nodejs-calculator","script_content":"throw new Error('mine')"}`)
+			r := i.send(t, http.MethodPost, "/api/v1/functions", `{"language":"nodejs","title":"calculator","script_content":"throw new Error('mine')"}`)
+			if r.status != http.StatusCreated {
+				t.Errorf("%d: %s", r.status, r.body)
+			}
 		},
 		func() {},
 	} {
@@ -141,13 +144,15 @@ func reachable(url string) bool {
 // parts is control, the runtime hosts and Envoy as processes of their own.
 type parts struct {
 	*installation
-	control *process
-	hosts   map[faas.Language]*process
+	control      *process
+	controlFlags []string
+	hosts        map[faas.Language]*process
 }
 
 func (p *parts) startControl(t *testing.T) {
 	t.Helper()
-	p.control = startProcess(t, append(p.part("control"), "--port", "0", "--data-dir", p.dataDir)...)
+	flags := append([]string{"--port", "0", "--data-dir", p.dataDir}, p.controlFlags...)
+	p.control = startProcess(t, append(p.part("control"), flags...)...)
 }
 
 // part is a subcommand with the flags that all parts have.
@@ -161,7 +166,12 @@ func startParts(t *testing.T) *parts {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &parts{installation: i, hosts: map[faas.Language]*process{}}
+	return i.startParts(t)
+}
+
+func (i *installation) startParts(t *testing.T, controlFlags ...string) *parts {
+	t.Helper()
+	p := &parts{installation: i, controlFlags: controlFlags, hosts: map[faas.Language]*process{}}
 	p.startControl(t)
 	for _, l := range languages() {
 		p.hosts[l.Language] = startProcess(t, append(i.part("runtime", string(l.Language)), "--cache-dir", cacheDir())...)
@@ -224,6 +234,53 @@ func TestControlKilledUnderLoad(t *testing.T) {
 		r, err := send(http.MethodPost, p.base+"/api/v1/initialize", `{"script_content":"return 1"}`, "Language-Title", "nodejs-test")
 		return err == nil && r.status == http.StatusOK
 	})
+}
+
+// TestHostKilledUnderLoad kills one of two hosts: the calls that it was running are lost,
+// and no other.
+func TestHostKilledUnderLoad(t *testing.T) {
+	const callers = 8
+	i, err := newInstallation()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := testrig.Dir(t)
+	if err := os.Symlink(filepath.Join(i.runDir, "control.sock"), filepath.Join(other, "control.sock")); err != nil {
+		t.Fatal(err)
+	}
+	startOther := func() *process {
+		return startProcess(t, "runtime", "nodejs", "--admin-port", "0", "--run-dir", other, "--cache-dir", cacheDir())
+	}
+	victim := startOther()
+	p := i.startParts(t, "--nodejs-runtime-url", fmt.Sprintf("unix:%s/nodejs.sock,unix:%s/nodejs.sock", i.runDir, other))
+	ctx, stop := context.WithCancel(t.Context())
+	calls := &tally{}
+	var group sync.WaitGroup
+	for range callers {
+		url := p.base + "/api/v1/execute/" + p.initialize(t, "return event.params.n + 1")
+		group.Go(func() { calls.call(ctx, url) })
+	}
+	testrig.Eventually(t, "load", func() bool { return calls.ok() > 300 })
+	if err := victim.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = victim.Wait()
+	down := calls.ok()
+	testrig.Eventually(t, "calls without it", func() bool { return calls.ok() > down+500 })
+	startOther()
+	back := calls.ok()
+	testrig.Eventually(t, "calls with it again", func() bool { return calls.ok() > back+500 })
+	stop()
+	group.Wait()
+	if err := calls.err(); err != nil {
+		t.Error(err)
+	}
+	if lost := calls.refused(); lost > callers {
+		t.Errorf("%d calls were lost, at most %d were under way", lost, callers)
+	}
+	t.Logf("%d answered, %d lost", calls.ok(), calls.refused())
+	tried := p.adminOf(t, "/stats?filter=cluster.runtime_nodejs.upstream_rq_retry$")
+	t.Logf("Envoy: %s", strings.TrimSpace(tried))
 }
 
 // tally counts the outcomes of calls that are made until ctx ends.

@@ -56,6 +56,16 @@ func Timeout(timeout time.Duration) *faas.Error {
 	}
 }
 
+// StreamTimeout says that a stream was not over within the given time.
+func StreamTimeout(timeout time.Duration) *faas.Error {
+	ms := timeout.Milliseconds()
+	return &faas.Error{
+		Code:    faas.Timeout,
+		Message: fmt.Sprintf("the stream was not over within %d ms", ms),
+		Details: map[string]any{"component": faas.InFunction, "limit": "stream", "timeout_ms": ms},
+	}
+}
+
 // LoadTimeout says that code took longer than the limit to load.
 func LoadTimeout(limit time.Duration) *faas.Error {
 	return &faas.Error{

@@ -18,7 +18,9 @@ type Type uint8
 const (
 	Check  Type = 1 // parse this code, run none of it; answered by Loaded or Failed
 	Load   Type = 2 // load this code and keep it; answered by Loaded or Failed
-	Invoke Type = 3 // run the loaded code once; answered by Result or Failed
+	Invoke Type = 3 // run the loaded code once; answered by Result or Failed, after a Stream perhaps
+	More   Type = 4 // so many bytes of a stream's parts were taken, in decimal digits
+	Cancel Type = 5 // nobody wants the rest of a stream
 )
 
 // Frames from the worker to the host.
@@ -28,6 +30,25 @@ const (
 	Result Type = 18 // the invocation's result as JSON
 	Failed Type = 19 // a Failure as JSON
 	Log    Type = 20 // a level byte and a line of text
+	Stream Type = 21 // the result comes in parts: what there is beside them, as JSON
+	Part   Type = 22 // a PartKind byte and one part of a stream
+)
+
+// PartKind is the first byte of a Part.
+type PartKind byte
+
+// The kinds of parts.
+const (
+	JSONPart  PartKind = 0 // a value as JSON
+	BytesPart PartKind = 1 // bytes as they are
+)
+
+const (
+	// StreamWindow is how many bytes of parts a worker may send that were not taken yet; the
+	// last part may be over it.
+	StreamWindow = 256 << 10
+	// PartCost is what each part counts beside its payload, in bytes.
+	PartCost = 16
 )
 
 const (

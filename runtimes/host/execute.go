@@ -39,13 +39,18 @@ type invocation struct {
 	session *bundle.Session
 	params  []byte
 	checked bool // params keep to the function's schema
+	stream  bool // the caller takes a stream
 }
 
 // run invokes the function and writes the envelope.
 func (h *Host) run(ctx context.Context, c *fasthttp.RequestCtx, in invocation) error {
+	in.stream = acceptsEvents(c)
 	result, err := h.invoke(ctx, requestID(c), in)
 	if err != nil {
 		return err
+	}
+	if result.Stream != nil {
+		return h.runEvents(ctx, c, in, result.Stream)
 	}
 	reply := buffers.Get().(*buffer)
 	reply.bytes = appendResult(reply.bytes, &in.session.Session, result)
@@ -70,6 +75,7 @@ func (h *Host) invoke(ctx context.Context, requestID string, in invocation) (poo
 		Timeout:   timeout,
 		Params:    in.params,
 		Context:   in.session.Context,
+		Stream:    in.stream,
 	})
 	t.queue, t.function, t.invoked = result.Queue, result.Duration, true
 	t.lap(h.stages.run)

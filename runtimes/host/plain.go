@@ -53,9 +53,12 @@ func (h *Host) invokeHTTP(ctx context.Context, c *fasthttp.RequestCtx) error {
 	}
 	t.lap(h.stages.read)
 	session.Context = event.context
-	result, err := h.invoke(ctx, requestID(c), invocation{timing: t, session: session, params: event.params})
+	result, err := h.invoke(ctx, requestID(c), invocation{timing: t, session: session, params: event.params, stream: true})
 	if err != nil {
 		return err
+	}
+	if result.Stream != nil {
+		return h.respondStream(ctx, c, result.Stream)
 	}
 	if err := respond(c, result.JSON); err != nil {
 		return err

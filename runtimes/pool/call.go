@@ -14,7 +14,8 @@ type question struct {
 	kind      frame.Type
 	requestID string
 	sent      time.Time
-	deadline  time.Time // when the worker is killed for it
+	deadline  time.Time     // when the worker is killed for it
+	timeout   time.Duration // what a stream has from one part to the next
 }
 
 // answer is what came back. Without a frame, its times are those of a call that ended
@@ -23,6 +24,8 @@ type answer struct {
 	frame.Frame
 	began time.Time // when its turn in the worker came: as a rule when it was sent
 	ended time.Time
+
+	stream *Stream // nil: the frame is all of it
 }
 
 // call is a question under way. Calls are reused: a caller that is done with one puts
@@ -40,6 +43,8 @@ type call struct {
 	// Guarded by the worker's mutex.
 	abandoned bool
 	unread    bool // at its deadline, the worker had not read all that it was sent
+	cancelled bool // the worker was told, or will be, that nobody wants the rest
+	stream    *Stream
 }
 
 var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
@@ -68,6 +73,10 @@ func (w *worker) ask(ctx context.Context, q question, payload ...[]byte) (answer
 		<-c.done
 	}
 	a, err := c.answer, c.err
+	if c.stream != nil { // the call goes on
+		a.stream = c.stream
+		return a, nil
+	}
 	*c = call{done: c.done}
 	calls.Put(c)
 	return a, err

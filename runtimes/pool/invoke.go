@@ -25,6 +25,9 @@ type Invocation struct {
 	// Params and Context are JSON that the caller has checked. Empty means null
 	// and {}.
 	Params, Context []byte
+	// Stream says that the caller takes a stream. Else the parts of one are collected into
+	// the result's JSON: a list, or a response with a list as its body.
+	Stream bool
 }
 
 // Result is what an execute returned. With an error only its times count, as far as the
@@ -34,6 +37,7 @@ type Result struct {
 	Queue       time.Duration // the wait for a worker, for it to load the code, and for a turn in it
 	Duration    time.Duration // the function's: frame out to frame in, without the wait for a turn
 	MemoryBytes int64         // resident memory of the worker, ≤ 100 ms old or as of its last call; -1: unknown
+	Stream      *Stream       // in place of the JSON; nil: the function returned a value
 }
 
 // The event around the caller's JSON.
@@ -81,13 +85,16 @@ func (p *Pool) invoke(ctx context.Context, w *worker, inv Invocation, r *Result)
 		p.release(w, now)
 		return fault.Timeout(inv.Timeout)
 	}
-	q := question{kind: frame.Invoke, requestID: inv.RequestID, sent: now, deadline: inv.Deadline}
+	q := question{kind: frame.Invoke, requestID: inv.RequestID, sent: now, deadline: inv.Deadline, timeout: inv.Timeout}
 	a, err := w.ask(ctx, q, eventParams, or(inv.Params, jsonNull), eventContext, or(inv.Context, jsonEmpty), eventEnd)
 	if errors.Is(err, errAbandoned) {
 		return fault.GoneAway(ctx)
 	}
-	p.release(w, a.ended)
 	r.Queue += a.began.Sub(now)
+	if a.stream != nil {
+		return p.stream(ctx, a.stream, inv, r)
+	}
+	p.release(w, a.ended)
 	r.Duration = a.ended.Sub(a.began)
 	switch {
 	case errors.Is(err, errGone):
@@ -111,13 +118,14 @@ func or(b, otherwise []byte) []byte {
 // memoryBytes is the worker's resident memory, read from the kernel at most every
 // memoryEvery. A process that has just ended has the memory of its last sample.
 func (w *worker) memoryBytes(now time.Time) int64 {
-	last := w.sampledAt.Load()
-	if now.UnixNano()-last < int64(memoryEvery) || !w.sampledAt.CompareAndSwap(last, now.UnixNano()) {
-		return w.memory.Load()
+	known, last := w.memory.Load(), w.sampledAt.Load()
+	fresh := now.UnixNano()-last < int64(memoryEvery) || !w.sampledAt.CompareAndSwap(last, now.UnixNano())
+	if fresh && known >= 0 { // not while somebody else reads the first sample
+		return known
 	}
 	statm, err := os.ReadFile("/proc/" + strconv.Itoa(w.process.PID()) + "/statm")
 	if err != nil {
-		return w.memory.Load()
+		return known
 	}
 	// "size resident shared …", in pages: proc_pid_statm(5)
 	if fields := bytes.Fields(statm); len(fields) > 1 {

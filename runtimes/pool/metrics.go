@@ -13,6 +13,8 @@ type metrics struct {
 	evictions  prometheus.Counter
 	pressure   prometheus.Counter
 	logDropped prometheus.Counter
+	streams    prometheus.Counter
+	cancelled  prometheus.Counter
 	kills      *prometheus.CounterVec
 	queueWait  prometheus.Histogram
 }
@@ -31,6 +33,8 @@ func newMetrics(registerer prometheus.Registerer, language faas.Language, stats 
 		evictions:  counter("evictions_total", "Workers without calls that were ended for others' sake."),
 		pressure:   counter("pressure_evictions_total", "Workers without calls that were ended because the machine was short of memory; evictions_total has them too."),
 		logDropped: counter("log_dropped_bytes_total", "Bytes that functions printed over the limits."),
+		streams:    counter("streams_total", "Results that came in parts."),
+		cancelled:  counter("streams_cancelled_total", "Streams whose reader wanted no more before their end."),
 		kills: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "envoke_pool_kills_total", Help: "Workers that the host killed, by reason.", ConstLabels: labels,
 		}, []string{"reason"}),
@@ -42,7 +46,7 @@ func newMetrics(registerer prometheus.Registerer, language faas.Language, stats 
 	if registerer == nil {
 		return m
 	}
-	registerer.MustRegister(m.coldStarts, m.claims, m.refused, m.evictions, m.pressure, m.logDropped, m.kills, m.queueWait)
+	registerer.MustRegister(m.coldStarts, m.claims, m.refused, m.evictions, m.pressure, m.logDropped, m.streams, m.cancelled, m.kills, m.queueWait)
 	for state, count := range map[string]func(Stats) int{
 		"starting": func(s Stats) int { return s.Starting },
 		"ready":    func(s Stats) int { return s.Ready },

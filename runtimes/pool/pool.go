@@ -65,6 +65,7 @@ type Options struct {
 	LoadTimeout   time.Duration // of one Load or Check; 5 s
 	IdleTimeout   time.Duration // after which a worker without calls ends; 5 min
 	MaxResult     int           // bytes of a result's JSON; 6 MiB
+	StreamTimeout time.Duration // of a whole stream; 5 min
 	MaxScratch    int64         // bytes in the scratch folder of one worker; 64 MiB
 	// A worker that has taken MaxCalls, is older than MaxAge or has more than MemoryMark
 	// bytes resident is replaced when its calls are over. 0: never for that.
@@ -154,6 +155,7 @@ func New(opt Options) *Pool {
 	setDefault(&opt.LoadTimeout, 5*time.Second)
 	setDefault(&opt.IdleTimeout, 5*time.Minute)
 	setDefault(&opt.MaxResult, 6<<20)
+	setDefault(&opt.StreamTimeout, 5*time.Minute)
 	setDefault(&opt.MaxScratch, 64<<20)
 	if opt.MemoryShort == nil {
 		opt.MemoryShort = memoryShort

@@ -319,7 +319,8 @@ func TestMetrics(t *testing.T) {
 	want := []string{
 		"envoke_pool_claims_total", "envoke_pool_cold_starts_total", "envoke_pool_evictions_total", "envoke_pool_kills_total",
 		"envoke_pool_log_dropped_bytes_total", "envoke_pool_pressure_evictions_total",
-		"envoke_pool_queue_wait_seconds", "envoke_pool_refused_total", "envoke_pool_workers",
+		"envoke_pool_queue_wait_seconds", "envoke_pool_refused_total",
+		"envoke_pool_streams_cancelled_total", "envoke_pool_streams_total", "envoke_pool_workers",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -75,6 +75,10 @@ func (w *worker) read(frames *bufio.Reader) error {
 			return readError(err)
 		case f.Type == frame.Log:
 			err = w.logFrame(f, &unattributed)
+		case f.Type == frame.Stream:
+			err = w.startStream(f)
+		case f.Type == frame.Part:
+			err = w.part(f)
 		default:
 			err = w.answer(f)
 		}
@@ -98,7 +102,13 @@ func (w *worker) answer(f frame.Frame) error {
 		return fmt.Errorf("%w: a result of %d bytes", errProtocol, len(f.Payload))
 	}
 	delete(w.calls, f.Call)
-	c.answer = answer{f, w.began(c), now}
+	if c.stream != nil {
+		w.pace(now.Sub(c.answer.began), now)
+		w.mu.Unlock()
+		w.endStream(c, streamEnd{Frame: f, at: now})
+		return nil
+	}
+	c.answer = answer{Frame: f, began: w.began(c), ended: now}
 	w.pace(now.Sub(c.answer.began), now)
 	abandoned := c.abandoned
 	w.mu.Unlock()
@@ -136,16 +146,20 @@ func (w *worker) send(c *call, payload [][]byte) bool {
 	for _, part := range payload {
 		w.out = append(w.out, part...)
 	}
+	w.flush()
+	w.mu.Unlock()
+	return true
+}
+
+// flush writes what was appended, unless somebody does already.
+func (w *worker) flush() {
 	if w.flushing {
-		w.mu.Unlock()
-		return true
+		return
 	}
 	w.write()
 	if w.flushing = len(w.out) > 0; w.flushing {
 		w.pool.tasks.Go(w.writeRest) // no caller works for the others for long
 	}
-	w.mu.Unlock()
-	return true
 }
 
 func (w *worker) register(c *call) {
@@ -202,11 +216,16 @@ func (w *worker) hasUnread() (unread bool) {
 // deadline stays. It is false if the call is over already.
 func (w *worker) abandon(c *call) bool {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	if w.calls[c.id] != c {
+		w.mu.Unlock()
 		return false
 	}
 	c.abandoned = true
+	streaming := c.stream != nil
+	w.mu.Unlock()
+	if streaming {
+		w.cancel(c)
+	}
 	return true
 }
 
@@ -268,10 +287,15 @@ func (w *worker) failCalls(end ending) {
 	now := time.Now()
 	failed := make([]*call, 0, len(calls))
 	abandoned := make([]*call, 0)
+	var streams []func()
 	for _, c := range calls {
 		own := end
 		own.unread = c.unread
 		own.late = c.id == w.culprit || end.reason == killDeadline && !now.Before(c.deadline)
+		if c.stream != nil {
+			streams = append(streams, func() { w.endStream(c, streamEnd{err: &own, at: now}) })
+			continue
+		}
 		c.err, c.answer = &own, answer{began: w.began(c), ended: now}
 		if w.pipe.serial && end.drained && c != running && !own.late {
 			c.err, c.answer.began = errGone, now
@@ -288,6 +312,9 @@ func (w *worker) failCalls(end ending) {
 	}
 	for _, c := range abandoned {
 		w.finish(c, true)
+	}
+	for _, end := range streams {
+		end()
 	}
 }
 

@@ -26,7 +26,7 @@ var worker embed.FS
 var build string
 
 // modules of the worker, each after those that it imports; the last has main.
-var modules = []string{"frames", "failure", "result", "call", "log", "load", "worker"}
+var modules = []string{"frames", "failure", "result", "call", "log", "load", "stream", "worker"}
 
 const buildTimeout = 10 * time.Second
 

@@ -7,8 +7,8 @@ const { writeSync } = require('node:fs');
 const { uncurryThis } = require('./primordials.js');
 
 const type = {
-  check: 1, load: 2, invoke: 3,
-  ready: 16, loaded: 17, result: 18, failed: 19, log: 20,
+  check: 1, load: 2, invoke: 3, more: 4, cancel: 5,
+  ready: 16, loaded: 17, result: 18, failed: 19, log: 20, stream: 21, part: 22,
 };
 
 const prefixSize = 4; // the length
@@ -114,11 +114,12 @@ class Channel {
     this.#socket.resume();
   }
 
-  // send queues a frame. A level of 0 or more is the byte before a log's text.
-  send(type, call, text, level = -1) {
-    const head = level < 0 ? headerSize : headerSize + 1;
+  // send queues a frame. A first of 0 or more is a byte before the text: a log's level, a
+  // part's kind.
+  send(type, call, text, first = -1) {
+    const head = first < 0 ? headerSize : headerSize + 1;
     if (this.#used + head + text.length * 3 <= bufferSize) {
-      this.#used += put(this.#buffer, this.#used, { type, call, text, level, head });
+      this.#used += put(this.#buffer, this.#used, { type, call, text, first, head });
       if (!this.#scheduled) {
         this.#scheduled = true;
         nextTick(this.#flushLater);
@@ -126,9 +127,17 @@ class Channel {
       return;
     }
     this.flush();
-    if (head + text.length * 3 <= bufferSize) return this.send(type, call, text, level);
+    if (head + text.length * 3 <= bufferSize) return this.send(type, call, text, first);
     const frame = allocate(head + byteLength(text));
-    this.#write(frame, put(frame, 0, { type, call, text, level, head }));
+    this.#write(frame, put(frame, 0, { type, call, text, first, head }));
+  }
+
+  // sendBytes writes a frame whose payload is a byte and bytes.
+  sendBytes(type, call, { bytes, size, first }) {
+    this.flush();
+    const frame = allocate(headerSize + 1 + size);
+    set(frame, bytes, putHead(frame, 0, { type, call, first, size: frame.length }));
+    this.#write(frame, frame.length);
   }
 
   // flush writes what was queued.
@@ -161,13 +170,20 @@ function die(reason) {
 }
 
 // put writes a frame at the given place of a buffer and returns its size.
-function put(buffer, at, { type, call, text, level, head }) {
+function put(buffer, at, { type, call, text, first, head }) {
   const size = head + utf8Write(buffer, text, at + head);
+  putHead(buffer, at, { type, call, first, size });
+  return size;
+}
+
+// putHead writes what is before a payload and returns where that begins.
+function putHead(buffer, at, { type, call, first, size }) {
   writeUInt32BE(buffer, size - prefixSize, at);
   buffer[at + 4] = type;
   writeUInt32BE(buffer, call, at + 5);
-  if (level >= 0) buffer[at + headerSize] = level;
-  return size;
+  if (first < 0) return at + headerSize;
+  buffer[at + headerSize] = first;
+  return at + headerSize + 1;
 }
 
 module.exports = { Channel, Reader, die, type };

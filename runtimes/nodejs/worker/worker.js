@@ -9,6 +9,7 @@ const { parse: parseCode } = require('./load.js');
 const log = require('./log.js');
 const { parse, stringify, uncurryThis } = require('./primordials.js');
 const { encode, TooLarge } = require('./result.js');
+const { Stream, cancel, more, streamIn } = require('./stream.js');
 
 const { byteLength } = Buffer;
 const run = uncurryThis(AsyncLocalStorage.prototype.run);
@@ -53,6 +54,8 @@ background.answered = true;
 function onFrame(frameType, id, payload) {
   switch (frameType) {
     case type.invoke: return onInvoke(new Call(id), payload);
+    case type.more: return more(id, payload);
+    case type.cancel: return cancel(id);
     case type.check: return onCheck(new Call(id), parse(payload));
     case type.load: return onLoad(new Call(id, 'load'), parse(payload));
     default: return die(`a frame of unknown type ${frameType}`);
@@ -120,13 +123,26 @@ async function invokeWithCallback(call, event) {
 }
 
 function succeed(call, value) {
-  if (call.answered) return;
+  if (call.answered) return undefined;
   try {
+    const found = streamIn(value);
+    if (found !== undefined) return stream(call, found);
     const json = encode(value, maxResult);
     if (json.length * 3 > maxResult && byteLength(json) > maxResult) throw new TooLarge();
     call.answer(type.result, json);
   } catch (error) {
     if (error instanceof TooLarge) call.fail('output', new TooLarge(`the result is larger than ${maxResult} bytes of JSON`));
+    else call.fail('thrown', error);
+  }
+  return undefined;
+}
+
+async function stream(call, found) {
+  try {
+    await new Stream(channel, call, maxResult).run(found);
+    call.answer(type.result, 'null');
+  } catch (error) {
+    if (error instanceof TooLarge) call.fail('output', new TooLarge(`a part is larger than ${maxResult} bytes`));
     else call.fail('thrown', error);
   }
 }

@@ -6,8 +6,8 @@ from _struct import Struct
 from _thread import allocate_lock
 from posix import _exit, read, set_inheritable, write
 
-CHECK, LOAD, INVOKE = 1, 2, 3
-READY, LOADED, RESULT, FAILED, LOG = 16, 17, 18, 19, 20
+CHECK, LOAD, INVOKE, MORE, CANCEL = 1, 2, 3, 4, 5
+READY, LOADED, RESULT, FAILED, LOG, STREAM, PART = 16, 17, 18, 19, 20, 21, 22
 
 FD = 3
 BLOCK = 1 << 16
@@ -16,10 +16,25 @@ _header = Struct('>IBI')  # the length of what follows it, the type, the call
 _prefix = 4
 _rest = bytearray()  # the beginning of a frame
 _queue = deque()     # frames to write
+_put_by = []         # frames that came while a stream was run
 _writing = allocate_lock()
 
 
 def receive():
+    """Returns the frames that were put by, else those that read_on returns."""
+    if _put_by:
+        held = _put_by[:]
+        _put_by.clear()
+        return held
+    return read_on()
+
+
+def put_by(frames):
+    """Keeps frames for receive."""
+    _put_by.extend(frames)
+
+
+def read_on():
     """Waits for bytes and returns the frames that are whole, as (type, call, payload)."""
     try:
         chunk = read(FD, max(BLOCK, _missing()))

@@ -11,6 +11,7 @@ from failure import Code
 from frames import CHECK, INVOKE, LOAD, LOADED, READY, RESULT, die, flush, receive, send
 from load import parse as parse_code
 from result import encode, parse
+from stream import Stream, heed, stream_in
 
 WARM_AFTER = 1  # seconds without work
 
@@ -68,7 +69,7 @@ def serve_block():
             on_load(id, parse(payload))
         elif kind == CHECK:
             on_check(id, parse(payload))
-        else:
+        elif not heed(kind, id, payload):
             die(f'a frame of unknown type {kind}')
 
 
@@ -129,6 +130,9 @@ def invoke(call, event):
         value = handler(event)
         if hasattr(value, '__await__'):
             value = make_loop().run_until_complete(value)
+        if may_stream(value) and (found := stream_in(value)):
+            Stream(call, max_result).run(*found, make_loop)
+            value = None
         call.answer(RESULT, encode(value, max_result))
     except BaseException as error:
         call.fail('thrown', error)
@@ -140,9 +144,17 @@ async def invoke_awaiting(call, event):
         value = handler(event)
         if hasattr(value, '__await__'):
             value = await value
+        if may_stream(value) and (found := stream_in(value)):
+            await Stream(call, max_result).run_awaiting(*found, sys.modules['asyncio'])
+            value = None
         call.answer(RESULT, encode(value, max_result))
     except BaseException as error:
         call.fail('thrown', error)
+
+
+def may_stream(value):
+    """Tells at little cost what most values are not."""
+    return type(value) is not dict or 'statusCode' in value
 
 
 tasks = set()         # the loop itself holds them weakly
