@@ -28,6 +28,7 @@ type Config struct {
 
 	DataDir, CacheDir, RunDir string
 	Node, Python, Envoy       string
+	Rustc                     string
 	EnvoyConcurrency          int
 	Filter                    bool
 	CacheMemoryMB             int
@@ -79,6 +80,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.StringVar(&c.RunDir, "run-dir", "", "folder of the sockets, of a short path (default: a new one in the temporary folder)")
 	f.StringVar(&c.Node, "node", "", "Node.js to run JavaScript with, 20 or newer (default: node on PATH)")
 	f.StringVar(&c.Python, "python", "", "Python to run Python with, 3.10 or newer, and to fetch Envoy with (default: python3 on PATH)")
+	f.StringVar(&c.Rustc, "rustc", "", "Rust compiler with the target wasm32-wasip1, 1.63 or newer (default: rustc on PATH; without one, only ready WebAssembly modules run)")
 	f.StringVar(&c.Envoy, "envoy", "", "Envoy binary of the pinned version (default: fetched into the cache folder)")
 	f.IntVar(&c.EnvoyConcurrency, "envoy-concurrency", 0, "Envoy's worker threads, 0 for one per core")
 	f.BoolVar(&c.Filter, "filter", true, "have Envoy load the Wasm filter; without it requests pass by, and nothing else changes")
@@ -104,7 +106,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.IntVar(&c.ScriptTimeoutMS, "script-timeout-ms", 5000, "longest time that loading a script may take")
 
 	f.IntVar(&c.MaxModuleSize, "max-module-size", 32<<20, "largest WebAssembly module, in bytes before base64")
-	f.IntVar(&c.WASMCompileTimeoutSeconds, "wasm-compile-timeout-seconds", 60, "longest time that loading a WebAssembly module may take")
+	f.IntVar(&c.WASMCompileTimeoutSeconds, "wasm-compile-timeout-seconds", 60, "longest time that compiling Rust source, or loading a WebAssembly module, may take")
 
 	f.IntVar(&c.IdleWorkers, "idle-workers", 2, "worker processes kept ready for code that has none, at least: more after a burst of new functions")
 	f.IntVar(&c.MaxWorkers, "max-workers", 256, "most worker processes of one runtime host")

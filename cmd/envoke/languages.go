@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/base64"
-	"path/filepath"
 	"time"
 
 	"envoke/internal/faas"
@@ -11,7 +10,6 @@ import (
 	"envoke/runtimes/nodejs"
 	"envoke/runtimes/pool"
 	"envoke/runtimes/python"
-	"envoke/runtimes/wasm"
 	"envoke/xds"
 )
 
@@ -46,9 +44,9 @@ func languages() []language {
 			maxScript: func(c *Config) int { return c.MaxScriptSize },
 		},
 		{
-			Language: faas.Rust, title: "WebAssembly",
+			Language: faas.Rust, title: "Rust and WebAssembly",
 			elsewhere: func(c *Config) string { return c.RustRuntimeURL },
-			open:      openWasm,
+			open:      openRust,
 			maxScript: func(c *Config) int { return base64.StdEncoding.EncodedLen(c.MaxModuleSize) },
 		},
 	}
@@ -85,7 +83,7 @@ func openPython(ctx context.Context, e *environment) (engine, error) {
 // newPool makes the workers of a language that has an interpreter.
 func newPool(e *environment, runtime pool.Runtime) (engine, error) {
 	c := e.config
-	walls, err := e.walls(runtime)
+	walls, err := e.walls(runtime.Language, runtime.Files())
 	if err != nil {
 		return nil, err
 	}
@@ -103,20 +101,6 @@ func newPool(e *environment, runtime pool.Runtime) (engine, error) {
 		Logger:     e.logger, Registerer: e.metrics,
 		Log: e.logLine,
 	}), nil
-}
-
-// openWasm opens what runs WebAssembly modules, with its machine code in the cache
-// folder.
-func openWasm(_ context.Context, e *environment) (engine, error) {
-	c := e.config
-	return wasm.Open(wasm.Options{
-		CacheDir:  filepath.Join(c.CacheDir, "wasm"),
-		MaxModule: c.MaxModuleSize, MaxMemory: c.WorkerMemoryMB << 20, MaxResult: maxResult,
-		Concurrency:    c.WorkerConcurrency,
-		CompileTimeout: time.Duration(c.WASMCompileTimeoutSeconds) * time.Second,
-		Logger:         e.logger, Registerer: e.metrics,
-		Log: e.logLine,
-	})
 }
 
 // endpoints are where the language's hosts listen.

@@ -55,7 +55,7 @@ func flagsOfHost(language faas.Language) []string {
 	case faas.Python:
 		return slices.Concat(flagsOfHosts, flagsOfPools, []string{"python"})
 	case faas.Rust:
-		return slices.Concat(flagsOfHosts, []string{"max-module-size", "wasm-compile-timeout-seconds"})
+		return slices.Concat(flagsOfHosts, []string{"max-script-size", "max-module-size", "wasm-compile-timeout-seconds", "rustc", "sandbox"})
 	}
 	return flagsOfHosts
 }

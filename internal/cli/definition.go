@@ -149,7 +149,7 @@ func onlySource(folder string) (string, error) {
 	}
 	switch len(found) {
 	case 0:
-		return "", misuse("%s has no file of code (.js, .mjs, .cjs, .py, .wasm)", folder)
+		return "", misuse("%s has no file of code (.js, .mjs, .cjs, .py, .rs, .wasm)", folder)
 	case 1:
 		return found[0], nil
 	}

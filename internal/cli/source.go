@@ -20,7 +20,7 @@ const wasm = ".wasm"
 
 // languages are told by the end of a file's name.
 var languages = map[string]faas.Language{
-	".js": faas.NodeJS, ".mjs": faas.NodeJS, ".cjs": faas.NodeJS, ".py": faas.Python, wasm: faas.Rust,
+	".js": faas.NodeJS, ".mjs": faas.NodeJS, ".cjs": faas.NodeJS, ".py": faas.Python, ".rs": faas.Rust, wasm: faas.Rust,
 }
 
 // source is code in a local file.
@@ -34,7 +34,7 @@ type source struct {
 func readSource(path string) (source, error) {
 	language, ok := languages[filepath.Ext(path)]
 	if !ok {
-		return source{}, misuse("%s: the end of its name tells no language: .js, .mjs and .cjs are nodejs, .py is python, .wasm a WASI module", path)
+		return source{}, misuse("%s: the end of its name tells no language: .js, .mjs and .cjs are nodejs, .py is python, .rs is rust, .wasm a WASI module", path)
 	}
 	content, err := readFile(path)
 	if err != nil {

@@ -26,6 +26,10 @@ var testdata embed.FS
 
 const defaultMaxResult = 1 << 20
 
+// RustSource stands for the language of Rust whose modules are built here, beside that of
+// ready modules.
+const RustSource faas.Language = "rust source"
+
 // A Worker runs one program in its life. Every call has a deadline of the
 // worker's own, after which it fails the test.
 type Worker interface {
@@ -66,6 +70,7 @@ type Case struct {
 	NodeJS *Program `json:"nodejs"`
 	Python *Program `json:"python"`
 	Wasm   *Program `json:"wasm"`
+	Rust   *Program `json:"rust"` // by RustSource
 }
 
 // Program is a case in one language.
@@ -85,6 +90,8 @@ func (c Case) program(language faas.Language) *Program {
 		return c.Python
 	case faas.Rust:
 		return c.Wasm
+	case RustSource:
+		return c.Rust
 	}
 	return nil
 }

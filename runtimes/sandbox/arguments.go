@@ -44,7 +44,7 @@ var fcntls = []uint64{unix.F_SETOWN, unix.F_SETOWN_EX, unix.F_SETSIG, unix.F_SET
 // byArgument denies what arguments tell from what is allowed. No call may be in another
 // group of the policy too: the library's filter forgets the call's number where the
 // arguments do not match.
-func byArgument(on *arch.Info, secret uint32) (all []seccomp.NameWithConditions) {
+func byArgument(on *arch.Info, but exemptions) (all []seccomp.NameWithConditions) {
 	deny := func(name string, conditions ...seccomp.Condition) {
 		if len(known(on, []string{name})) > 0 {
 			all = append(all, seccomp.NameWithConditions{Name: name, Conditions: conditions})
@@ -62,10 +62,11 @@ func byArgument(on *arch.Info, secret uint32) (all []seccomp.NameWithConditions)
 	for _, name := range ofOthers {
 		deny(name, is(0, seccomp.NotEqual, 0))
 	}
-	plain, withPidfd := startFlags(secret)
 	deny("clone", is(0, seccomp.BitsSet, namespaceFlags))
-	deny("clone", is(0, seccomp.BitsNotSet, unix.CLONE_THREAD),
-		is(0, seccomp.NotEqual, plain), is(0, seccomp.NotEqual, withPidfd))
+	if plain, withPidfd := startFlags(but.secret); !but.children {
+		deny("clone", is(0, seccomp.BitsNotSet, unix.CLONE_THREAD),
+			is(0, seccomp.NotEqual, plain), is(0, seccomp.NotEqual, withPidfd))
+	}
 	// setpgid(0, 0) is how Go makes the group, in the new process, after the filter: that
 	// one call cannot be denied. So is the signal at the end of its parent.
 	deny("setpgid", is(0, seccomp.NotEqual, 0))

@@ -100,7 +100,7 @@ func (c *cell) enter(config Config) error {
 	if err := restrictFiles(config.Files, c.scratch); err != nil {
 		return err
 	}
-	return denySystemCalls(c.secret, c.user != nil)
+	return denySystemCalls(exemptions{secret: c.secret, ownUser: c.user != nil, children: config.Children})
 }
 
 // asUser runs f as the cell's user, if it has one, on a thread that ends with it: the user

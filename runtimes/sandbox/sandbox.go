@@ -43,6 +43,11 @@ type Config struct {
 	AddressSpace uint64
 	// Tasks bounds its threads and processes where it has a user of its own; 0: 256.
 	Tasks uint64
+	// CPU bounds the seconds that it may compute, on all cores together; 0: no bound.
+	CPU uint64
+	// Children lets it start those programs that it may run, each under the same limits. Only
+	// Tasks bounds their number, so it is for programs that run nobody's code.
+	Children bool
 }
 
 const (
@@ -97,6 +102,9 @@ func NewSpawner(c Config) *Spawner {
 	}
 	if c.AddressSpace > 0 {
 		s.limits = append(s.limits, limit{unix.RLIMIT_AS, c.AddressSpace})
+	}
+	if c.CPU > 0 {
+		s.limits = append(s.limits, limit{unix.RLIMIT_CPU, c.CPU})
 	}
 	if c.Users > 0 {
 		s.limits = append(s.limits, limit{unix.RLIMIT_NPROC, c.Tasks})
@@ -178,18 +186,26 @@ func (s *Spawner) newCell() (*cell, error) {
 
 // Program is what Start starts: argv with absolute paths, not empty, and exactly the given
 // environment, beside HOME and TMPDIR, which are the scratch folder. It has no descriptor
-// but 0 (empty), 1 and 2 (Output, nil: discarded), and Files from 3 on.
+// but 0 (empty), 1 and 2 (Output, nil: discarded), and Files from 3 on. Input are files
+// that it finds in its scratch folder, by their names.
 type Program struct {
 	Argv, Env []string
 	Output    *os.File
 	Files     []*os.File
+	Input     map[string][]byte
 }
 
-// Start starts a program, with its limits set; it waits for Serve to run. The process must
-// not run anybody's code before Start has returned.
+// Start starts a program, with its limits set; it waits for Serve to run. The limits are set
+// when it runs already, so that it must not run anybody's code before Start has returned. A
+// program that only reads such code may: it is loaded for longer than setting them takes,
+// and what it has by then counts too.
 func (s *Spawner) Start(program Program) (*Process, error) {
 	c, err := s.enter()
 	if err != nil {
+		return nil, err
+	}
+	if err := putFiles(c.scratch, program.Input); err != nil {
+		s.leave(c)
 		return nil, err
 	}
 	cmd, err := c.start(program)
