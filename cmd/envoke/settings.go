@@ -34,7 +34,7 @@ var (
 
 	flagsOfControl = []string{
 		"host", "port", "insecure-public", "data-dir", "database-url", "db-logging-enabled", "log-retention-hours",
-		"nodejs-runtime-url", "python-runtime-url", "rust-runtime-url", "runtime-timeout-seconds", "request-timeout-seconds",
+		"nodejs-runtime-url", "python-runtime-url", "rust-runtime-url", "runtime-timeout-seconds", "runtime-max-requests", "request-timeout-seconds",
 		"max-script-size", "max-module-size", "filter", "cache-memory-mb", "runtime-selection-strategy", "runtime-mappings-file",
 	}
 	flagsOfHosts = []string{
@@ -42,7 +42,7 @@ var (
 	}
 	flagsOfPools = []string{
 		"max-script-size", "script-timeout-ms", "idle-workers", "max-workers", "worker-queue", "worker-idle-seconds",
-		"worker-scratch-mb", "worker-max-calls", "worker-max-minutes", "sandbox",
+		"worker-scratch-mb", "worker-max-calls", "worker-max-minutes", "stream-timeout-seconds", "sandbox",
 	}
 	flagsOfEnvoy = []string{"cache-dir", "python", "envoy", "envoy-concurrency", "drain-timeout-seconds"}
 )
