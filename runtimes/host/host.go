@@ -48,6 +48,7 @@ type Options struct {
 	MaxScript     int           // bytes of script_content
 	MaxBody       int           // bytes of an execute's body
 	MaxMemoryMB   int           // of one worker, in MiB
+	MaxCPU        time.Duration // of one call; 0: no limit
 	SessionExpiry time.Duration
 	// Failed hears of each request that is answered by an error.
 	Failed     func(requestID string, e *faas.Error)
@@ -60,6 +61,7 @@ type Host struct {
 	Options
 	bodies bodies
 	stages stages
+	gates  gates
 }
 
 // New makes a host. It does no I/O.

@@ -81,6 +81,7 @@ type post struct {
 	timeout time.Duration
 	// memoryMB is the limit of memory that was asked for; 0: none was.
 	memoryMB int
+	limits   faas.Limits // of its calls that were asked for
 	params   []byte
 
 	unread      string // a member of the body that means nothing here; empty: none
@@ -187,9 +188,13 @@ func (p *post) parseContext(raw []byte) error {
 		return tooLarge("context", MaxContext)
 	}
 	p.context = bytes.Clone(raw)
-	var timeout, retain, options []byte
-	err := members(p.context, member{"timeout_ms", &timeout}, member{"retain_session", &retain}, member{"compile_options", &options})
+	var timeout, retain, options, cpu, output, concurrency []byte
+	err := members(p.context, member{"timeout_ms", &timeout}, member{"retain_session", &retain}, member{"compile_options", &options},
+		member{"cpu_limit_ms", &cpu}, member{"output_limit_bytes", &output}, member{"max_concurrency", &concurrency})
 	if err != nil {
+		return err
+	}
+	if err := p.parseLimits(cpu, output, concurrency); err != nil {
 		return err
 	}
 	switch string(retain) {
@@ -256,7 +261,7 @@ func (h *Host) openFor(ctx context.Context, p post) (*bundle.Session, error) {
 func (h *Host) prepare(ctx context.Context, p post) (*bundle.Session, error) {
 	now := time.Now()
 	session := &bundle.Session{Session: faas.Session{
-		ID: p.id, Name: p.ref.Name, Context: p.context, Timeout: p.timeout, MemoryMB: p.memoryMB,
+		ID: p.id, Name: p.ref.Name, Context: p.context, Timeout: p.timeout, MemoryMB: p.memoryMB, Limits: p.limits,
 		CompileStatus: faas.CompileSuccess, Status: faas.Active,
 		CreatedAt: now, ExpiresAt: now.Add(h.SessionExpiry),
 	}}

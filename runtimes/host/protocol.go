@@ -61,7 +61,7 @@ func (h *Host) executeProtocol(ctx context.Context, c *fasthttp.RequestCtx) erro
 func (h *Host) sessionOf(ctx context.Context, p *post, id faas.SessionID) (*bundle.Session, error) {
 	if p.script != nil {
 		return &bundle.Session{
-			Session: faas.Session{Owner: "call:" + rand.Text(), Context: p.context, Timeout: p.timeout, MemoryMB: p.memoryMB},
+			Session: faas.Session{Owner: "call:" + rand.Text(), Context: p.context, Timeout: p.timeout, MemoryMB: p.memoryMB, Limits: p.limits},
 			Script:  faas.NewScript(h.Language, *p.script, p.options),
 		}, nil
 	}
@@ -77,5 +77,6 @@ func (h *Host) sessionOf(ctx context.Context, p *post, id faas.SessionID) (*bund
 	if p.memoryMB > 0 {
 		own.MemoryMB = p.memoryMB
 	}
+	own.Limits = p.limits.Or(own.Limits)
 	return &own, nil
 }

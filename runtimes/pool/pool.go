@@ -97,6 +97,8 @@ type Work struct {
 	Owner  string
 	// MemoryMB is the limit of memory of its worker; 0, or more than the pool's: the pool's.
 	MemoryMB int
+	// CPU is what one call may take; 0: no limit.
+	CPU time.Duration
 }
 
 // key names the slot of the work.

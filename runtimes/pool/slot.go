@@ -33,8 +33,9 @@ type slot struct {
 	script  faas.Script
 	workers []*worker // that have the code
 	coming  coming
-	serial  bool // its workers take one call at a time, so that it may have several
-	full    bool // it gets no more workers beside those it has: one could not be had
+	cpu     time.Duration // that one call may take, as the last one said; 0: no limit
+	serial  bool          // its workers take one call at a time, so that it may have several
+	full    bool          // it gets no more workers beside those it has: one could not be had
 	waiters []*waiter
 }
 
@@ -74,6 +75,7 @@ func (p *Pool) acquire(ctx context.Context, work Work, deadline time.Time) (*wor
 	}
 	s := p.slots[k]
 	if s != nil && len(s.waiters) == 0 {
+		s.cpu = work.CPU
 		if w := s.free(); w != nil {
 			p.take(w)
 			p.mu.Unlock()
@@ -84,6 +86,7 @@ func (p *Pool) acquire(ctx context.Context, work Work, deadline time.Time) (*wor
 		s = &slot{key: k, script: work.Script}
 		p.slots[k] = s
 	}
+	s.cpu = work.CPU
 	turn, err := p.enqueue(s)
 	p.mu.Unlock()
 	if err != nil {
