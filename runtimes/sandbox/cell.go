@@ -8,21 +8,24 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 
+	"github.com/landlock-lsm/go-landlock/landlock"
 	"golang.org/x/sys/unix"
 )
 
 // cell is a thread behind the walls, with what belongs to the one process that it has at
 // a time.
 type cell struct {
-	number  int
-	scratch string // empty: none
-	user    *syscall.Credential
-	secret  uint32 // of the system call that starts processes
-	starts  chan start
-	ended   <-chan struct{}
+	number   int
+	connects bool
+	scratch  string // empty: none
+	user     *syscall.Credential
+	secret   uint32 // of the system call that starts processes
+	starts   chan start
+	ended    <-chan struct{}
 }
 
 type start struct {
@@ -97,10 +100,21 @@ func (c *cell) enter(config Config) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("allow no new privileges: %w", err)
 	}
-	if err := restrictFiles(config.Files, c.scratch); err != nil {
+	files := config.Files
+	if c.connects {
+		files.Read = slices.Concat(files.Read, certificates)
+	}
+	rules, err := files.rules(c.scratch)
+	if err != nil {
+		return fmt.Errorf("find what may be seen of the files: %w", err)
+	}
+	if c.connects {
+		rules = append(rules, landlock.ConnectTCP(config.Connect))
+	}
+	if err := restrict(rules); err != nil {
 		return err
 	}
-	return denySystemCalls(c.secret, c.user != nil)
+	return c.denySystemCalls()
 }
 
 // asUser runs f as the cell's user, if it has one, on a thread that ends with it: the user

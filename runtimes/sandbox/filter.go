@@ -52,20 +52,24 @@ var deniedToUs = []string{
 	"setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr", "fremovexattr", "removexattrat",
 }
 
+// connecting lists those of denied that processes make which may connect. byArgument
+// denies what is not TCP.
+var connecting = []string{"socket", "connect"}
+
 // actionNoSys makes a call look as if this kernel did not have it.
 const actionNoSys = seccomp.Action(unix.SECCOMP_RET_ERRNO | unix.ENOSYS)
 
 // denySystemCalls loads the filters into the calling thread.
-func denySystemCalls(secret uint32, ownUser bool) error {
+func (c *cell) denySystemCalls() error {
 	native, err := arch.GetInfo("")
 	if err != nil {
 		return err
 	}
-	err = seccomp.LoadFilter(seccomp.Filter{NoNewPrivs: true, Policy: policy(native, secret, ownUser)})
+	err = seccomp.LoadFilter(seccomp.Filter{NoNewPrivs: true, Policy: c.policy(native)})
 	if err != nil {
 		return fmt.Errorf("load the filter of system calls: %w", err)
 	}
-	return denyUnknown(native, secret)
+	return denyUnknown(native, c.secret)
 }
 
 // dropCapabilities makes the next exec end without any capability, even as root, and
@@ -84,15 +88,19 @@ func dropCapabilities() error {
 
 // policy allows what is not denied: interpreters and their libraries change what they
 // need with every release, and a forgotten call would only show in somebody's function.
-func policy(on *arch.Info, secret uint32, ownUser bool) seccomp.Policy {
-	names := denied
-	if !ownUser {
-		names = slices.Concat(denied, deniedToUs)
+func (c *cell) policy(on *arch.Info) seccomp.Policy {
+	names, conditions := slices.Clone(denied), byArgument(on, c.secret)
+	if c.user == nil {
+		names = append(names, deniedToUs...)
+	}
+	if c.connects {
+		names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(connecting, name) })
+		conditions = append(conditions, onlyTCP(on)...)
 	}
 	return seccomp.Policy{
 		DefaultAction: seccomp.ActionAllow,
 		Syscalls: []seccomp.SyscallGroup{
-			{Action: seccomp.ActionErrno, Names: known(on, names), NamesWithCondtions: byArgument(on, secret)},
+			{Action: seccomp.ActionErrno, Names: known(on, names), NamesWithCondtions: conditions},
 			// What these do is behind a pointer, out of a filter's sight. C libraries take
 			// ENOSYS as the sign to use clone and openat.
 			{Action: actionNoSys, Names: known(on, []string{"clone3", "openat2"})},

@@ -32,6 +32,9 @@ type Config struct {
 	// Users is the first of the user ids that processes get, one for each at once; 0: they
 	// run as this process's user does. It takes CAP_SETUID, CAP_SETGID, CAP_CHOWN and CAP_KILL.
 	Users int
+	// Connect is the TCP port of this machine to which processes may connect that are
+	// started so (Program.Connects); 0: none may. It takes what NoConnect tells of.
+	Connect uint16
 
 	OpenFiles uint64 // descriptors open at once; 0: 256
 	FileSize  uint64 // bytes of the largest file that it may write; 0: 64 MiB
@@ -67,7 +70,7 @@ type Spawner struct {
 
 	mu      sync.Mutex
 	stopped bool
-	free    []*cell
+	free    map[bool][]*cell // by whether they connect
 	cells   int
 	threads sync.WaitGroup
 	entered chan struct{} // closed when Serve has the first cell, or has failed
@@ -89,7 +92,7 @@ func NewSpawner(c Config) *Spawner {
 			*d.value = d.unset
 		}
 	}
-	s := &Spawner{config: c, entered: make(chan struct{}), ended: make(chan struct{}), limits: []limit{
+	s := &Spawner{config: c, free: make(map[bool][]*cell), entered: make(chan struct{}), ended: make(chan struct{}), limits: []limit{
 		{unix.RLIMIT_CORE, 0}, {unix.RLIMIT_NOFILE, c.OpenFiles}, {unix.RLIMIT_FSIZE, c.FileSize},
 	}}
 	if c.Memory > 0 {
@@ -108,7 +111,7 @@ func NewSpawner(c Config) *Spawner {
 // started is killed by the kernel when it returns. It fails at once where the kernel
 // cannot build the walls: nothing ever runs without them.
 func (s *Spawner) Serve(ctx context.Context) error {
-	first, err := s.newCell()
+	first, err := s.newCell(false)
 	if err == nil {
 		s.leave(first)
 		close(s.entered)
@@ -126,32 +129,33 @@ func (s *Spawner) Serve(ctx context.Context) error {
 }
 
 // enter finds a free cell, or makes one.
-func (s *Spawner) enter() (*cell, error) {
+func (s *Spawner) enter(connects bool) (*cell, error) {
 	<-s.entered
 	s.mu.Lock()
 	if s.stopped {
 		s.mu.Unlock()
 		return nil, ErrStopped
 	}
-	if last := len(s.free) - 1; last >= 0 {
-		c := s.free[last]
-		s.free = s.free[:last]
+	free := s.free[connects]
+	if last := len(free) - 1; last >= 0 {
+		c := free[last]
+		s.free[connects] = free[:last]
 		s.mu.Unlock()
 		return c, nil
 	}
 	s.mu.Unlock()
-	return s.newCell()
+	return s.newCell(connects)
 }
 
 // leave gives a cell back whose process is gone.
 func (s *Spawner) leave(c *cell) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.free = append(s.free, c)
+	s.free[c.connects] = append(s.free[c.connects], c)
 }
 
 // newCell makes a cell, with its thread and its folder.
-func (s *Spawner) newCell() (*cell, error) {
+func (s *Spawner) newCell(connects bool) (*cell, error) {
 	s.mu.Lock()
 	if s.stopped {
 		s.mu.Unlock()
@@ -161,7 +165,7 @@ func (s *Spawner) newCell() (*cell, error) {
 		s.mu.Unlock()
 		return nil, errNoUser
 	}
-	c := &cell{number: s.cells, starts: make(chan start)}
+	c := &cell{number: s.cells, connects: connects, starts: make(chan start)}
 	s.cells++
 	s.threads.Add(1)
 	s.mu.Unlock()
@@ -183,12 +187,20 @@ type Program struct {
 	Argv, Env []string
 	Output    *os.File
 	Files     []*os.File
+	// Connects lets it open sockets for TCP, connect them to Config.Connect, and read which
+	// certificates the system trusts.
+	Connects bool
 }
+
+var errNoPort = errors.New("no program may connect to anything here")
 
 // Start starts a program, with its limits set; it waits for Serve to run. The process must
 // not run anybody's code before Start has returned.
 func (s *Spawner) Start(program Program) (*Process, error) {
-	c, err := s.enter()
+	if program.Connects && s.config.Connect == 0 {
+		return nil, errNoPort
+	}
+	c, err := s.enter(program.Connects)
 	if err != nil {
 		return nil, err
 	}
