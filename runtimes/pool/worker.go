@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"envoke/runtimes/egress"
 	"envoke/runtimes/frame"
 	"envoke/runtimes/sandbox"
 )
@@ -31,6 +32,8 @@ type worker struct {
 	process *sandbox.Process
 	conn    *os.File // frames
 	log     logReader
+	kind    *kind
+	way     *egress.Way // nil: it has no network
 
 	// Guarded by the pool's mutex.
 	home     *slot     // where it belongs; nil while generic

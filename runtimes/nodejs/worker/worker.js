@@ -159,6 +159,7 @@ function send(level, call, text) {
 
 log.install(print);
 require('./memory.js').install();
+require('./egress.js').install();
 process.setUncaughtExceptionCaptureCallback(onUncaught);
 process.on('unhandledRejection', onUncaught);
 process.on('exit', () => channel.flush());
