@@ -54,6 +54,9 @@ func languages() []language {
 	}
 }
 
+// hasWorkers tells whether its functions run in processes of their own.
+func (l language) hasWorkers() bool { return l.Language != faas.Rust }
+
 func openNodejs(ctx context.Context, e *environment) (engine, error) {
 	found, err := nodejs.Find(ctx, e.config.Node)
 	if err != nil {
@@ -99,6 +102,7 @@ func newPool(e *environment, runtime pool.Runtime) (engine, error) {
 		MaxResult:   maxResult, MaxScratch: int64(c.WorkerScratchMB) << 20,
 		MaxCalls: c.WorkerMaxCalls, MaxAge: time.Duration(c.WorkerMaxMinutes) * time.Minute,
 		MemoryMark: int64(runtime.OwnMemory) + int64(c.WorkerMemoryMB)<<20/10*9,
+		Egress:     e.egress,
 		Logger:     e.logger, Registerer: e.metrics,
 		Log: e.logLine,
 	}), nil

@@ -43,6 +43,7 @@ var (
 	flagsOfPools = []string{
 		"max-script-size", "script-timeout-ms", "idle-workers", "max-workers", "worker-queue", "worker-idle-seconds",
 		"worker-scratch-mb", "worker-max-calls", "worker-max-minutes", "sandbox",
+		"egress", "egress-allow", "egress-deny",
 	}
 	flagsOfEnvoy = []string{"cache-dir", "python", "envoy", "envoy-concurrency", "drain-timeout-seconds"}
 )

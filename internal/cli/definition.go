@@ -32,6 +32,7 @@ type description struct {
 	TimeoutMS       int             `json:"timeout_ms"`
 	MemoryLimitMB   int             `json:"memory_limit_mb"`
 	CacheTTLSeconds int             `json:"cache_ttl_seconds"`
+	Network         string          `json:"network"`
 }
 
 // define reads a file or a folder as a function, and its code. A name that is given
@@ -90,7 +91,7 @@ func newDefinition(d description, code source) (client.Definition, error) {
 		Language: language, Title: name.Title, Description: d.Description,
 		ScriptContent: code.script(), CompileOptions: code.compileOptions(),
 		Schema: d.Schema, Examples: d.Examples, Tags: d.Tags,
-		TimeoutMS: d.TimeoutMS, MemoryLimitMB: d.MemoryLimitMB, CacheTTLSeconds: d.CacheTTLSeconds,
+		TimeoutMS: d.TimeoutMS, MemoryLimitMB: d.MemoryLimitMB, CacheTTLSeconds: d.CacheTTLSeconds, Network: d.Network,
 	}, nil
 }
 

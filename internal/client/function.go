@@ -48,6 +48,7 @@ type Definition struct {
 	TimeoutMS       int             `json:"timeout_ms,omitempty"`
 	MemoryLimitMB   int             `json:"memory_limit_mb,omitempty"`
 	CacheTTLSeconds int             `json:"cache_ttl_seconds,omitempty"`
+	Network         string          `json:"network,omitempty"`
 }
 
 // Name is the name that the definition registers.

@@ -59,6 +59,7 @@ type Function struct {
 	Timeout     time.Duration // 0: the default of 30 s
 	CacheTTL    time.Duration // 0: results are not cached
 	MemoryMB    int           // limit of its worker, in MiB; 0: the operator's
+	Network     Network       // that its worker has
 	CreatedAt   time.Time     // of the function, as UpdatedAt is
 	UpdatedAt   time.Time     // when its current version was made so
 	// Weights is set where the function was found by an alias that splits: the

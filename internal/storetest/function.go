@@ -34,6 +34,7 @@ func testFunctions(t *testing.T, open Open) {
 		Timeout:     2500 * time.Millisecond,
 		CacheTTL:    time.Minute,
 		MemoryMB:    256,
+		Network:     faas.Egress,
 	}
 	bare := newFunction("bare", "")
 	before := time.Now().Truncate(time.Microsecond)

@@ -63,6 +63,9 @@ func (h *Host) invoke(ctx context.Context, requestID string, in invocation) (poo
 			return pool.Result{}, err
 		}
 	}
+	if err := h.letsOut(in.session); err != nil {
+		return pool.Result{}, err
+	}
 	t, timeout := in.timing, h.timeout(in.session.Timeout)
 	result, err := h.Engine.Invoke(ctx, work(in.session), pool.Invocation{
 		RequestID: requestID,
@@ -77,7 +80,7 @@ func (h *Host) invoke(ctx context.Context, requestID string, in invocation) (poo
 }
 
 func work(session *bundle.Session) pool.Work {
-	return pool.Work{Script: session.Script, Owner: session.Owner, MemoryMB: session.MemoryMB}
+	return pool.Work{Script: session.Script, Owner: session.Owner, MemoryMB: session.MemoryMB, Network: session.Network}
 }
 
 // timeout is the least of what the session (or its function) and the operator

@@ -32,7 +32,7 @@ func (h *Host) invokeFunction(ctx context.Context, c *fasthttp.RequestCtx) error
 		return err
 	}
 	t.lap(h.stages.read)
-	session := &bundle.Session{Session: faas.Session{Context: p.context, Timeout: p.timeout, MemoryMB: p.memoryMB}}
+	session := &bundle.Session{Session: faas.Session{Context: p.context, Timeout: p.timeout, MemoryMB: p.memoryMB, Network: p.network}}
 	if err := h.useFunction(ctx, session, ref, requestID(c)); err != nil {
 		return err
 	}
@@ -83,5 +83,5 @@ func (h *Host) useFunction(ctx context.Context, session *bundle.Session, ref faa
 	if session.MemoryMB == 0 {
 		session.MemoryMB = function.MemoryMB
 	}
-	return nil
+	return h.useNetwork(session, function.Network)
 }

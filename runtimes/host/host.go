@@ -49,6 +49,9 @@ type Options struct {
 	MaxBody       int           // bytes of an execute's body
 	MaxMemoryMB   int           // of one worker, in MiB
 	SessionExpiry time.Duration
+	// NoEgress says why a function gets no network here, a registered one or a caller's
+	// own script; empty: it does, if it wants one.
+	NoEgress func(registered bool) string
 	// Failed hears of each request that is answered by an error.
 	Failed     func(requestID string, e *faas.Error)
 	Logger     *slog.Logger

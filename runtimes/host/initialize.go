@@ -81,6 +81,7 @@ type post struct {
 	timeout time.Duration
 	// memoryMB is the limit of memory that was asked for; 0: none was.
 	memoryMB int
+	network  faas.Network // that was asked for
 	params   []byte
 
 	unread      string // a member of the body that means nothing here; empty: none
@@ -218,6 +219,9 @@ func (h *Host) checkOptions(p *post) error {
 	if err == nil && options.MemoryLimitMB != nil {
 		p.memoryMB = *options.MemoryLimitMB
 	}
+	if options.Egress() {
+		p.network = faas.Egress
+	}
 	return err
 }
 
@@ -256,7 +260,7 @@ func (h *Host) openFor(ctx context.Context, p post) (*bundle.Session, error) {
 func (h *Host) prepare(ctx context.Context, p post) (*bundle.Session, error) {
 	now := time.Now()
 	session := &bundle.Session{Session: faas.Session{
-		ID: p.id, Name: p.ref.Name, Context: p.context, Timeout: p.timeout, MemoryMB: p.memoryMB,
+		ID: p.id, Name: p.ref.Name, Context: p.context, Timeout: p.timeout, MemoryMB: p.memoryMB, Network: p.network,
 		CompileStatus: faas.CompileSuccess, Status: faas.Active,
 		CreatedAt: now, ExpiresAt: now.Add(h.SessionExpiry),
 	}}
@@ -276,6 +280,9 @@ func (h *Host) findCode(ctx context.Context, p post, session *bundle.Session) er
 		return invalid("a version or alias names a registered function: leave it out of Language-Title, or script_content out of the body")
 	}
 	if p.script != nil {
+		if err := h.checkNetwork(&p); err != nil {
+			return err
+		}
 		script := faas.NewScript(h.Language, *p.script, p.options)
 		session.Script, session.Digest = script, script.Digest
 		session.Owner = "session:" + string(p.id)
