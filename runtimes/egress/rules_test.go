@@ -92,8 +92,15 @@ func TestNamesAreRefusedUnasked(t *testing.T) {
 		allow, deny string
 		want        bool
 	}{
-		{"", "", false}, {"", "*", true}, {"b.example.com", "*", true}, {"a.example.com", "*", false},
-		{"a.example.com:80", "*", true}, {"10.0.0.0/8", "*", false}, {"", "*:443", true}, {"", "*:80", false}, {"", "*.example.com", true},
+		{"", "", false},
+		{"", "*", true},
+		{"b.example.com", "*", true},
+		{"a.example.com", "*", false},
+		{"a.example.com:80", "*", true},
+		{"10.0.0.0/8", "*", false},
+		{"", "*:443", true},
+		{"", "*:80", false},
+		{"", "*.example.com", true},
 	} {
 		rules, err := ParseRules(test.allow, test.deny)
 		if err != nil {
