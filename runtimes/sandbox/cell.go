@@ -21,6 +21,7 @@ import (
 type cell struct {
 	number   int
 	connects bool
+	rights   bool
 	scratch  string // empty: none
 	user     *syscall.Credential
 	secret   uint32 // of the system call that starts processes

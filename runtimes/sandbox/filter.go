@@ -90,7 +90,7 @@ func dropCapabilities() error {
 // need with every release, and a forgotten call would only show in somebody's function.
 func (c *cell) policy(on *arch.Info) seccomp.Policy {
 	names, conditions := slices.Clone(denied), byArgument(on, c.secret)
-	if c.user == nil {
+	if c.user == nil && !c.rights {
 		names = append(names, deniedToUs...)
 	}
 	if c.connects {

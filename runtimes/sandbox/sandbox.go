@@ -35,6 +35,9 @@ type Config struct {
 	// Connect is the TCP port of this machine to which processes may connect that are
 	// started so (Program.Connects); 0: none may. It takes what NoConnect tells of.
 	Connect uint16
+	// Rights lets processes change rights and times of files that are this user's, where
+	// they have no users of their own: they run programs of ours, and nobody else's code.
+	Rights bool
 
 	OpenFiles uint64 // descriptors open at once; 0: 256
 	FileSize  uint64 // bytes of the largest file that it may write; 0: 64 MiB
@@ -165,7 +168,7 @@ func (s *Spawner) newCell(connects bool) (*cell, error) {
 		s.mu.Unlock()
 		return nil, errNoUser
 	}
-	c := &cell{number: s.cells, connects: connects, starts: make(chan start)}
+	c := &cell{number: s.cells, connects: connects, rights: s.config.Rights, starts: make(chan start)}
 	s.cells++
 	s.threads.Add(1)
 	s.mu.Unlock()
