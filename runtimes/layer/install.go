@@ -61,7 +61,7 @@ func (l *Layers) build(key string, files map[string]string) error {
 	defer func() { _ = os.RemoveAll(dir) }()
 	// A spawner's first cell connects to nothing; the tool is in the second.
 	scratch := filepath.Join(dir, "1")
-	if err := prepare(scratch, files); err != nil {
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, kept), folderMode), prepare(scratch, files)); err != nil {
 		return fmt.Errorf("make a layer: %w", err)
 	}
 	if err := l.run(dir, scratch, l.opt.Tool.arguments(files)); err != nil {
@@ -115,7 +115,7 @@ func (l *Layers) run(dir, scratch string, argv []string) error {
 	over := l.watch(process, scratch)
 	<-output.done
 	// The scratch folder is emptied when the process is waited for.
-	moved := os.Rename(filepath.Join(scratch, l.opt.Tool.Result), filepath.Join(dir, kept))
+	moved := os.Rename(filepath.Join(scratch, l.opt.Tool.Result), filepath.Join(dir, kept, l.opt.Tool.Result))
 	state, err := process.Wait()
 	switch {
 	case over != nil:
@@ -123,7 +123,7 @@ func (l *Layers) run(dir, scratch string, argv []string) error {
 	case !state.Success():
 		return failed("the dependencies cannot be installed", output.text())
 	case errors.Is(moved, fs.ErrNotExist): // no packages are named
-		return os.Mkdir(filepath.Join(dir, kept), folderMode)
+		return nil
 	}
 	return errors.Join(moved, err)
 }

@@ -107,8 +107,8 @@ func setDefault[T int | int64 | time.Duration](v *T, value T) {
 	}
 }
 
-// Use returns the folder where the packages are that the files pin, by their names. They
-// are installed first, if they are not there. The folder stays until release is called.
+// Use returns the folder of the packages that the files pin, by their names: node_modules
+// is in it, or packages. They are installed first, if they are not there. The folder stays until release is called.
 // Errors are *faas.Error: INITIALIZATION_ERROR (422) where they cannot be installed, with
 // the last words of what tried to; RATE_LIMITED or UNAVAILABLE where nothing tried.
 func (l *Layers) Use(ctx context.Context, files map[string]string) (dir string, release func(), err error) {

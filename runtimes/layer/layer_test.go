@@ -192,9 +192,9 @@ func TestInstalls(t *testing.T) {
 		files    map[string]string
 		want     string // a file of the layer
 	}{
-		{"npm", faas.NodeJS, i.lock(i.URL), "left/index.js"},
-		{"pip", faas.Python, requirements("left==1.0"), "left.py"},
-		{"pip, by hashes", faas.Python, requirements("left==1.0 --hash=sha256:" + hex.EncodeToString(sum[:])), "left.py"},
+		{"npm", faas.NodeJS, i.lock(i.URL), "node_modules/left/index.js"},
+		{"pip", faas.Python, requirements("left==1.0"), "packages/left.py"},
+		{"pip, by hashes", faas.Python, requirements("left==1.0 --hash=sha256:" + hex.EncodeToString(sum[:])), "packages/left.py"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			l := i.open(t, test.language, nil)

@@ -30,7 +30,8 @@ func NPM(node, npm, version, index string) Tool {
 		Version: "npm " + version,
 		Argv: []string{
 			node, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--omit=dev", "--bin-links=false",
-			"--update-notifier=false", "--loglevel=error", "--registry=" + index,
+			"--update-notifier=false", "--loglevel=error", "--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=30000",
+			"--registry=" + index,
 		},
 		Env:    []string{"npm_config_globalconfig=/dev/null", "npm_config_logs_max=0"},
 		Result: "node_modules",
@@ -45,7 +46,7 @@ func Pip(python, version, index string) Tool {
 		Version: "pip " + version,
 		Argv: []string{
 			python, "-I", "-B", "-m", "pip", "install", "--target=packages", "--only-binary=:all:", "--no-cache-dir",
-			"--no-input", "--no-compile", "--disable-pip-version-check", "--no-color", "--progress-bar=off", "--index-url=" + index,
+			"--no-input", "--no-compile", "--disable-pip-version-check", "--no-color", "--progress-bar=off", "--retries=1", "--index-url=" + index,
 			"--requirement=requirements.txt",
 		},
 		Env:    []string{"PIP_ROOT_USER_ACTION=ignore"},

@@ -21,7 +21,7 @@ func (p *Pool) SetIdle(n int) {
 
 // trimReady ends the generic workers that are more than wanted, with the lock held.
 func (p *Pool) trimReady() {
-	for _, k := range []*kind{&p.plain, &p.outward} {
+	for _, k := range p.kinds {
 		for len(k.ready) > p.wantedReady(k) && len(k.claims) == 0 {
 			w := k.ready[0] // whose memory is the coldest
 			p.remove(w)
@@ -32,9 +32,9 @@ func (p *Pool) trimReady() {
 
 // wantedReady is how many generic workers are to be ready, with the lock held: at least
 // Idle, and as many as were claimed a second of late, as far as there is room for them
-// beside the functions that have theirs. Those with a network are started on demand.
+// beside the functions that have theirs. Other kinds than the plain one are started on demand.
 func (p *Pool) wantedReady(k *kind) int {
-	if k.connects {
+	if !k.isPlain() {
 		return 0
 	}
 	return max(p.opt.Idle, min(p.demand.ready(), p.opt.MaxWorkers/maxReadyShare))

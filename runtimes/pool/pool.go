@@ -76,7 +76,9 @@ type Options struct {
 	// a twentieth of the machine's is available, or less.
 	MemoryShort func() bool
 	// Egress lets workers out whose function has a network. Nil: no function may have one.
-	Egress     *egress.Proxy
+	Egress *egress.Proxy
+	// Layers has what functions depend on. Nil: no function may depend on anything.
+	Layers     Layers
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
 	// Log takes what functions print. It is called from the goroutine that reads
@@ -141,8 +143,7 @@ type Pool struct {
 	slots   map[key]*slot
 	workers map[*worker]struct{} // with a process that is not reaped yet
 	size    int                  // workers starting, or neither removed nor ended
-	plain   kind                 // without a network
-	outward kind                 // with one
+	kinds   []*kind              // of workers; the first is the plain one
 	demand  demand
 	version string // of the interpreter
 }
@@ -178,7 +179,7 @@ func New(opt Options) *Pool {
 		spawner: sandbox.NewSpawner(opt.Sandbox),
 		slots:   make(map[key]*slot),
 		workers: make(map[*worker]struct{}),
-		outward: kind{connects: true},
+		kinds:   []*kind{{}},
 	}
 	p.metrics = newMetrics(opt.Registerer, opt.Language, p.Stats)
 	return p
@@ -226,7 +227,10 @@ func (p *Pool) Serve(ctx context.Context) error {
 
 func (p *Pool) close() {
 	p.mu.Lock()
-	p.closed, p.plain.claims, p.outward.claims = true, nil, nil
+	p.closed = true
+	for _, k := range p.kinds {
+		k.claims = nil
+	}
 	for _, s := range p.slots {
 		s.refuse(fault.Stopping)
 	}
@@ -246,10 +250,7 @@ func (p *Pool) close() {
 // the lock held, after every change that it may act on.
 func (p *Pool) balance() {
 	for p.open && !p.closed {
-		switch {
-		case p.assign(&p.plain), p.assign(&p.outward):
-		case p.begin(&p.plain), p.begin(&p.outward):
-		default:
+		if !p.each(p.assign) && !p.each(p.begin) {
 			return
 		}
 	}
@@ -289,7 +290,7 @@ func (p *Pool) assign(k *kind) bool {
 	s.coming, w.home = loading, s
 	w.belongs.Store(&s.key)
 	p.metrics.claims.Inc()
-	if k == &p.plain {
+	if k.isPlain() {
 		p.demand.claims++
 	}
 	p.tasks.Go(func() { p.load(s, w) })
@@ -356,7 +357,7 @@ type Stats struct {
 func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	stats := Stats{Version: p.version, Starting: p.starting(), Ready: len(p.plain.ready) + len(p.outward.ready)}
+	stats := Stats{Version: p.version, Starting: p.starting(), Ready: p.generic()}
 	for w := range p.workers {
 		if w.home != nil && !w.removed {
 			stats.Loaded++

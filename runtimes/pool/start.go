@@ -36,7 +36,7 @@ func (p *Pool) runWorker(k *kind) {
 	p.balance()
 	p.mu.Unlock()
 	w.end(err)
-	w.keepIn()
+	w.strip()
 	p.mu.Lock()
 	delete(p.workers, w)
 	p.mu.Unlock()
@@ -58,13 +58,17 @@ func (p *Pool) startFailed(k *kind, err error) {
 // startWorker starts a process and waits until it is ready.
 func (p *Pool) startWorker(k *kind) (_ *worker, _ *bufio.Reader, err error) {
 	w := &worker{pool: p, kind: k, calls: make(map[uint32]*call)}
+	env, err := w.equip()
+	if err != nil {
+		return nil, nil, err
+	}
 	w.memory.Store(-1)
 	defer func() {
 		if err != nil {
-			w.keepIn()
+			w.strip()
 		}
 	}()
-	if err := w.spawn(); err != nil {
+	if err := w.spawn(env); err != nil {
 		return nil, nil, err
 	}
 	p.mu.Lock()
@@ -109,7 +113,7 @@ func (w *worker) awaitReady(frames *bufio.Reader) (version string, err error) {
 }
 
 // spawn starts the process with its descriptors.
-func (w *worker) spawn() error {
+func (w *worker) spawn(env []string) error {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("make a socketpair: %w", err)
@@ -128,7 +132,7 @@ func (w *worker) spawn() error {
 	defer func() { _ = printed.Close() }()
 	opt := &w.pool.opt
 	w.process, err = w.pool.spawner.Start(sandbox.Program{
-		Argv: opt.Argv, Env: w.letOut(), Output: printed, Connects: w.kind.connects,
+		Argv: opt.Argv, Env: env, Output: printed, Connects: w.kind.connects, Read: w.packages,
 		Files: []*os.File{theirs}, // the first is descriptor 3
 	})
 	if err != nil {

@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"envoke/runtimes/egress"
 	"envoke/runtimes/frame"
 	"envoke/runtimes/sandbox"
 )
@@ -33,7 +32,9 @@ type worker struct {
 	conn    *os.File // frames
 	log     logReader
 	kind    *kind
-	way     *egress.Way // nil: it has no network
+	// strip takes back what its kind has, when it has ended; packages is the folder of them.
+	strip    func()
+	packages string
 
 	// Guarded by the pool's mutex.
 	home     *slot     // where it belongs; nil while generic

@@ -22,10 +22,12 @@ type cell struct {
 	number   int
 	connects bool
 	rights   bool
+	read     string // a folder that it sees beside what all see; empty: none
 	scratch  string // empty: none
 	user     *syscall.Credential
 	secret   uint32 // of the system call that starts processes
 	starts   chan start
+	over     chan struct{} // closed when it gets no more to start
 	ended    <-chan struct{}
 }
 
@@ -51,6 +53,8 @@ func (c *cell) run(ended <-chan struct{}, config Config, entered chan<- error) {
 			select {
 			case start := <-c.starts:
 				start.done <- start.cmd.Start()
+			case <-c.over:
+				return
 			case <-ended:
 				return
 			}
@@ -104,6 +108,9 @@ func (c *cell) enter(config Config) error {
 	files := config.Files
 	if c.connects {
 		files.Read = slices.Concat(files.Read, certificates)
+	}
+	if c.read != "" {
+		files.Read = slices.Concat(files.Read, []string{c.read})
 	}
 	rules, err := files.rules(c.scratch)
 	if err != nil {

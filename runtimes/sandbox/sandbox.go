@@ -74,6 +74,7 @@ type Spawner struct {
 	mu      sync.Mutex
 	stopped bool
 	free    map[bool][]*cell // by whether they connect
+	numbers []int            // of cells that have ended, for others
 	cells   int
 	threads sync.WaitGroup
 	entered chan struct{} // closed when Serve has the first cell, or has failed
@@ -114,7 +115,7 @@ func NewSpawner(c Config) *Spawner {
 // started is killed by the kernel when it returns. It fails at once where the kernel
 // cannot build the walls: nothing ever runs without them.
 func (s *Spawner) Serve(ctx context.Context) error {
-	first, err := s.newCell(false)
+	first, err := s.newCell(false, "")
 	if err == nil {
 		s.leave(first)
 		close(s.entered)
@@ -132,44 +133,56 @@ func (s *Spawner) Serve(ctx context.Context) error {
 }
 
 // enter finds a free cell, or makes one.
-func (s *Spawner) enter(connects bool) (*cell, error) {
+func (s *Spawner) enter(program Program) (*cell, error) {
 	<-s.entered
 	s.mu.Lock()
 	if s.stopped {
 		s.mu.Unlock()
 		return nil, ErrStopped
 	}
-	free := s.free[connects]
-	if last := len(free) - 1; last >= 0 {
+	free := s.free[program.Connects]
+	if last := len(free) - 1; last >= 0 && program.Read == "" {
 		c := free[last]
-		s.free[connects] = free[:last]
+		s.free[program.Connects] = free[:last]
 		s.mu.Unlock()
 		return c, nil
 	}
 	s.mu.Unlock()
-	return s.newCell(connects)
+	return s.newCell(program.Connects, program.Read)
 }
 
-// leave gives a cell back whose process is gone.
+// leave gives a cell back whose process is gone. One that sees more than others ends: who
+// needs the same may never come.
 func (s *Spawner) leave(c *cell) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if c.read != "" {
+		close(c.over)
+		s.numbers = append(s.numbers, c.number)
+		return
+	}
 	s.free[c.connects] = append(s.free[c.connects], c)
 }
 
 // newCell makes a cell, with its thread and its folder.
-func (s *Spawner) newCell(connects bool) (*cell, error) {
+func (s *Spawner) newCell(connects bool, read string) (*cell, error) {
 	s.mu.Lock()
 	if s.stopped {
 		s.mu.Unlock()
 		return nil, ErrStopped
 	}
-	if s.config.Users > 0 && s.cells >= MaxUsers {
+	number := s.cells
+	if last := len(s.numbers) - 1; last >= 0 {
+		number, s.numbers = s.numbers[last], s.numbers[:last]
+	} else if s.cells++; s.config.Users > 0 && s.cells > MaxUsers {
+		s.cells--
 		s.mu.Unlock()
 		return nil, errNoUser
 	}
-	c := &cell{number: s.cells, connects: connects, rights: s.config.Rights, starts: make(chan start)}
-	s.cells++
+	c := &cell{
+		number: number, connects: connects, read: read, rights: s.config.Rights,
+		starts: make(chan start), over: make(chan struct{}),
+	}
 	s.threads.Add(1)
 	s.mu.Unlock()
 	entered := make(chan error, 1)
@@ -193,6 +206,8 @@ type Program struct {
 	// Connects lets it open sockets for TCP, connect them to Config.Connect, and read which
 	// certificates the system trusts.
 	Connects bool
+	// Read is a folder that it reads beside Config.Files; empty: none.
+	Read string
 }
 
 var errNoPort = errors.New("no program may connect to anything here")
@@ -203,7 +218,7 @@ func (s *Spawner) Start(program Program) (*Process, error) {
 	if program.Connects && s.config.Connect == 0 {
 		return nil, errNoPort
 	}
-	c, err := s.enter(program.Connects)
+	c, err := s.enter(program)
 	if err != nil {
 		return nil, err
 	}
