@@ -8,6 +8,7 @@ import (
 
 	"envoke/internal/faas"
 	"envoke/runtimes/host"
+	"envoke/runtimes/interpreter"
 	"envoke/runtimes/nodejs"
 	"envoke/runtimes/pool"
 	"envoke/runtimes/python"
@@ -66,7 +67,7 @@ func openNodejs(ctx context.Context, e *environment) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newPool(e, pool.Runtime{
+	return newPool(ctx, e, found, pool.Runtime{
 		Language: faas.NodeJS, Argv: command.Argv, Env: command.Env, Read: command.Files, OwnMemory: nodejs.OwnMemory,
 	})
 }
@@ -80,19 +81,19 @@ func openPython(ctx context.Context, e *environment) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newPool(e, pool.Runtime{
+	return newPool(ctx, e, found, pool.Runtime{
 		Language: faas.Python, Argv: command.Argv, Env: command.Env, Read: command.Files, AddressSpace: python.AddressSpace,
 	})
 }
 
 // newPool makes the workers of a language that has an interpreter.
-func newPool(e *environment, runtime pool.Runtime) (engine, error) {
+func newPool(ctx context.Context, e *environment, found interpreter.Interpreter, runtime pool.Runtime) (engine, error) {
 	c := e.config
 	walls, err := e.walls(runtime)
 	if err != nil {
 		return nil, err
 	}
-	return pool.New(pool.Options{
+	options := pool.Options{
 		Runtime: runtime,
 		Sandbox: walls, MemoryMB: c.WorkerMemoryMB,
 		Idle: c.IdleWorkers, MaxWorkers: c.MaxWorkers,
@@ -105,7 +106,17 @@ func newPool(e *environment, runtime pool.Runtime) (engine, error) {
 		Egress:     e.egress,
 		Logger:     e.logger, Registerer: e.metrics,
 		Log: e.logLine,
-	}), nil
+	}
+	if why := e.noDependencies(runtime.Language, found); why != "" {
+		e.logger.Info("functions cannot depend on packages", "language", runtime.Language, "reason", why)
+		return pool.New(options), nil
+	}
+	layers, proxy, err := openLayers(ctx, e, runtime.Language, found)
+	if err != nil {
+		return nil, err
+	}
+	options.Layers = layers
+	return packagePool{pool.New(options), proxy}, nil
 }
 
 // openWasm opens what runs WebAssembly modules, with its machine code in the cache

@@ -239,10 +239,10 @@ func TestFunctions(t *testing.T) {
 		`{"functions": [{`+fullItem+`}], "total": 1, "page": 1, "per_page": 20}`)
 	r.wantReply("GET", "/api/v1/functions/nodejs-full", 200,
 		`{`+fullItem+`, "schema": {"type": "object"}, "examples": [1], "compile_options": {"target": "x"}, "script_content": "return '<secret>'",
-			"timeout_ms": 1500, "memory_limit_mb": 64, "cache_ttl_seconds": 60, "network": "egress"}`)
+			"timeout_ms": 1500, "memory_limit_mb": 64, "cache_ttl_seconds": 60, "network": "egress", "dependencies": null}`)
 	r.wantReply("GET", "/api/v1/functions/python-bare", 200,
 		`{`+bareItem+`, "schema": null, "examples": null, "compile_options": null, "script_content": "x",
-			"timeout_ms": null, "memory_limit_mb": null, "cache_ttl_seconds": null, "network": "none"}`)
+			"timeout_ms": null, "memory_limit_mb": null, "cache_ttl_seconds": null, "network": "none", "dependencies": null}`)
 
 	_, body, _ := r.request("GET", "/api/v1/functions?type=dynamic")
 	items := body.(map[string]any)["functions"].([]any)

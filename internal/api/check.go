@@ -37,7 +37,8 @@ func (h Hosts) Check(ctx context.Context, requestID string, f faas.Function) err
 	body, err := json.Marshal(struct {
 		ScriptContent  string          `json:"script_content"`
 		CompileOptions json.RawMessage `json:"compile_options"`
-	}{script.Source, script.CompileOptions})
+		Dependencies   json.RawMessage `json:"dependencies,omitempty"`
+	}{script.Source, script.CompileOptions, script.Dependencies})
 	if err != nil {
 		return fmt.Errorf("encode check: %w", err)
 	}

@@ -26,7 +26,7 @@ const (
 	maxTimeoutMS   = 24 * 3600 * 1000 // what RUNTIME_TIMEOUT_SECONDS may be at most
 	maxCacheTTL    = 365 * 24 * 3600  // seconds
 	maxMemoryMB    = 64 << 10         // what WORKER_MEMORY_MB may be at most
-	allButCode     = 256 << 10        // of a body, schema and examples included
+	allButCode     = 2<<20 + 256<<10  // of a body, dependencies, schema and examples included
 	escaped        = len(`\u0000`)    // what one byte of code may take in JSON
 )
 
@@ -44,6 +44,7 @@ type definition struct {
 	MemoryLimitMB  *int           `json:"memory_limit_mb"`
 	CacheTTL       *int           `json:"cache_ttl_seconds"`
 	Network        jsontext.Value `json:"network"`
+	Dependencies   jsontext.Value `json:"dependencies"`
 }
 
 // maxDefinition bounds the body of a definition: code that is escaped as wasteful as
@@ -68,7 +69,7 @@ func (d *definition) function(name faas.Name) (faas.Function, error) {
 	return faas.Function{
 		Name:        name,
 		Description: d.Description,
-		Script:      faas.NewScript(name.Language, *d.ScriptContent, orNil(d.CompileOptions)),
+		Script:      faas.NewScript(name.Language, *d.ScriptContent, orNil(d.CompileOptions)).With(orNil(d.Dependencies)),
 		Schema:      orNil(d.Schema),
 		Examples:    orNil(d.Examples),
 		Tags:        d.Tags,

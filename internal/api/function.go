@@ -33,6 +33,7 @@ type fullFunction struct {
 	MemoryLimitMB  *int            `json:"memory_limit_mb"`
 	CacheTTL       *int64          `json:"cache_ttl_seconds"`
 	Network        string          `json:"network"`
+	Dependencies   json.RawMessage `json:"dependencies"`
 }
 
 type listing struct {
@@ -93,5 +94,6 @@ func (a *api) showFunction(r *http.Request) (int, any, error) {
 		MemoryLimitMB:  orNull(f.MemoryMB),
 		CacheTTL:       orNull(int64(f.CacheTTL / time.Second)),
 		Network:        f.Network.String(),
+		Dependencies:   f.Script.Dependencies,
 	}, nil
 }

@@ -188,7 +188,7 @@ func TestRegisterLimits(t *testing.T) {
 			t.Errorf("%s: %d %v", title, status, body)
 		}
 	}
-	r.wantErrorTo("POST", functions, `{"language": "nodejs"`+strings.Repeat(" ", 400<<10)+`}`, faas.PayloadTooLarge, "the body is larger than")
+	r.wantErrorTo("POST", functions, `{"language": "nodejs"`+strings.Repeat(" ", 3<<20)+`}`, faas.PayloadTooLarge, "the body is larger than")
 	// Without a length, too.
 	request := httptest.NewRequestWithContext(t.Context(), "POST", functions, endless{})
 	request.ContentLength = -1

@@ -49,6 +49,8 @@ type Definition struct {
 	MemoryLimitMB   int             `json:"memory_limit_mb,omitempty"`
 	CacheTTLSeconds int             `json:"cache_ttl_seconds,omitempty"`
 	Network         string          `json:"network,omitempty"`
+	// Dependencies are the files that pin packages, by their names.
+	Dependencies map[string]string `json:"dependencies,omitempty"`
 }
 
 // Name is the name that the definition registers.

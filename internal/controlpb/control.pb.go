@@ -309,6 +309,7 @@ type Script struct {
 	Language       string                 `protobuf:"bytes,2,opt,name=language,proto3" json:"language,omitempty"`
 	Source         string                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
 	CompileOptions []byte                 `protobuf:"bytes,4,opt,name=compile_options,json=compileOptions,proto3" json:"compile_options,omitempty"` // a JSON object, or empty
+	Dependencies   []byte                 `protobuf:"bytes,5,opt,name=dependencies,proto3" json:"dependencies,omitempty"`                           // a JSON object, or empty
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -367,6 +368,13 @@ func (x *Script) GetSource() string {
 func (x *Script) GetCompileOptions() []byte {
 	if x != nil {
 		return x.CompileOptions
+	}
+	return nil
+}
+
+func (x *Script) GetDependencies() []byte {
+	if x != nil {
+		return x.Dependencies
 	}
 	return nil
 }
@@ -731,12 +739,13 @@ const file_control_proto_rawDesc = "" +
 	"\x0fexpires_unix_ms\x18\v \x01(\x03R\rexpiresUnixMs\x12\x16\n" +
 	"\x06schema\x18\f \x01(\fR\x06schema\x12\x1b\n" +
 	"\tmemory_mb\x18\r \x01(\x05R\bmemoryMb\x12\x18\n" +
-	"\anetwork\x18\x0e \x01(\tR\anetwork\"}\n" +
+	"\anetwork\x18\x0e \x01(\tR\anetwork\"\xa1\x01\n" +
 	"\x06Script\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x1a\n" +
 	"\blanguage\x18\x02 \x01(\tR\blanguage\x12\x16\n" +
 	"\x06source\x18\x03 \x01(\tR\x06source\x12'\n" +
-	"\x0fcompile_options\x18\x04 \x01(\fR\x0ecompileOptions\"\xe7\x02\n" +
+	"\x0fcompile_options\x18\x04 \x01(\fR\x0ecompileOptions\x12\"\n" +
+	"\fdependencies\x18\x05 \x01(\fR\fdependencies\"\xe7\x02\n" +
 	"\bFunction\x12%\n" +
 	"\x0elanguage_title\x18\x01 \x01(\tR\rlanguageTitle\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x05R\aversion\x12\x14\n" +

@@ -59,13 +59,14 @@ func NewScript(s *faas.Script) *Script {
 		Language:       string(s.Language),
 		Source:         s.Source,
 		CompileOptions: s.CompileOptions,
+		Dependencies:   s.Dependencies,
 	}
 }
 
 // Script is the script that the message holds. Its digest is computed, not
 // believed: compare it with the one that was asked for.
 func (x *Script) Script() faas.Script {
-	return faas.NewScript(faas.Language(x.GetLanguage()), x.GetSource(), x.GetCompileOptions())
+	return faas.NewScript(faas.Language(x.GetLanguage()), x.GetSource(), x.GetCompileOptions()).With(x.GetDependencies())
 }
 
 // functionOwner is how faas.Function.Owner begins; the user's id follows.

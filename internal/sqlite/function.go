@@ -32,7 +32,7 @@ const (
 	// Arguments: language, title, version or 0, alias or ''.
 	findFunction = `SELECT v.version, v.description, v.tags, f.created_by, f.created_at, f.updated_at, v.schema_definition,
 		v.examples, v.timeout_ms, v.cache_ttl_ms, v.memory_limit_mb, v.network, a.weights,
-		s.digest, s.source, s.compile_options
+		s.digest, s.source, s.compile_options, s.dependencies
 		FROM meta_functions f
 		LEFT JOIN meta_function_aliases a ON a.function_id = f.id AND a.alias = ?4
 		JOIN meta_function_versions v ON v.function_id = f.id
@@ -107,7 +107,7 @@ func (s *Store) FindFunction(ctx context.Context, ref faas.Ref) (faas.Function, 
 	row := s.findFunction.QueryRowContext(ctx, string(ref.Name.Language), ref.Name.Title, ref.Version, ref.Alias)
 	err := row.Scan(&f.Version, &f.Description, &tags, &f.UserID, &created, &updated, (*[]byte)(&f.Schema),
 		(*[]byte)(&f.Examples), &timeout, &cache, &f.MemoryMB, &f.Network, &weights,
-		&f.Script.Digest, &f.Script.Source, (*[]byte)(&f.Script.CompileOptions))
+		&f.Script.Digest, &f.Script.Source, (*[]byte)(&f.Script.CompileOptions), (*[]byte)(&f.Script.Dependencies))
 	if err == nil {
 		err = json.Unmarshal(tags, &f.Tags)
 	}

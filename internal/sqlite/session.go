@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	insertScript = `INSERT INTO meta_scripts (digest, language, source, compile_options, created_at)
-		VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
+	insertScript = `INSERT INTO meta_scripts (digest, language, source, compile_options, dependencies, created_at)
+		VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 
 	insertSession = `INSERT INTO meta_sessions (id, language, title, script_digest, function_version, owner, user_id,
 		context, schema_definition, timeout_ms, memory_limit_mb, network, compile_status, created_at, expires_at, last_executed_at,
@@ -24,7 +24,7 @@ const (
 		memory_limit_mb, network, compile_status, created_at, expires_at, last_executed_at, execution_count, status
 		FROM meta_sessions WHERE id = ?`
 
-	findScript = `SELECT language, source, compile_options FROM meta_scripts WHERE digest = ?`
+	findScript = `SELECT language, source, compile_options, dependencies FROM meta_scripts WHERE digest = ?`
 
 	deleteSession = `DELETE FROM meta_sessions WHERE id = ? RETURNING script_digest`
 
@@ -51,7 +51,7 @@ func (s *Store) CreateSession(ctx context.Context, session faas.Session, script 
 
 func (s *Store) putScript(ctx context.Context, tx *sql.Tx, script faas.Script) error {
 	_, err := tx.StmtContext(ctx, s.insertScript).ExecContext(ctx, string(script.Digest), string(script.Language),
-		script.Source, document(script.CompileOptions), micros(time.Now()))
+		script.Source, document(script.CompileOptions), document(script.Dependencies), micros(time.Now()))
 	return err
 }
 
@@ -91,7 +91,7 @@ func (s *Store) FindSession(ctx context.Context, id faas.SessionID) (faas.Sessio
 func (s *Store) FindScript(ctx context.Context, digest faas.Digest) (faas.Script, error) {
 	script := faas.Script{Digest: digest}
 	err := s.findScript.QueryRowContext(ctx, string(digest)).Scan(&script.Language, &script.Source,
-		(*[]byte)(&script.CompileOptions))
+		(*[]byte)(&script.CompileOptions), (*[]byte)(&script.Dependencies))
 	if err != nil {
 		return faas.Script{}, wrap(fmt.Sprintf("find script %q", digest), notFound(err, errNoScript))
 	}

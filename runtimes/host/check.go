@@ -31,7 +31,7 @@ func (h *Host) check(ctx context.Context, c *fasthttp.RequestCtx) error {
 	if err := h.checkRegistered(p.network); err != nil {
 		return err
 	}
-	work := pool.Work{Network: p.network, Script: faas.NewScript(h.Language, *p.script, p.options), Owner: faas.Function{}.Owner()}
+	work := pool.Work{Network: p.network, Script: faas.NewScript(h.Language, *p.script, p.options).With(p.dependencies), Owner: faas.Function{}.Owner()}
 	if err := h.load(ctx, work); err != nil {
 		return err
 	}

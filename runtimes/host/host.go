@@ -52,6 +52,8 @@ type Options struct {
 	// NoEgress says why a function gets no network here, a registered one or a caller's
 	// own script; empty: it does, if it wants one.
 	NoEgress func(registered bool) string
+	// NoDependencies says why functions here depend on no packages; empty: they may.
+	NoDependencies string
 	// Failed hears of each request that is answered by an error.
 	Failed     func(requestID string, e *faas.Error)
 	Logger     *slog.Logger
