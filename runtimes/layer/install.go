@@ -177,7 +177,12 @@ func failed(message, output string) error {
 
 // open lets everybody read what was installed, and nobody change it.
 func open(dir string) (made size, err error) {
-	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return made, err
+	}
+	defer func() { _ = root.Close() }()
+	err = fs.WalkDir(root.FS(), ".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -191,11 +196,11 @@ func open(dir string) (made size, err error) {
 		case entry.Type()&fs.ModeSymlink != 0:
 			return nil
 		case entry.IsDir():
-			return errors.Join(os.Chmod(path, folderMode), os.Lchown(path, os.Getuid(), os.Getgid()))
+			return root.Chmod(path, folderMode)
 		case entry.Type().IsRegular():
-			return errors.Join(os.Chmod(path, filesMode), os.Lchown(path, os.Getuid(), os.Getgid()))
+			return root.Chmod(path, filesMode)
 		}
-		return os.Remove(path)
+		return root.Remove(path)
 	})
 	return made, err
 }

@@ -179,7 +179,7 @@ func toolOf(t *testing.T, language faas.Language, url string) Tool {
 		t.Skip("npm is needed: ", err)
 	}
 	tool := NPM(found.Path, npm, found.Version, url)
-	tool.Read = append(found.Files, filepath.Dir(filepath.Dir(npm)))
+	tool.Read = append(append(tool.Read, found.Files...), filepath.Dir(filepath.Dir(npm)))
 	return tool
 }
 

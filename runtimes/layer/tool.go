@@ -3,6 +3,7 @@ package layer
 import (
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -33,7 +34,7 @@ func NPM(node, npm, version, index string) Tool {
 			"--update-notifier=false", "--loglevel=error", "--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=30000",
 			"--registry=" + index,
 		},
-		Env:    []string{"npm_config_globalconfig=/dev/null", "npm_config_logs_max=0"},
+		Env:    append(trusting("NODE_EXTRA_CA_CERTS"), "npm_config_globalconfig=/dev/null", "npm_config_logs_max=0"),
 		Result: "node_modules",
 		Files:  []string{"package.json", "package-lock.json"},
 	}
@@ -49,11 +50,22 @@ func Pip(python, version, index string) Tool {
 			"--no-input", "--no-compile", "--disable-pip-version-check", "--no-color", "--progress-bar=off", "--retries=1", "--index-url=" + index,
 			"--requirement=requirements.txt",
 		},
-		Env:    []string{"PIP_ROOT_USER_ACTION=ignore"},
+		Env:    append(trusting("PIP_CERT"), "PIP_ROOT_USER_ACTION=ignore"),
 		Read:   []string{"/etc/os-release", "/etc/lsb-release", "/etc/debian_version", "/etc/mime.types"}, // it fails without what is there
 		Result: "packages",
 		Files:  []string{"requirements.txt"},
 	}
+}
+
+// trusting makes a tool trust whom the system trusts: a mirror's certificate may be by an
+// authority of the operator's own, which the list that the tool brings has not.
+func trusting(variable string) []string {
+	for _, path := range []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"} {
+		if _, err := os.Stat(path); err == nil {
+			return []string{variable + "=" + path}
+		}
+	}
+	return nil
 }
 
 // check tells what is wrong with the files that pin packages.

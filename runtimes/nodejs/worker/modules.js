@@ -15,7 +15,8 @@ function usePackages(folder) {
 }
 
 function notFound(specifier) {
-  const error = new Error(`Cannot find module '${specifier}': only Node's built-in modules can be loaded, and the function's dependencies`);
+  const others = requirePackage === undefined ? '' : ", and the function's dependencies by their names";
+  const error = new Error(`Cannot find module '${specifier}': only Node's built-in modules can be loaded${others}`);
   error.code = 'MODULE_NOT_FOUND';
   return error;
 }
