@@ -63,6 +63,11 @@ type Config struct {
 	WorkerMaxMinutes               int
 	Sandbox                        string
 
+	Egress, EgressAllow, EgressDeny string
+
+	Dependencies             bool
+	NPMRegistry, PipIndexURL string
+
 	LogLevel, LogFormat string
 }
 
@@ -119,6 +124,14 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.IntVar(&c.WorkerMaxCalls, "worker-max-calls", 1_000_000, "a worker that has taken so many calls is replaced; 0: never for that")
 	f.IntVar(&c.WorkerMaxMinutes, "worker-max-minutes", 1440, "a worker that has served for so long is replaced; 0: never for that")
 	f.StringVar(&c.Sandbox, "sandbox", sandboxBest, "best: run workers behind those walls that this kernel has, and say which it lacks; require: refuse to start without one")
+
+	f.StringVar(&c.Egress, "egress", egressRegistered, "which functions may have a network: off (none), registered, or all (session scripts too)")
+	f.StringVar(&c.EgressAllow, "egress-allow", "", "what they may reach although it is no public host: networks and hosts, with or without ports, such as 10.1.0.0/16:5432,db.example.com")
+	f.StringVar(&c.EgressDeny, "egress-deny", "", "what they may not reach, of the same form; * is everything that --egress-allow does not name")
+
+	f.BoolVar(&c.Dependencies, "dependencies", true, "install packages that functions depend on; without it none may have any")
+	f.StringVar(&c.NPMRegistry, "npm-registry", "https://registry.npmjs.org/", "where packages of JavaScript come from")
+	f.StringVar(&c.PipIndexURL, "pip-index-url", "https://pypi.org/simple", "where packages of Python come from")
 
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", "text", "text or json")
@@ -273,6 +286,8 @@ func (c *Config) check() (faults []error) {
 	if c.Sandbox != sandboxBest && c.Sandbox != sandboxRequire {
 		faults = append(faults, fmt.Errorf("SANDBOX is %q: it must be %s or %s", c.Sandbox, sandboxBest, sandboxRequire))
 	}
+	faults = append(faults, c.checkEgress()...)
+	faults = append(faults, c.checkIndexes()...)
 	if _, _, err := newLogger(nil, c.LogLevel, c.LogFormat); err != nil {
 		faults = append(faults, err)
 	}

@@ -18,6 +18,7 @@ import (
 	"envoke/envoy"
 	"envoke/internal/logs"
 	"envoke/internal/selection"
+	"envoke/runtimes/egress"
 	"envoke/runtimes/pool"
 )
 
@@ -32,6 +33,7 @@ type environment struct {
 	// mappings map functions' names to languages; nil: names begin with theirs.
 	mappings *selection.Mappings
 	envoy    *envoy.Process // the child, or what stands for one that somebody else runs
+	egress   *egress.Proxy  // nil: no function has a network
 	// operatorsURL is where the operators' port listens, once it does; publicURL is
 	// Envoy's public listener.
 	operatorsURL, publicURL string

@@ -7,6 +7,7 @@ import (
 
 	"envoke/internal/faas"
 	"envoke/runtimes/host"
+	"envoke/runtimes/interpreter"
 	"envoke/runtimes/nodejs"
 	"envoke/runtimes/pool"
 	"envoke/runtimes/python"
@@ -52,6 +53,9 @@ func languages() []language {
 	}
 }
 
+// hasWorkers tells whether its functions run in processes of their own.
+func (l language) hasWorkers() bool { return l.Language != faas.Rust }
+
 func openNodejs(ctx context.Context, e *environment) (engine, error) {
 	found, err := nodejs.Find(ctx, e.config.Node)
 	if err != nil {
@@ -61,7 +65,7 @@ func openNodejs(ctx context.Context, e *environment) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newPool(e, pool.Runtime{
+	return newPool(ctx, e, found, pool.Runtime{
 		Language: faas.NodeJS, Argv: command.Argv, Env: command.Env, Read: command.Files, OwnMemory: nodejs.OwnMemory,
 	})
 }
@@ -75,19 +79,19 @@ func openPython(ctx context.Context, e *environment) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newPool(e, pool.Runtime{
+	return newPool(ctx, e, found, pool.Runtime{
 		Language: faas.Python, Argv: command.Argv, Env: command.Env, Read: command.Files, AddressSpace: python.AddressSpace,
 	})
 }
 
 // newPool makes the workers of a language that has an interpreter.
-func newPool(e *environment, runtime pool.Runtime) (engine, error) {
+func newPool(ctx context.Context, e *environment, found interpreter.Interpreter, runtime pool.Runtime) (engine, error) {
 	c := e.config
 	walls, err := e.walls(runtime.Language, runtime.Files())
 	if err != nil {
 		return nil, err
 	}
-	return pool.New(pool.Options{
+	options := pool.Options{
 		Runtime: runtime,
 		Sandbox: walls, MemoryMB: c.WorkerMemoryMB,
 		Idle: c.IdleWorkers, MaxWorkers: c.MaxWorkers,
@@ -98,9 +102,20 @@ func newPool(e *environment, runtime pool.Runtime) (engine, error) {
 		MaxResult:     maxResult, MaxScratch: int64(c.WorkerScratchMB) << 20,
 		MaxCalls: c.WorkerMaxCalls, MaxAge: time.Duration(c.WorkerMaxMinutes) * time.Minute,
 		MemoryMark: int64(runtime.OwnMemory) + int64(c.WorkerMemoryMB)<<20/10*9,
+		Egress:     e.egress,
 		Logger:     e.logger, Registerer: e.metrics,
 		Log: e.logLine,
-	}), nil
+	}
+	if why := e.noDependencies(runtime.Language, found); why != "" {
+		e.logger.Info("functions cannot depend on packages", "language", runtime.Language, "reason", why)
+		return pool.New(options), nil
+	}
+	layers, proxy, err := openLayers(ctx, e, runtime.Language, found)
+	if err != nil {
+		return nil, err
+	}
+	options.Layers = layers
+	return packagePool{pool.New(options), proxy}, nil
 }
 
 // endpoints are where the language's hosts listen.

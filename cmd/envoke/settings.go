@@ -43,6 +43,7 @@ var (
 	flagsOfPools = []string{
 		"max-script-size", "script-timeout-ms", "idle-workers", "max-workers", "worker-queue", "worker-idle-seconds",
 		"worker-scratch-mb", "worker-max-calls", "worker-max-minutes", "stream-timeout-seconds", "sandbox",
+		"egress", "egress-allow", "egress-deny", "dependencies",
 	}
 	flagsOfEnvoy = []string{"cache-dir", "python", "envoy", "envoy-concurrency", "drain-timeout-seconds"}
 )
@@ -51,9 +52,9 @@ var (
 func flagsOfHost(language faas.Language) []string {
 	switch language {
 	case faas.NodeJS:
-		return slices.Concat(flagsOfHosts, flagsOfPools, []string{"node"})
+		return slices.Concat(flagsOfHosts, flagsOfPools, []string{"node", "npm-registry"})
 	case faas.Python:
-		return slices.Concat(flagsOfHosts, flagsOfPools, []string{"python"})
+		return slices.Concat(flagsOfHosts, flagsOfPools, []string{"python", "pip-index-url"})
 	case faas.Rust:
 		return slices.Concat(flagsOfHosts, []string{"max-script-size", "max-module-size", "wasm-compile-timeout-seconds", "rustc", "sandbox"})
 	}

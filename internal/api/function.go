@@ -32,6 +32,8 @@ type fullFunction struct {
 	TimeoutMS      *int64          `json:"timeout_ms"`
 	MemoryLimitMB  *int            `json:"memory_limit_mb"`
 	CacheTTL       *int64          `json:"cache_ttl_seconds"`
+	Network        string          `json:"network"`
+	Dependencies   json.RawMessage `json:"dependencies"`
 }
 
 type listing struct {
@@ -91,5 +93,7 @@ func (a *api) showFunction(r *http.Request) (int, any, error) {
 		TimeoutMS:      orNull(f.Timeout.Milliseconds()),
 		MemoryLimitMB:  orNull(f.MemoryMB),
 		CacheTTL:       orNull(int64(f.CacheTTL / time.Second)),
+		Network:        f.Network.String(),
+		Dependencies:   f.Script.Dependencies,
 	}, nil
 }

@@ -48,6 +48,9 @@ type Definition struct {
 	TimeoutMS       int             `json:"timeout_ms,omitempty"`
 	MemoryLimitMB   int             `json:"memory_limit_mb,omitempty"`
 	CacheTTLSeconds int             `json:"cache_ttl_seconds,omitempty"`
+	Network         string          `json:"network,omitempty"`
+	// Dependencies are the files that pin packages, by their names.
+	Dependencies map[string]string `json:"dependencies,omitempty"`
 }
 
 // Name is the name that the definition registers.

@@ -170,6 +170,7 @@ type Session struct {
 	ExpiresUnixMs int64                  `protobuf:"varint,11,opt,name=expires_unix_ms,json=expiresUnixMs,proto3" json:"expires_unix_ms,omitempty"`
 	Schema        []byte                 `protobuf:"bytes,12,opt,name=schema,proto3" json:"schema,omitempty"`                      // JSON Schema of params, of a registered function; or empty
 	MemoryMb      int32                  `protobuf:"varint,13,opt,name=memory_mb,json=memoryMb,proto3" json:"memory_mb,omitempty"` // limit of its worker, in MiB; 0: the operator's
+	Network       string                 `protobuf:"bytes,14,opt,name=network,proto3" json:"network,omitempty"`                    // that its worker has: empty for none, or "egress"
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -295,12 +296,20 @@ func (x *Session) GetMemoryMb() int32 {
 	return 0
 }
 
+func (x *Session) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
 type Script struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Digest         string                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
 	Language       string                 `protobuf:"bytes,2,opt,name=language,proto3" json:"language,omitempty"`
 	Source         string                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
 	CompileOptions []byte                 `protobuf:"bytes,4,opt,name=compile_options,json=compileOptions,proto3" json:"compile_options,omitempty"` // a JSON object, or empty
+	Dependencies   []byte                 `protobuf:"bytes,5,opt,name=dependencies,proto3" json:"dependencies,omitempty"`                           // a JSON object, or empty
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -363,6 +372,13 @@ func (x *Script) GetCompileOptions() []byte {
 	return nil
 }
 
+func (x *Script) GetDependencies() []byte {
+	if x != nil {
+		return x.Dependencies
+	}
+	return nil
+}
+
 type Function struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	LanguageTitle string                 `protobuf:"bytes,1,opt,name=language_title,json=languageTitle,proto3" json:"language_title,omitempty"`
@@ -374,6 +390,7 @@ type Function struct {
 	// By alias only: the percentage of sessions or calls that go to other versions.
 	Weights       map[int32]int32 `protobuf:"bytes,7,rep,name=weights,proto3" json:"weights,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	MemoryMb      int32           `protobuf:"varint,8,opt,name=memory_mb,json=memoryMb,proto3" json:"memory_mb,omitempty"` // limit of its worker, in MiB; 0: the operator's
+	Network       string          `protobuf:"bytes,9,opt,name=network,proto3" json:"network,omitempty"`                    // that its worker has: empty for none, or "egress"
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -462,6 +479,13 @@ func (x *Function) GetMemoryMb() int32 {
 		return x.MemoryMb
 	}
 	return 0
+}
+
+func (x *Function) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
 }
 
 type CreateSessionRequest struct {
@@ -698,7 +722,7 @@ const file_control_proto_rawDesc = "" +
 	"\x11FindScriptRequest\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\"<\n" +
 	"\x13FindFunctionRequest\x12%\n" +
-	"\x0elanguage_title\x18\x01 \x01(\tR\rlanguageTitle\"\x86\x03\n" +
+	"\x0elanguage_title\x18\x01 \x01(\tR\rlanguageTitle\"\xa0\x03\n" +
 	"\aSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
 	"\x0elanguage_title\x18\x02 \x01(\tR\rlanguageTitle\x12\x16\n" +
@@ -714,12 +738,14 @@ const file_control_proto_rawDesc = "" +
 	" \x01(\x03R\rcreatedUnixMs\x12&\n" +
 	"\x0fexpires_unix_ms\x18\v \x01(\x03R\rexpiresUnixMs\x12\x16\n" +
 	"\x06schema\x18\f \x01(\fR\x06schema\x12\x1b\n" +
-	"\tmemory_mb\x18\r \x01(\x05R\bmemoryMb\"}\n" +
+	"\tmemory_mb\x18\r \x01(\x05R\bmemoryMb\x12\x18\n" +
+	"\anetwork\x18\x0e \x01(\tR\anetwork\"\xa1\x01\n" +
 	"\x06Script\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x1a\n" +
 	"\blanguage\x18\x02 \x01(\tR\blanguage\x12\x16\n" +
 	"\x06source\x18\x03 \x01(\tR\x06source\x12'\n" +
-	"\x0fcompile_options\x18\x04 \x01(\fR\x0ecompileOptions\"\xcd\x02\n" +
+	"\x0fcompile_options\x18\x04 \x01(\fR\x0ecompileOptions\x12\"\n" +
+	"\fdependencies\x18\x05 \x01(\fR\fdependencies\"\xe7\x02\n" +
 	"\bFunction\x12%\n" +
 	"\x0elanguage_title\x18\x01 \x01(\tR\rlanguageTitle\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x05R\aversion\x12\x14\n" +
@@ -729,7 +755,8 @@ const file_control_proto_rawDesc = "" +
 	"timeout_ms\x18\x05 \x01(\x03R\ttimeoutMs\x12\x16\n" +
 	"\x06schema\x18\x06 \x01(\fR\x06schema\x12B\n" +
 	"\aweights\x18\a \x03(\v2(.envoke.control.v1.Function.WeightsEntryR\aweights\x12\x1b\n" +
-	"\tmemory_mb\x18\b \x01(\x05R\bmemoryMb\x1a:\n" +
+	"\tmemory_mb\x18\b \x01(\x05R\bmemoryMb\x12\x18\n" +
+	"\anetwork\x18\t \x01(\tR\anetwork\x1a:\n" +
 	"\fWeightsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\x05R\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"\x7f\n" +

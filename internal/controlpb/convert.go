@@ -20,6 +20,7 @@ func NewSession(s *faas.Session) *Session {
 		Schema:        s.Schema,
 		TimeoutMs:     s.Timeout.Milliseconds(),
 		MemoryMb:      int32(s.MemoryMB),
+		Network:       string(s.Network),
 		CompileStatus: string(s.CompileStatus),
 		CreatedUnixMs: s.CreatedAt.UnixMilli(),
 		ExpiresUnixMs: s.ExpiresAt.UnixMilli(),
@@ -43,6 +44,7 @@ func (x *Session) Session() (faas.Session, error) {
 		Schema:        x.GetSchema(),
 		Timeout:       time.Duration(x.GetTimeoutMs()) * time.Millisecond,
 		MemoryMB:      int(x.GetMemoryMb()),
+		Network:       faas.Network(x.GetNetwork()),
 		CompileStatus: faas.CompileStatus(x.GetCompileStatus()),
 		CreatedAt:     time.UnixMilli(x.GetCreatedUnixMs()).UTC(),
 		ExpiresAt:     time.UnixMilli(x.GetExpiresUnixMs()).UTC(),
@@ -57,13 +59,14 @@ func NewScript(s *faas.Script) *Script {
 		Language:       string(s.Language),
 		Source:         s.Source,
 		CompileOptions: s.CompileOptions,
+		Dependencies:   s.Dependencies,
 	}
 }
 
 // Script is the script that the message holds. Its digest is computed, not
 // believed: compare it with the one that was asked for.
 func (x *Script) Script() faas.Script {
-	return faas.NewScript(faas.Language(x.GetLanguage()), x.GetSource(), x.GetCompileOptions())
+	return faas.NewScript(faas.Language(x.GetLanguage()), x.GetSource(), x.GetCompileOptions()).With(x.GetDependencies())
 }
 
 // functionOwner is how faas.Function.Owner begins; the user's id follows.
@@ -78,6 +81,7 @@ func NewFunction(f *faas.Function) *Function {
 		Digest:        string(f.Script.Digest),
 		TimeoutMs:     f.Timeout.Milliseconds(),
 		MemoryMb:      int32(f.MemoryMB),
+		Network:       string(f.Network),
 		Schema:        f.Schema,
 		Weights:       convertWeights[int32](f.Weights),
 	}
@@ -107,6 +111,7 @@ func (x *Function) Function() (faas.Function, error) {
 		UserID:  strings.TrimPrefix(x.GetOwner(), functionOwner),
 		Script:  faas.Script{Digest: faas.Digest(x.GetDigest()), Language: name.Language},
 		Timeout: time.Duration(x.GetTimeoutMs()) * time.Millisecond, MemoryMB: int(x.GetMemoryMb()),
+		Network: faas.Network(x.GetNetwork()),
 		Schema:  x.GetSchema(),
 		Weights: convertWeights[int](x.GetWeights()),
 	}, nil

@@ -39,6 +39,7 @@ type Session struct {
 	Timeout        time.Duration   // of one execute; 0: the default of 30 s
 	MemoryMB       int             // limit of its worker, in MiB; 0: the operator's
 	Limits         Limits          // of its calls
+	Network        Network         // that its worker has
 	CompileStatus  CompileStatus
 	CreatedAt      time.Time
 	ExpiresAt      time.Time

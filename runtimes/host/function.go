@@ -32,7 +32,9 @@ func (h *Host) invokeFunction(ctx context.Context, c *fasthttp.RequestCtx) error
 		return err
 	}
 	t.lap(h.stages.read)
-	session := &bundle.Session{Session: faas.Session{Context: p.context, Timeout: p.timeout, MemoryMB: p.memoryMB, Limits: p.limits}}
+	session := &bundle.Session{Session: faas.Session{
+		Context: p.context, Timeout: p.timeout, MemoryMB: p.memoryMB, Limits: p.limits, Network: p.network,
+	}}
 	if err := h.useFunction(ctx, session, ref, requestID(c)); err != nil {
 		return err
 	}
@@ -84,5 +86,5 @@ func (h *Host) useFunction(ctx context.Context, session *bundle.Session, ref faa
 		session.MemoryMB = function.MemoryMB
 	}
 	session.Limits = session.Limits.Or(function.Limits)
-	return nil
+	return h.useNetwork(session, function.Network)
 }

@@ -50,6 +50,11 @@ type Options struct {
 	MaxMemoryMB   int           // of one worker, in MiB
 	MaxCPU        time.Duration // of one call; 0: no limit
 	SessionExpiry time.Duration
+	// NoEgress says why a function gets no network here, a registered one or a caller's
+	// own script; empty: it does, if it wants one.
+	NoEgress func(registered bool) string
+	// NoDependencies says why functions here depend on no packages; empty: they may.
+	NoDependencies string
 	// Failed hears of each request that is answered by an error.
 	Failed     func(requestID string, e *faas.Error)
 	Logger     *slog.Logger

@@ -15,6 +15,7 @@ import (
 
 	"envoke/internal/faas"
 	"envoke/internal/testrig"
+	"envoke/runtimes/egress"
 	"envoke/runtimes/pool"
 	"envoke/runtimes/sandbox"
 )
@@ -258,7 +259,7 @@ func TestEscapes(t *testing.T) {
 		for _, language := range []pool.Runtime{pool.JavaScript(t), pythonFor(t, own)} {
 			t.Run(fmt.Sprintf("%s, users of their own %v", language.Language, own), func(t *testing.T) {
 				t.Parallel() // most of the time is the watch's
-				tryEscapes(t, language, own, maps.Clone(around))
+				attack{escapes: escapes, own: own}.try(t, language, maps.Clone(around))
 			})
 		}
 	}
@@ -274,19 +275,26 @@ func pythonFor(t *testing.T, others bool) pool.Runtime {
 	return pool.Python(t)
 }
 
-func tryEscapes(t *testing.T, language pool.Runtime, own bool, around map[string]any) {
+// attack is what strangers' functions try beside a victim.
+type attack struct {
+	escapes []escape
+	own     bool          // workers have users of their own
+	proxy   *egress.Proxy // that all functions have; nil: none has a network
+}
+
+func (a attack) try(t *testing.T, language pool.Runtime, around map[string]any) {
 	walls := sandbox.Config{Files: language.Files(), Scratch: testrig.OpenDir(t)}
-	if own {
+	if a.own {
 		if why := walls.NoUsers(); why != "" {
 			t.Skip(why)
 		}
 		walls.Users = map[faas.Language]int{faas.NodeJS: 61184, faas.Python: 63232}[language.Language]
 	}
-	p := pool.New(pool.Options{Runtime: language, Sandbox: walls, MemoryMB: 128, Idle: 1, MaxScratch: 16 << 20, MaxWorkers: 64})
+	p := pool.New(pool.Options{Runtime: language, Sandbox: walls, MemoryMB: 128, Idle: 1, MaxScratch: 16 << 20, MaxWorkers: 64, Egress: a.proxy})
 	testrig.Serve(t, p.Serve)
 	look := func() victim {
 		t.Helper()
-		result, err := p.Invoke(t.Context(), workOf(language, nodejsVictim, pythonVictim, "victim"), invocation("{}"))
+		result, err := p.Invoke(t.Context(), a.work(language, nodejsVictim, pythonVictim, "victim"), invocation("{}"))
 		if err != nil {
 			t.Fatal("the victim: ", err)
 		}
@@ -299,12 +307,12 @@ func tryEscapes(t *testing.T, language pool.Runtime, own bool, around map[string
 	v := look()
 	around["victim"] = map[string]any{"pid": v.PID, "scratch": v.Scratch}
 	params, _ := json.Marshal(around)
-	for _, e := range escapes {
+	for _, e := range a.escapes {
 		if language.Language == faas.NodeJS && e.nodejs == "" {
 			continue // JavaScript has no words for it
 		}
 		t.Run(e.name, func(t *testing.T) {
-			work := workOf(language, nodejsHelpers+e.nodejs, pythonHelpers+e.python, "attacker")
+			work := a.work(language, nodejsHelpers+e.nodejs, pythonHelpers+e.python, "attacker")
 			call := invocation(string(params))
 			if e.ends == faas.Timeout {
 				call.Deadline = time.Now().Add(time.Second)
@@ -318,6 +326,14 @@ func tryEscapes(t *testing.T, language pool.Runtime, own bool, around map[string
 			v = after
 		})
 	}
+}
+
+func (a attack) work(language pool.Runtime, nodejs, python, owner string) pool.Work {
+	w := workOf(language, nodejs, python, owner)
+	if a.proxy != nil {
+		w.Network = faas.Egress
+	}
+	return w
 }
 
 // A worker that has no user of its own has its threads counted.

@@ -56,14 +56,19 @@ var deniedToUs = []string{
 // by its arguments.
 var starting = []string{"fork", "vfork"}
 
+// connecting lists those of denied that processes make which may connect. byArgument
+// denies what is not TCP.
+var connecting = []string{"socket", "connect"}
+
 // actionNoSys makes a call look as if this kernel did not have it.
 const actionNoSys = seccomp.Action(unix.SECCOMP_RET_ERRNO | unix.ENOSYS)
 
 // exemptions are what the filters let pass of what they would deny.
 type exemptions struct {
 	secret   uint32 // of the system call that starts the process: see startFlags
-	ownUser  bool   // its user is nobody else's, so that changing its files' rights does no harm
+	rights   bool   // changing files' rights does no harm: its user is nobody else's, or it is a program of ours
 	children bool   // it may start processes
+	connects bool   // it may connect by TCP
 }
 
 // denySystemCalls loads the filters into the calling thread.
@@ -96,17 +101,21 @@ func dropCapabilities() error {
 // policy allows what is not denied: interpreters and their libraries change what they
 // need with every release, and a forgotten call would only show in somebody's function.
 func policy(on *arch.Info, but exemptions) seccomp.Policy {
-	names := denied
-	if !but.ownUser {
-		names = slices.Concat(names, deniedToUs)
+	names, conditions := slices.Clone(denied), byArgument(on, but)
+	if !but.rights {
+		names = append(names, deniedToUs...)
 	}
 	if !but.children {
-		names = slices.Concat(names, starting)
+		names = append(names, starting...)
+	}
+	if but.connects {
+		names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(connecting, name) })
+		conditions = append(conditions, onlyTCP(on)...)
 	}
 	return seccomp.Policy{
 		DefaultAction: seccomp.ActionAllow,
 		Syscalls: []seccomp.SyscallGroup{
-			{Action: seccomp.ActionErrno, Names: known(on, names), NamesWithCondtions: byArgument(on, but)},
+			{Action: seccomp.ActionErrno, Names: known(on, names), NamesWithCondtions: conditions},
 			// What these do is behind a pointer, out of a filter's sight. C libraries take
 			// ENOSYS as the sign to use clone and openat.
 			{Action: actionNoSys, Names: known(on, []string{"clone3", "openat2"})},
