@@ -58,6 +58,7 @@ type Config struct {
 	WorkerConcurrency, WorkerQueue int
 	WorkerIdleSeconds              int
 	WorkerMemoryMB                 int
+	WorkerCPUMS                    int
 	WorkerScratchMB                int
 	WorkerMaxCalls                 int
 	WorkerMaxMinutes               int
@@ -112,14 +113,20 @@ func (c *Config) bind(f *pflag.FlagSet) {
 
 	f.IntVar(&c.MaxModuleSize, "max-module-size", 32<<20, "largest WebAssembly module, in bytes before base64")
 	f.IntVar(&c.WASMCompileTimeoutSeconds, "wasm-compile-timeout-seconds", 60, "longest time that compiling Rust source, or loading a WebAssembly module, may take")
+	c.bindWorkers(f)
 
+	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&c.LogFormat, "log-format", "text", "text or json")
+}
+
+func (c *Config) bindWorkers(f *pflag.FlagSet) {
 	f.IntVar(&c.IdleWorkers, "idle-workers", 2, "worker processes kept ready for code that has none, at least: more after a burst of new functions")
 	f.IntVar(&c.MaxWorkers, "max-workers", 256, "most worker processes of one runtime host")
 	f.IntVar(&c.WorkerConcurrency, "worker-concurrency", 64, "calls under way at once in one worker")
 	f.IntVar(&c.WorkerQueue, "worker-queue", 512, "calls waiting for one worker before 429")
 	f.IntVar(&c.WorkerIdleSeconds, "worker-idle-seconds", 300, "a worker without calls for so long is ended")
 	f.IntVar(&c.WorkerMemoryMB, "worker-memory-mb", 128, "JavaScript heap, or Python's memory, of one worker, in MiB")
-
+	f.IntVar(&c.WorkerCPUMS, "worker-cpu-ms", 0, "CPU time that one call may take, in ms; 0: none but its deadline")
 	f.IntVar(&c.WorkerScratchMB, "worker-scratch-mb", 64, "files that one worker may keep in its scratch folder, in MiB")
 	f.IntVar(&c.WorkerMaxCalls, "worker-max-calls", 1_000_000, "a worker that has taken so many calls is replaced; 0: never for that")
 	f.IntVar(&c.WorkerMaxMinutes, "worker-max-minutes", 1440, "a worker that has served for so long is replaced; 0: never for that")
@@ -132,9 +139,6 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.BoolVar(&c.Dependencies, "dependencies", true, "install packages that functions depend on; without it none may have any")
 	f.StringVar(&c.NPMRegistry, "npm-registry", "https://registry.npmjs.org/", "where packages of JavaScript come from")
 	f.StringVar(&c.PipIndexURL, "pip-index-url", "https://pypi.org/simple", "where packages of Python come from")
-
-	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&c.LogFormat, "log-format", "text", "text or json")
 }
 
 // notBuilt are variables of the contract whose part does not exist yet. Silence
@@ -262,6 +266,7 @@ func (c *Config) check() (faults []error) {
 		{"LOG_RETENTION_HOURS", c.LogRetentionHours, 1, 10 * 365 * 24},
 		{"RUNTIME_TIMEOUT_SECONDS", c.RuntimeTimeoutSeconds, 1, 24 * 3600},
 		{"STREAM_TIMEOUT_SECONDS", c.StreamTimeoutSeconds, 1, 24 * 3600},
+		{"WORKER_CPU_MS", c.WorkerCPUMS, 0, 24 * 3600 * 1000},
 		{"RUNTIME_MAX_REQUESTS", c.RuntimeMaxRequests, 1, 1 << 20},
 		{"REQUEST_TIMEOUT_SECONDS", c.RequestTimeoutSeconds, 1, 24 * 3600},
 		{"DRAIN_TIMEOUT_SECONDS", c.DrainTimeoutSeconds, 1, 24 * 3600},

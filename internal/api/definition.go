@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -42,6 +43,9 @@ type definition struct {
 	CompileOptions jsontext.Value `json:"compile_options"`
 	TimeoutMS      *int           `json:"timeout_ms"`
 	MemoryLimitMB  *int           `json:"memory_limit_mb"`
+	CPULimitMS     *int           `json:"cpu_limit_ms"`
+	OutputLimit    *int           `json:"output_limit_bytes"`
+	MaxConcurrency *int           `json:"max_concurrency"`
 	CacheTTL       *int           `json:"cache_ttl_seconds"`
 	Network        jsontext.Value `json:"network"`
 	Dependencies   jsontext.Value `json:"dependencies"`
@@ -77,6 +81,10 @@ func (d *definition) function(name faas.Name) (faas.Function, error) {
 		CacheTTL:    time.Duration(orZero(d.CacheTTL)) * time.Second,
 		MemoryMB:    d.memoryMB(),
 		Network:     network,
+		Limits: faas.Limits{
+			CPU:    time.Duration(orZero(d.CPULimitMS)) * time.Millisecond,
+			Output: orZero(d.OutputLimit), Concurrency: orZero(d.MaxConcurrency),
+		},
 	}, nil
 }
 
@@ -157,6 +165,9 @@ func (d *definition) checkNumbers() error {
 	return cmp.Or(
 		between("timeout_ms", d.TimeoutMS, 1, maxTimeoutMS),
 		between("memory_limit_mb", d.MemoryLimitMB, 1, maxMemoryMB),
+		between("cpu_limit_ms", d.CPULimitMS, 1, maxTimeoutMS),
+		between("output_limit_bytes", d.OutputLimit, 1, math.MaxInt32),
+		between("max_concurrency", d.MaxConcurrency, 1, math.MaxInt32),
 		between("cache_ttl_seconds", d.CacheTTL, 0, maxCacheTTL),
 	)
 }

@@ -76,7 +76,7 @@ func burst(ctx context.Context, endpoint Endpoint) (Burst, error) {
 	}
 	_ = group.Wait() // none fails
 	if err := ctx.Err(); err != nil {
-		return Burst{}, errors.Join(append(failures, err)...)
+		return Burst{}, errors.Join(err, errors.Join(failures...))
 	}
 	failed := len(slices.DeleteFunc(failures, func(err error) bool { return err == nil }))
 	slices.Sort(latencies)

@@ -22,17 +22,20 @@ const descriptionFile = "function.yaml"
 // description is what function.yaml may say. Schema and Examples are inline, or the
 // path of a file of JSON or YAML.
 type description struct {
-	Name            string          `json:"name"`
-	Language        faas.Language   `json:"language"`
-	Handler         string          `json:"handler"`
-	Description     string          `json:"description"`
-	Schema          json.RawMessage `json:"schema"`
-	Examples        json.RawMessage `json:"examples"`
-	Tags            []string        `json:"tags"`
-	TimeoutMS       int             `json:"timeout_ms"`
-	MemoryLimitMB   int             `json:"memory_limit_mb"`
-	CacheTTLSeconds int             `json:"cache_ttl_seconds"`
-	Network         string          `json:"network"`
+	Name             string          `json:"name"`
+	Language         faas.Language   `json:"language"`
+	Handler          string          `json:"handler"`
+	Description      string          `json:"description"`
+	Schema           json.RawMessage `json:"schema"`
+	Examples         json.RawMessage `json:"examples"`
+	Tags             []string        `json:"tags"`
+	TimeoutMS        int             `json:"timeout_ms"`
+	MemoryLimitMB    int             `json:"memory_limit_mb"`
+	CPULimitMS       int             `json:"cpu_limit_ms"`
+	OutputLimitBytes int             `json:"output_limit_bytes"`
+	MaxConcurrency   int             `json:"max_concurrency"`
+	CacheTTLSeconds  int             `json:"cache_ttl_seconds"`
+	Network          string          `json:"network"`
 }
 
 // define reads a file or a folder as a function, and its code. A name that is given
@@ -122,7 +125,8 @@ func newDefinition(d description, code source) (client.Definition, error) {
 		Language: language, Title: name.Title, Description: d.Description,
 		ScriptContent: code.script(), CompileOptions: code.compileOptions(),
 		Schema: d.Schema, Examples: d.Examples, Tags: d.Tags,
-		TimeoutMS: d.TimeoutMS, MemoryLimitMB: d.MemoryLimitMB, CacheTTLSeconds: d.CacheTTLSeconds, Network: d.Network,
+		TimeoutMS: d.TimeoutMS, MemoryLimitMB: d.MemoryLimitMB, CPULimitMS: d.CPULimitMS, OutputLimitBytes: d.OutputLimitBytes, MaxConcurrency: d.MaxConcurrency,
+		CacheTTLSeconds: d.CacheTTLSeconds, Network: d.Network,
 	}, nil
 }
 
