@@ -10,6 +10,8 @@ import (
 const (
 	watchOftenEvery = 100 * time.Millisecond
 	watchAllEvery   = time.Second
+	// idleTurns is in how many seconds each worker that nobody calls is looked at.
+	idleTurns = 15
 	// manyTasks is by how many more the machine's threads draw a closer look.
 	manyTasks = 64
 	// maxTasks bounds the threads of one worker that has no user of its own, for which the
@@ -48,10 +50,15 @@ func (p *Pool) watchOften(ctx context.Context) {
 func (p *Pool) watchAll(ctx context.Context) {
 	tick := time.NewTicker(watchAllEvery)
 	defer tick.Stop()
-	for {
+	for round := 0; ; round++ {
 		select {
-		case <-tick.C:
-			for _, w := range p.watched(func(*worker) bool { return true }) {
+		case now := <-tick.C:
+			// Of a thousand that nobody calls, looking at each would be most of what they
+			// cost: they take turns.
+			due := func(w *worker) bool {
+				return w.active > 0 || now.Sub(w.lastUsed) < 2*watchAllEvery || w.process.PID()%idleTurns == round%idleTurns
+			}
+			for _, w := range p.watched(due) {
 				p.inspect(w)
 			}
 		case <-ctx.Done():
