@@ -31,6 +31,10 @@ GRPCIO_TOOLS := $(TOOLS)/grpcio-tools@1.85.1
 SCHEMATHESIS := $(TOOLS)/schemathesis@4.32.5
 OPENAPI_PYTHON_CLIENT := $(TOOLS)/openapi-python-client@0.29.1
 
+# Ruby's tests use RUBY, else the one on PATH, else this one of Debian 12.
+RUBY_VERSION := 3.1.2-7+deb12u1
+export ENVOKE_TEST_RUBY ?= $(TOOLS)/ruby@$(RUBY_VERSION)/ruby
+
 # What the benchmark compares with, beside what is here anyway.
 PEERS := $(CACHE)/peers
 
@@ -79,12 +83,12 @@ soak: build ## load Envoke for ten minutes; every answer must be right, all memo
 ##@ Develop
 
 .PHONY: test
-test: tools filter peers $(OPENAPI_PYTHON_CLIENT) ## unit and end-to-end tests on a real Envoy, with the race detector
+test: tools filter peers ruby $(OPENAPI_PYTHON_CLIENT) ## unit and end-to-end tests on a real Envoy, with the race detector
 	@$(if $(RACE),,echo "no C compiler ($$(go env CC)): the tests run without the race detector" >&2)
 	OPENAPI_PYTHON_CLIENT=$(OPENAPI_PYTHON_CLIENT) go test $(RACE) -timeout 9m $(TESTFLAGS) ./...
 
 .PHONY: test-filter
-test-filter: tools filter $(OPENAPI_PYTHON_CLIENT) ## the end-to-end tests with the filter in every Envoy, then in none (5 minutes)
+test-filter: tools filter ruby $(OPENAPI_PYTHON_CLIENT) ## the end-to-end tests with the filter in every Envoy, then in none (5 minutes)
 	@for filter in true false; do \
 		echo "== the filter in Envoy: $$filter"; \
 		ENVOKE_TEST_FILTER=$$filter OPENAPI_PYTHON_CLIENT=$(OPENAPI_PYTHON_CLIENT) \
@@ -180,6 +184,25 @@ $(PROTOC_GEN_GO):
 
 $(PROTOC_GEN_GO_GRPC):
 	GOBIN=$(@D) go install google.golang.org/grpc/cmd/$(notdir $(@D))
+
+# Without apt, or where Debian has another Ruby, Ruby's tests are skipped and say so.
+.PHONY: ruby
+ruby:
+	@command -v ruby >/dev/null || $(MAKE) --silent --no-print-directory $(TOOLS)/ruby@$(RUBY_VERSION) || \
+	echo "Ruby $(RUBY_VERSION) could not be fetched (Debian 12's apt is needed): put a ruby 3.0 or newer on PATH" >&2
+
+# Debian's Ruby expects to be in /usr. Here it looks for its library in the folder of the
+# program ($$ORIGIN, in a name of the same length), and is told where its modules are.
+$(TOOLS)/ruby@$(RUBY_VERSION):
+	rm -rf $@ $@.new
+	mkdir -p $@.new
+	cd $@.new && apt-get download --quiet=2 -o APT::Sandbox::User=root {ruby3.1,libruby3.1}=$(RUBY_VERSION) && \
+	for package in *.deb; do dpkg-deb --extract "$$package" .; done && \
+	cp usr/lib/*/libruby-3.1.so.3.1 usr/bin/libruby.so && \
+	sed --in-place 's|libruby-3\.1\.so\.3\.1|$$ORIGIN/libruby.so|' usr/bin/ruby3.1
+	cd $@.new/usr/lib && printf '#!/bin/sh\nhere=$$(dirname "$$0")/usr\nexec "$$here/bin/ruby3.1" -I "$$here/lib/ruby/3.1.0" -I "$$here/lib/%s" "$$@"\n' */ruby/3.1.0 >../../ruby
+	chmod 755 $@.new/ruby
+	mv $@.new $@
 
 # What cannot be installed is missing in the benchmark's table, and its tests are
 # skipped; in CI those of PyPI fail.

@@ -1,0 +1,96 @@
+# The worker: takes frames on descriptor 3, runs the user's function, answers.
+
+module Envoke
+  WINDOW, PART_COST = 256 << 10, 16 # bytes of a stream's parts that may wait for the host
+  PUT_BY = []                       # frames that came while a stream was run
+
+  # Interrupts, such as an exit in a thread that was left behind, wait for a call: they
+  # must not cut a frame in two.
+  def self.main
+    take_output
+    send(READY, 0, %({"version":"#{RUBY_VERSION}"}))
+    Thread.handle_interrupt(Object => :never) { loop { serve(*(PUT_BY.shift || receive)) } }
+  end
+
+  def self.serve(kind, id, payload)
+    case kind
+    when CHECK then answer(id, 'load', code = Code.new(payload)) { [LOADED, code.parse] }
+    when LOAD then answer(id, 'load', @code = Code.new(payload)) { [LOADED, @code.load] }
+    when INVOKE then @code ? invoke(id, payload) : die('an invocation before the load was answered')
+    when MORE, CANCEL # of a stream that is over
+    else die("a frame of unknown type #{kind}")
+    end
+  end
+
+  # Answers with what the block returns, or with what it raises.
+  def self.answer(id, kind, code)
+    (call = Call.new(id)).add(Thread.main)
+    call.answer(*Thread.handle_interrupt(Object => :immediate) { yield call })
+  rescue Exception => error
+    call.answer(FAILED, failure(kind, error, code.filename))
+  end
+
+  def self.invoke(id, payload)
+    BACKGROUND.renew
+    outlive
+    begin
+      event = JSON.parse(payload, max_nesting: Encoder::MAX_DEPTH)
+    rescue JSON::ParserError, EncodingError => error
+      return answer(id, 'params', @code) { raise error }
+    end
+    answer(id, 'thrown', @code) do
+      value = @code.run(event['params'], event['context'] || {})
+      items, head = stream_in(value)
+      stream(id, items, head) if items
+      [RESULT, encode(items ? nil : value)]
+    end
+  end
+
+  def self.encode(value) = Encoder.new(@code.limit).encode(value)
+
+  # Logs what threads that were left behind have raised here: it is no call's.
+  def self.outlive
+    Thread.handle_interrupt(Object => :immediate) { Thread.pass }
+  rescue Exception => error
+    BACKGROUND.print(ERROR, "uncaught: #{type_of(error)}: #{message_of(error)}\n")
+  end
+
+  # Returns the items of a value that is to be streamed and what goes with them, or nil.
+  def self.stream_in(value)
+    return value, nil if Enumerator === value
+    return unless Hash === value && (value.key?('statusCode') || value.key?(:statusCode))
+    response = value.transform_keys(&:to_s)
+    [response['body'], response.slice('statusCode', 'headers')] if Enumerator === response['body']
+  end
+
+  # Sends the items of a stream, each before the next is asked for.
+  def self.stream(id, items, head)
+    send(STREAM, id, encode(head))
+    room = WINDOW
+    items.each do |*item|
+      item = item.first if item.size < 2
+      bytes = String === item && item.encoding == Encoding::BINARY
+      raise TooLarge, 'a part is too large' if bytes && item.bytesize > @code.limit
+      part = bytes ? "\1#{item}" : "\0#{encode(item)}"
+      send(PART, id, part)
+      room = heed(id, room - part.bytesize + 1 - PART_COST) or break
+    end
+  end
+
+  # Takes what the host says about a stream, waits for room, and puts all else by. Returns
+  # the room, or nil when nobody wants the rest.
+  def self.heed(id, room)
+    Thread.handle_interrupt(Object => :never) do
+      while room <= 0 || INPUT.wait_readable(0)
+        kind, call, payload = frame = receive
+        return if kind == CANCEL && call == id
+        kind == MORE && call == id ? room += payload.to_i : PUT_BY << frame
+      end
+    end
+    room
+  end
+end
+
+worker = Envoke
+Object.send(:remove_const, :Envoke) # it is not for the user to see
+worker.main
