@@ -109,8 +109,7 @@ func (o *owner) failure(t *testing.T, err error) Outcome {
 	failure.Line, _ = e.Details["line"].(int)
 	failure.Column, _ = e.Details["column"].(int)
 	stack, _ := e.Details["stack_trace"].(string)
-	extension := map[faas.Language]string{faas.NodeJS: ".js", faas.Python: ".py"}[o.language]
-	failure.Stack = strings.ReplaceAll(stack, "function"+extension, o.filename)
+	failure.Stack = strings.ReplaceAll(stack, o.language.Filename(), o.filename)
 	return Outcome{Failure: &failure}
 }
 

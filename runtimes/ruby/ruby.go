@@ -18,7 +18,7 @@ import (
 var worker embed.FS
 
 // files of the worker, each after those that it needs; the last has main.
-var files = []string{"frames", "call", "result", "failure", "load", "worker"}
+var files = []string{"call", "result", "worker"}
 
 // AddressSpace is what a worker may reserve, in bytes: many times what it may use, and so
 // little that the kernel's page tables for it stay small.
