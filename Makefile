@@ -31,9 +31,8 @@ GRPCIO_TOOLS := $(TOOLS)/grpcio-tools@1.85.1
 SCHEMATHESIS := $(TOOLS)/schemathesis@4.32.5
 OPENAPI_PYTHON_CLIENT := $(TOOLS)/openapi-python-client@0.29.1
 
-# Ruby's tests use RUBY, else the one on PATH, else this one of Debian 12.
+# The Ruby of Debian 12, for tests where none is on PATH.
 RUBY_VERSION := 3.1.2-7+deb12u1
-export ENVOKE_TEST_RUBY ?= $(TOOLS)/ruby@$(RUBY_VERSION)/ruby
 
 # What the benchmark compares with, beside what is here anyway.
 PEERS := $(CACHE)/peers

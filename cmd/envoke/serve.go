@@ -45,7 +45,7 @@ func startAll(ctx context.Context, s streams, e *environment, l *lifecycle) (str
 	}
 	c.start(l)
 	ready := []func(context.Context) error{c.ready}
-	for _, language := range languages() {
+	for _, language := range served(e.config) {
 		if language.elsewhere(e.config) != "" {
 			continue
 		}

@@ -21,9 +21,13 @@ const (
 	sandboxRequire = "require"
 )
 
-// Users of workers, a range for each language. Linux distributions keep it for users
-// that services make and nobody logs in as.
-var workerUsers = map[faas.Language]int{faas.NodeJS: 61184, faas.Python: 63232}
+// firstUser of workers begins the range of the first language; the others' follow. Linux
+// distributions keep them for users that services make and nobody logs in as.
+const firstUser = 61184
+
+func workerUsers(language faas.Language) int {
+	return firstUser + (language.Digit()-1)*sandbox.MaxUsers
+}
 
 const workersPrefix = "envoke-workers-"
 
@@ -75,7 +79,7 @@ func (e *environment) walls(runtime pool.Runtime) (sandbox.Config, error) {
 		return c, fmt.Errorf("make the scratch folders: %w", err)
 	}
 	if c.NoUsers() == "" && e.config.MaxWorkers < sandbox.MaxUsers/2 {
-		c.Users = workerUsers[runtime.Language]
+		c.Users = workerUsers(runtime.Language)
 	}
 	for _, layer := range c.Layers() {
 		switch {

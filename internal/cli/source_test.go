@@ -35,6 +35,7 @@ func TestDefine(t *testing.T) {
 		"a module":   {"hello.mjs", "", []string{"hello.mjs", "x"}, client.Definition{Language: faas.NodeJS, Title: "hello", ScriptContent: "x"}},
 		"CommonJS":   {"hello.cjs", "", []string{"hello.cjs", "x"}, client.Definition{Language: faas.NodeJS, Title: "hello", ScriptContent: "x"}},
 		"Python":     {"hello.py", "", []string{"hello.py", "x"}, client.Definition{Language: faas.Python, Title: "hello", ScriptContent: "x"}},
+		"Ruby":       {"hello.rb", "", []string{"hello.rb", "x"}, client.Definition{Language: faas.Ruby, Title: "hello", ScriptContent: "x"}},
 		"wasm": {"hello.wasm", "", []string{"hello.wasm", "\x00asm"}, client.Definition{
 			Language: faas.Rust, Title: "hello", ScriptContent: "AGFzbQ==", CompileOptions: []byte(`{"target":"wasm32-wasip1"}`),
 		}},

@@ -20,6 +20,10 @@ var worker embed.FS
 // files of the worker, each after those that it needs; the last has main.
 var files = []string{"call", "result", "worker"}
 
+// OwnMemory is how many bytes Ruby itself writes to: what a worker has before it has
+// anybody's code (56 MiB), and some room.
+const OwnMemory = 72 << 20
+
 // AddressSpace is what a worker may reserve, in bytes: many times what it may use, and so
 // little that the kernel's page tables for it stay small.
 const AddressSpace = 8 << 30

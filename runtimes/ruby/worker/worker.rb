@@ -132,7 +132,7 @@ module Envoke
   # Returns the room, or nil when nobody wants the rest.
   def self.heed(id, room)
     Thread.handle_interrupt(Object => :never) do
-      while room <= 0 || INPUT.wait_readable(0)
+      while room <= 0 || IO.select([INPUT], nil, nil, 0)
         kind, call, payload = frame = receive
         return if kind == CANCEL && call == id
         kind == MORE && call == id ? room += payload.to_i : PUT_BY << frame
