@@ -81,6 +81,7 @@ module Envoke
   class Printed < IO
     def level = @level ||= fileno == 1 ? INFO : ERROR
     def flush = tap { Call.current.end_line(level) }
+    def close = flush && nil
     def write(*texts) = texts.join.tap { |text| Call.current.print(level, text) }.bytesize
     def write_nonblock(text, **) = write(text)
   end

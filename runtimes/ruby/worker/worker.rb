@@ -17,8 +17,8 @@ module Envoke
     # return; what is put before it is on line 0.
     def parse
       verbose, $VERBOSE = $VERBOSE, nil
-      compile("params = context = nil\n#{@source}")
-      body = RubyVM::AbstractSyntaxTree.parse(@source).children.last
+      compile(source = "params = context = nil\n#{@source}")
+      body = RubyVM::AbstractSyntaxTree.parse(source).children.last
       defined = (body.type == :BLOCK ? body.children : [body]).compact.map { |node| node.type == :DEFN && node.children[0] }
       @name = (HANDLERS.keys & defined).first
       compile(@lambda = "lambda { |params, context|\n#{@source}\n}") unless @name
@@ -37,8 +37,10 @@ module Envoke
     end
 
     # A fragment defines its constants and methods for this call alone.
+    def fragment(params, context) = Object.new.instance_eval(@lambda, @file, 0).call(params, context)
+
     def run(params, context)
-      return Object.new.instance_eval(@lambda, @file, 0).call(params, context) unless @name
+      return fragment(params, context) unless @name
       event = @count == 1 ? { **context, 'params' => params } : { 'params' => params, 'context' => context }
       @method.call(*[@name == :handle ? params : event, context].first(@count))
     end
