@@ -255,7 +255,11 @@ func TestEscapes(t *testing.T) {
 		"host": os.Getpid(), "port": server.Addr().(*net.TCPAddr).Port, "socket": path, "secret": secret,
 	}
 	for _, own := range []bool{false, true} {
-		for _, language := range []pool.Runtime{pool.JavaScript(t), pythonFor(t, own)} {
+		languages := []pool.Runtime{pool.JavaScript(t), pythonFor(t, own)}
+		if testrig.FindRuby() != "" || os.Getenv("CI") != "" {
+			languages = append(languages, pool.Ruby(t))
+		}
+		for _, language := range languages {
 			t.Run(fmt.Sprintf("%s, users of their own %v", language.Language, own), func(t *testing.T) {
 				t.Parallel() // most of the time is the watch's
 				tryEscapes(t, language, own, maps.Clone(around))
@@ -280,13 +284,13 @@ func tryEscapes(t *testing.T, language pool.Runtime, own bool, around map[string
 		if why := walls.NoUsers(); why != "" {
 			t.Skip(why)
 		}
-		walls.Users = map[faas.Language]int{faas.NodeJS: 61184, faas.Python: 63232}[language.Language]
+		walls.Users = 61184 + (language.Language.Digit()-1)*sandbox.MaxUsers
 	}
 	p := pool.New(pool.Options{Runtime: language, Sandbox: walls, MemoryMB: 128, Idle: 1, MaxScratch: 16 << 20, MaxWorkers: 64})
 	testrig.Serve(t, p.Serve)
 	look := func() victim {
 		t.Helper()
-		result, err := p.Invoke(t.Context(), workOf(language, nodejsVictim, pythonVictim, "victim"), invocation("{}"))
+		result, err := p.Invoke(t.Context(), workOf(language, sources{nodejsVictim, pythonVictim, rubyVictim}, "victim"), invocation("{}"))
 		if err != nil {
 			t.Fatal("the victim: ", err)
 		}
@@ -300,11 +304,12 @@ func tryEscapes(t *testing.T, language pool.Runtime, own bool, around map[string
 	around["victim"] = map[string]any{"pid": v.PID, "scratch": v.Scratch}
 	params, _ := json.Marshal(around)
 	for _, e := range escapes {
-		if language.Language == faas.NodeJS && e.nodejs == "" {
-			continue // JavaScript has no words for it
+		attempt := sources{e.nodejs, e.python, rubyEscapes[e.name]}
+		if attempt.of(language.Language) == "" {
+			continue // it has no words for it
 		}
 		t.Run(e.name, func(t *testing.T) {
-			work := workOf(language, nodejsHelpers+e.nodejs, pythonHelpers+e.python, "attacker")
+			work := workOf(language, sources{nodejsHelpers + attempt.nodejs, pythonHelpers + attempt.python, rubyHelpers + attempt.ruby}, "attacker")
 			call := invocation(string(params))
 			if e.ends == faas.Timeout {
 				call.Deadline = time.Now().Add(time.Second)
@@ -326,9 +331,9 @@ func TestThreadsAreCounted(t *testing.T) {
 	p := pool.New(pool.Options{Runtime: python, Sandbox: sandbox.Config{Scratch: testrig.OpenDir(t)}, Idle: 1})
 	testrig.Serve(t, p.Serve)
 	const bomb = "import threading, time\nthreading.stack_size(32768)\nfor i in range(2000): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\ntime.sleep(10)"
-	_, err := p.Invoke(t.Context(), workOf(python, "", bomb, "attacker"), invocation("{}"))
+	_, err := p.Invoke(t.Context(), workOf(python, sources{python: bomb}, "attacker"), invocation("{}"))
 	escape{ends: faas.ResourceExhausted, limit: "threads"}.check(t, pool.Result{}, err)
-	if result, err := p.Invoke(t.Context(), workOf(python, "", "result = 1", "victim"), invocation("{}")); err != nil {
+	if result, err := p.Invoke(t.Context(), workOf(python, sources{python: "result = 1"}, "victim"), invocation("{}")); err != nil {
 		t.Errorf("another function: %s, %v", result.JSON, err)
 	}
 }
@@ -347,12 +352,15 @@ func (e escape) check(t *testing.T, result pool.Result, err error) {
 	}
 }
 
-func workOf(language pool.Runtime, nodejs, python, owner string) pool.Work {
-	source := nodejs
-	if language.Language == faas.Python {
-		source = python
-	}
-	return pool.Work{Script: faas.NewScript(language.Language, source, nil), Owner: owner}
+// sources are code that does the same in each language.
+type sources struct{ nodejs, python, ruby string }
+
+func (s sources) of(language faas.Language) string {
+	return map[faas.Language]string{faas.NodeJS: s.nodejs, faas.Python: s.python, faas.Ruby: s.ruby}[language]
+}
+
+func workOf(language pool.Runtime, s sources, owner string) pool.Work {
+	return pool.Work{Script: faas.NewScript(language.Language, s.of(language.Language), nil), Owner: owner}
 }
 
 func invocation(params string) pool.Invocation {
