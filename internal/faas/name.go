@@ -53,11 +53,16 @@ func (l Language) Digit() int { return l.index() + 1 }
 // for it.
 func (l Language) Optional() bool { return l.Known() && rows[l.index()].optional }
 
-// Extensions are what files of a known language's code end with.
-func (l Language) Extensions() []string { return rows[l.index()].extensions }
+// Extensions are what files of the language's code end with.
+func (l Language) Extensions() []string {
+	if !l.Known() {
+		return nil
+	}
+	return rows[l.index()].extensions
+}
 
-// Filename is what stack traces call the code of a known language.
-func (l Language) Filename() string { return "function" + l.Extensions()[0] }
+// Filename is what stack traces call the language's code.
+func (l Language) Filename() string { return "function" + strings.Join(l.Extensions()[:min(1, len(l.Extensions()))], "") }
 
 // Either lists the languages for people: "nodejs, python or rust", each with what is to
 // follow it.
