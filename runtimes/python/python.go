@@ -7,9 +7,7 @@ package python
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os/exec"
@@ -64,8 +62,8 @@ func Prepare(ctx context.Context, dir string, found interpreter.Interpreter) (in
 	if err != nil {
 		return interpreter.Command{}, fmt.Errorf("compile the worker: %w", err)
 	}
-	sum := sha256.Sum256(append([]byte(found.Path+found.Version), sources...))
-	main := filepath.Join(dir, "python-worker-"+hex.EncodeToString(sum[:8])+".pyc")
+	sum := interpreter.Sum(append([]byte(found.Path+found.Version), sources...))
+	main := filepath.Join(dir, "python-worker-"+sum+".pyc")
 	if err := interpreter.Write(main, compiled); err != nil {
 		return interpreter.Command{}, fmt.Errorf("write the worker: %w", err)
 	}

@@ -1,63 +1,43 @@
-// Package ruby is Ruby as a runtime: it finds a Ruby and lays down the worker, which is in
-// worker/ and needs nothing but Ruby's own json. It was added by ../RUNTIMES.md.
+// Package ruby is Ruby as a runtime: how one is found, and the worker that it runs. It was
+// added by following ../RUNTIMES.md, and needs nothing but Ruby's own json.
 package ruby
 
 import (
 	"context"
-	"crypto/sha256"
-	"embed"
-	"encoding/hex"
+	_ "embed"
 	"fmt"
-	"os"
 	"path/filepath"
+	"strings"
 
 	"envoke/runtimes/interpreter"
 )
 
-//go:embed worker/*.rb
-var worker embed.FS
+//go:embed worker/worker.rb
+var worker []byte
 
-// files of the worker, each after those that it needs; the last has main.
-var files = []string{"call", "result", "worker"}
-
-// OwnMemory is how many bytes Ruby itself writes to: what a worker has before it has
-// anybody's code (56 MiB), and some room.
-const OwnMemory = 72 << 20
-
-// AddressSpace is what a worker may reserve, in bytes: many times what it may use, and so
-// little that the kernel's page tables for it stay small.
-const AddressSpace = 8 << 30
+// What a worker writes to and may reserve, in bytes (see pool.Runtime): 56 MiB at first.
+const (
+	OwnMemory    = 72 << 20
+	AddressSpace = 8 << 30
+)
 
 // Kind is how Ruby is looked for.
 var Kind = interpreter.Kind{
 	Title: "Ruby", Command: "ruby", Setting: "RUBY", Least: []int{3, 0},
 	Ask: []string{"--disable-all", "-rjson", "-e", `
-mapped = File.read('/proc/self/maps').scan(%r{/.*$})
-puts JSON.generate(Path: File.realpath('/proc/self/exe'), Version: RUBY_VERSION,
-  Files: ($LOAD_PATH.select { |dir| File.directory?(dir) } + mapped).map { |file| File.realpath(file) }.uniq)`},
+files = $LOAD_PATH.select { |dir| File.directory?(dir) } + File.read('/proc/self/maps').scan(%r{/.*$})
+puts JSON.generate(Path: File.realpath('/proc/self/exe'), Version: RUBY_VERSION, Files: files.uniq)`},
 }
 
-// Prepare writes the worker as one file below dir, and returns how to start it. Nothing of
-// RubyGems is loaded, which doubles the time of a start.
+// Prepare writes the worker below dir, and returns how to start it: without RubyGems, and
+// told where its modules are, as a Ruby that was moved does not know that.
 func Prepare(_ context.Context, dir string, found interpreter.Interpreter) (interpreter.Command, error) {
-	var source []byte
-	for _, name := range files {
-		part, err := worker.ReadFile("worker/" + name + ".rb")
-		if err != nil {
-			return interpreter.Command{}, err
-		}
-		source = append(source, part...)
-	}
-	sum := sha256.Sum256(source)
-	main := filepath.Join(dir, "ruby-worker-"+hex.EncodeToString(sum[:8])+".rb")
-	if err := interpreter.Write(main, source); err != nil {
+	main := filepath.Join(dir, "ruby-worker-"+interpreter.Sum(worker)+".rb")
+	if err := interpreter.Write(main, worker); err != nil {
 		return interpreter.Command{}, fmt.Errorf("write the worker: %w", err)
 	}
-	argv := []string{found.Path, "--disable-all"}
-	for _, file := range found.Files { // a Ruby that was moved knows no folder of its own
-		if info, err := os.Stat(file); err == nil && info.IsDir() {
-			argv = append(argv, "-I", file)
-		}
-	}
-	return interpreter.Command{Argv: append(argv, main), Env: interpreter.Env(), Files: append(found.Files, main)}, nil
+	return interpreter.Command{
+		Argv: []string{found.Path, "--disable-all", "-I", strings.Join(found.Files, ":"), main},
+		Env:  interpreter.Env(), Files: append(found.Files, main),
+	}, nil
 }
