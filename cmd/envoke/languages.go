@@ -60,7 +60,7 @@ func languages() []language {
 			Language: faas.Python, title: "Python",
 			interpreted: &interpreted{
 				setting: "python", usage: "Python to run Python with, 3.10 or newer, and to fetch Envoy with (default: python3 on PATH)",
-				find: python.Find, prepare: python.Prepare, addressSpace: python.AddressSpace,
+				find: python.Find, prepare: python.Prepare, addressSpace: interpreter.AddressSpace,
 			},
 		},
 		{
@@ -73,7 +73,7 @@ func languages() []language {
 			Language: faas.Ruby, title: "Ruby",
 			interpreted: &interpreted{
 				setting: "ruby", usage: "Ruby to serve Ruby with, 3.0 or newer (default: none: Ruby is not served)",
-				find: ruby.Kind.Find, prepare: ruby.Prepare, ownMemory: ruby.OwnMemory, addressSpace: ruby.AddressSpace,
+				find: ruby.Kind.Find, prepare: ruby.Prepare, ownMemory: ruby.OwnMemory, addressSpace: interpreter.AddressSpace,
 			},
 		},
 	}

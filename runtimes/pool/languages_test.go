@@ -10,6 +10,7 @@ import (
 
 	"envoke/internal/faas"
 	"envoke/internal/testrig"
+	"envoke/runtimes/interpreter"
 	"envoke/runtimes/nodejs"
 	"envoke/runtimes/python"
 	"envoke/runtimes/ruby"
@@ -42,7 +43,7 @@ func Python(t testing.TB) Runtime {
 		t.Fatal(err)
 	}
 	return Runtime{
-		Language: faas.Python, Argv: command.Argv, Env: command.Env, Read: command.Files, AddressSpace: python.AddressSpace,
+		Language: faas.Python, Argv: command.Argv, Env: command.Env, Read: command.Files, AddressSpace: interpreter.AddressSpace,
 	}
 }
 
@@ -59,7 +60,7 @@ func Ruby(t testing.TB) Runtime {
 	}
 	return Runtime{
 		Language: faas.Ruby, Argv: command.Argv, Env: command.Env, Read: command.Files,
-		OwnMemory: ruby.OwnMemory, AddressSpace: ruby.AddressSpace,
+		OwnMemory: ruby.OwnMemory, AddressSpace: interpreter.AddressSpace,
 	}
 }
 

@@ -28,10 +28,6 @@ var modules = []string{"frames", "failure", "result", "call", "log", "load", "st
 
 const buildTimeout = 10 * time.Second
 
-// AddressSpace is what a worker may reserve, in bytes: many times what it may use, and so
-// little that the kernel's page tables for it stay small.
-const AddressSpace = 8 << 30
-
 // python is how Python is looked for.
 var python = interpreter.Kind{
 	Title: "Python", Command: "python3", Setting: "PYTHON", Least: []int{3, 10},

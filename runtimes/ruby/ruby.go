@@ -1,11 +1,9 @@
-// Package ruby is Ruby as a runtime: how one is found, and the worker that it runs. It was
-// added by following ../RUNTIMES.md, and needs nothing but Ruby's own json.
+// Package ruby is Ruby as a runtime, added by following ../RUNTIMES.md.
 package ruby
 
 import (
 	"context"
 	_ "embed"
-	"fmt"
 	"path/filepath"
 	"strings"
 
@@ -15,11 +13,8 @@ import (
 //go:embed worker/worker.rb
 var worker []byte
 
-// What a worker writes to and may reserve, in bytes (see pool.Runtime): 56 MiB at first.
-const (
-	OwnMemory    = 72 << 20
-	AddressSpace = 8 << 30
-)
+// OwnMemory is how many bytes Ruby itself writes to: 56 MiB before it has code, and room.
+const OwnMemory = 72 << 20
 
 // Kind is how Ruby is looked for.
 var Kind = interpreter.Kind{
@@ -34,7 +29,7 @@ puts JSON.generate(Path: File.realpath('/proc/self/exe'), Version: RUBY_VERSION,
 func Prepare(_ context.Context, dir string, found interpreter.Interpreter) (interpreter.Command, error) {
 	main := filepath.Join(dir, "ruby-worker-"+interpreter.Sum(worker)+".rb")
 	if err := interpreter.Write(main, worker); err != nil {
-		return interpreter.Command{}, fmt.Errorf("write the worker: %w", err)
+		return interpreter.Command{}, err
 	}
 	return interpreter.Command{
 		Argv: []string{found.Path, "--disable-all", "-I", strings.Join(found.Files, ":"), main},

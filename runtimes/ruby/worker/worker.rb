@@ -9,7 +9,7 @@ module Envoke
   WRITING, PUT_BY = Mutex.new, [] # frames that came while a stream was run
   INFO, WARN, ERROR = 1, 2, 3
   WINDOW, PART_COST, MAX_ENTRY, MAX_LOGGED, ENTRY_COST = 256 << 10, 16, 8 << 10, 1 << 20, 16 # bytes
-  MAX_TYPE, MAX_MESSAGE, MAX_STACK, MAX_DEPTH, MAX_CAUSES = 128, 8 << 10, 16 << 10, 1000, 8
+  MAX_TYPE, MAX_MESSAGE, MAX_STACK, MAX_DEPTH = 128, 8 << 10, 16 << 10, 1000
   HANDLERS = { handler: 'context) or (event, context', handle: 'params) or (params, context' }
   CLASS = Object.instance_method(:class) # an object's own may lie, or be missing
   TooLarge, UnserializableResult = Class.new(StandardError), Class.new(StandardError)
@@ -47,7 +47,6 @@ module Envoke
     def flush = tap { Call.current.end_line(level) }
     def close = flush && nil
     def write(*texts) = texts.join.tap { |text| Call.current.print(level, text) }.bytesize
-    def write_nonblock(text, **) = write(text)
   end
 
   # What a function returned, as JSON in whole: Ruby's encoder would write any object's text.
@@ -55,8 +54,7 @@ module Envoke
     def initialize(limit) = (@limit, @json, @path, @around = limit, +'', [], {}.compare_by_identity)
     def encode(value)
       case value
-      when nil then @json << 'null'
-      when true, false, Integer then @json << value.to_s
+      when nil, true, false, Integer then @json << JSON.generate(value)
       when Float then @json << (value.finite? ? value : refuse("is #{value}")).to_s
       when String, Symbol then @json << quote(value)
       when Array then nest(value, '[]') { |item, i| [i, item] }
@@ -79,9 +77,7 @@ module Envoke
       @json << (value.empty? ? brackets : brackets[1])
       @around.delete(value)
     end
-    def name(key)
-      [String, Symbol, Integer].any? { |type| type === key } ? quote(key) : refuse("has a key that is a #{CLASS.bind_call(key)}")
-    end
+    def name(key) = [String, Symbol, Integer].any? { |type| type === key } ? quote(key) : refuse("has a key that is a #{CLASS.bind_call(key)}")
     # Text that is no Unicode would arrive as less than it is.
     def quote(value)
       text = value.to_s.encode(Encoding::UTF_8) rescue nil
@@ -114,15 +110,14 @@ module Envoke
     end
     def load
       parse.tap do
-        @name && TOPLEVEL_BINDING.eval(@source, @file)
-        @method = TOPLEVEL_BINDING.receiver.method(@name) if @name
-        @count = count(@method.parameters.map(&:first)) if @name
+        TOPLEVEL_BINDING.eval(@source, @file) if @name
+        @method = @name ? TOPLEVEL_BINDING.receiver.method(@name) : method(:fragment)
+        @count = count(@method.parameters.map(&:first))
       end
     end
     def run(params, context)
-      return fragment(params, context) unless @name
-      event = @count == 1 ? { **context, 'params' => params } : { 'params' => params, 'context' => context }
-      @method.call(*[@name == :handle ? params : event, context].first(@count))
+      event = @count == 1 ? { **context, 'params' => params } : { 'params' => params, 'context' => context } if @name == :handler
+      @method.call(*[event || params, context].first(@count))
     end
     # Has a fragment define its constants and methods for this call alone.
     def fragment(params, context) = Object.new.instance_eval(@lambda, @file, 0).call(params, context)
@@ -134,7 +129,6 @@ module Envoke
       raise ArgumentError, "#{@name} requires more than it is given: it may take (#{HANDLERS[@name]})"
     end
   end
-
   class << self
     # What other threads raise here, such as an exit, waits for a call: frames stay whole.
     def main
@@ -144,6 +138,8 @@ module Envoke
       Warning.define_singleton_method(:warn) { |text, **| Call.current.print(WARN, text) }
       tell(READY, 0, %({"version":"#{RUBY_VERSION}"}))
       Thread.handle_interrupt(Object => :never) { loop { serve(*(PUT_BY.shift || receive)) } }
+    ensure
+      Process.exit!(1) # the host is gone, or descriptor 3
     end
     def serve(kind, id, payload)
       case kind
@@ -186,7 +182,6 @@ module Envoke
       return value, nil unless Hash === value && (value.key?('statusCode') || value.key?(:statusCode))
       value.transform_keys(&:to_s).then { |response| [response['body'], response.slice('statusCode', 'headers')] }
     end
-    # Sends the items of a stream, each before the next is asked for.
     def stream(id, items, head)
       tell(STREAM, id, encode(head))
       room = WINDOW
@@ -211,8 +206,7 @@ module Envoke
     end
     # Returns the JSON of a failure, with the place in the user's own file.
     def failure(kind, error, file)
-      kind = 'output' if TooLarge === error
-      kind = 'memory' if NoMemoryError === error && kind != 'load'
+      kind = { TooLarge => 'output', NoMemoryError => 'memory' }.fetch(CLASS.bind_call(error), kind) unless kind == 'load'
       message, line, column = message_of(error), places(error, file).first&.lineno.to_i, 0
       if SyntaxError === error && message =~ /^#{Regexp.escape(file)}:(\d+): (.*)$/
         line, said, column = $1.to_i, $2, message[/^ *\^/].to_s.size
@@ -221,14 +215,13 @@ module Envoke
                     line: line, column: column, stack_trace: cut(trace(error, file), MAX_STACK))
     end
     # Returns the backtrace as Ruby prints it, of ten frames and forty, and the causes'.
-    def trace(error, file, causes = MAX_CAUSES)
+    def trace(error, file, causes = 8)
       lines = places(error, file).map(&:to_s)
       lines[10...-40] = ["[#{lines.size - 50} more]"] if lines.size > 50
       lines[0] = [lines[0], "#{message_of(error)} (#{type_of(error)})"].compact.join(': ')
       cause = Exception.instance_method(:cause).bind_call(error) if causes > 0
       lines.join("\n\tfrom ") + (cause ? "\n#{trace(cause, file, causes - 1)}" : '')
     end
-    # Returns the entries of the backtrace in the user's file, innermost first.
     def places(error, file) = Exception.instance_method(:backtrace_locations).bind_call(error).to_a.select { |place| place.path == file }
     def type_of(error) = CLASS.bind_call(error).to_s.delete_prefix('Envoke::')
     def message_of(error)
@@ -236,26 +229,17 @@ module Envoke
     rescue Exception # it may be a method of the user's
       '<its message could not be read>'
     end
-    # Waits for a frame: its type, its call and its payload.
     def receive
       length, kind, call = (INPUT.read(9) || Process.exit!(0)).unpack('NCN')
       die('a frame without a header') if length < 5
       [kind, call, INPUT.read(length - 5)]
-    rescue SystemCallError, IOError
-      Process.exit!(0) # the host is gone
     end
     # Writes a frame in whole, whatever other threads do or raise here meanwhile.
     def tell(kind, call, payload)
       frame = [5 + payload.bytesize, kind, call].pack('NCN') + payload.b
       Thread.handle_interrupt(Object => :never) { WRITING.synchronize { OUTPUT.write(frame) } }
-    rescue SystemCallError, IOError
-      Process.exit!(0)
     end
-    def die(reason)
-      STDERR.syswrite("worker: the host sent #{reason}\n")
-    ensure
-      Process.exit!(70)
-    end
+    def die(reason) = STDERR.syswrite("worker: the host sent #{reason}\n") && Process.exit!(70)
     # Returns a text in UTF-8, cut to a number of bytes, but not within a character.
     def cut(text, limit)
       text = text.encode(Encoding::UTF_8, invalid: :replace, undef: :replace) unless text.encoding == Encoding::BINARY
@@ -263,5 +247,4 @@ module Envoke
     end
   end
 end
-
 Object.send(:remove_const, :Envoke).main
