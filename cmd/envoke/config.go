@@ -79,7 +79,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.StringVar(&c.DataDir, "data-dir", "", "folder of the database and the access log (default $XDG_DATA_HOME/envoke)")
 	f.StringVar(&c.CacheDir, "cache-dir", "", "folder of what can be fetched again, such as Envoy (default $XDG_CACHE_HOME/envoke)")
 	f.StringVar(&c.RunDir, "run-dir", "", "folder of the sockets, of a short path (default: a new one in the temporary folder)")
-	c.bindLanguages(f)
+	c.bindInterpreters(f)
 	f.StringVar(&c.Envoy, "envoy", "", "Envoy binary of the pinned version (default: fetched into the cache folder)")
 	f.IntVar(&c.EnvoyConcurrency, "envoy-concurrency", 0, "Envoy's worker threads, 0 for one per core")
 	f.BoolVar(&c.Filter, "filter", true, "have Envoy load the Wasm filter; without it requests pass by, and nothing else changes")
@@ -93,6 +93,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 
 	f.StringVar(&c.RuntimeSelectionStrategy, "runtime-selection-strategy", "prefix", "how a function's name tells its language: prefix, or config (by --runtime-mappings-file)")
 	f.StringVar(&c.RuntimeMappingsFile, "runtime-mappings-file", "", "JSON list of {pattern, runtime_type, is_regex}: the first that matches a name is its language")
+	c.bindHosts(f)
 	f.IntVar(&c.RuntimeTimeoutSeconds, "runtime-timeout-seconds", 30, "longest time that one execute may take, or a stream from one part to the next")
 	f.IntVar(&c.StreamTimeoutSeconds, "stream-timeout-seconds", 300, "longest time that a whole stream may take")
 	f.IntVar(&c.RuntimeMaxRequests, "runtime-max-requests", 8192, "requests under way at the hosts of one language before Envoy answers 429")
@@ -120,14 +121,21 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.StringVar(&c.LogFormat, "log-format", "text", "text or json")
 }
 
-// bindLanguages declares the flags that each language has.
-func (c *Config) bindLanguages(f *pflag.FlagSet) {
-	c.Interpreters, c.RuntimeURLs = map[faas.Language]*string{}, map[faas.Language]*string{}
-	usage := "unix:<path> or http://<IP address>:<port> of a %s host, or several with commas between; empty: started here"
+// bindInterpreters declares the flag of each language that has an interpreter.
+func (c *Config) bindInterpreters(f *pflag.FlagSet) {
+	c.Interpreters = map[faas.Language]*string{}
 	for _, l := range languages() {
 		if i := l.interpreted; i != nil {
 			c.Interpreters[l.Language] = f.String(i.setting, "", i.usage)
 		}
+	}
+}
+
+// bindHosts declares the flag of each language that says where its hosts are.
+func (c *Config) bindHosts(f *pflag.FlagSet) {
+	c.RuntimeURLs = map[faas.Language]*string{}
+	usage := "unix:<path> or http://<IP address>:<port> of a %s host, or several with commas between; empty: started here"
+	for _, l := range languages() {
 		c.RuntimeURLs[l.Language] = f.String(l.hostsFlag(), "", fmt.Sprintf(usage, l.Language))
 		usage = "the same of %s hosts"
 	}
