@@ -62,7 +62,12 @@ func (l Language) Extensions() []string {
 }
 
 // Filename is what stack traces call the language's code.
-func (l Language) Filename() string { return "function" + strings.Join(l.Extensions()[:min(1, len(l.Extensions()))], "") }
+func (l Language) Filename() string {
+	if !l.Known() {
+		return "function"
+	}
+	return "function" + l.Extensions()[0]
+}
 
 // Either lists the languages for people: "nodejs, python or rust", each with what is to
 // follow it.
