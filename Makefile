@@ -31,6 +31,14 @@ GRPCIO_TOOLS := $(TOOLS)/grpcio-tools@1.85.1
 SCHEMATHESIS := $(TOOLS)/schemathesis@4.32.5
 OPENAPI_PYTHON_CLIENT := $(TOOLS)/openapi-python-client@0.29.1
 
+# The oldest Rust that functions are compiled with, Debian 12's, for the tests of that. Its
+# packages, and those of the libraries that it needs, are unpacked and not installed. Where
+# the machine's own lists of packages do not have them, apt-get fetches lists to APT.
+RUST := $(CACHE)/rust-1.63.0
+RUST_PACKAGES := rustc=1.63.0+dfsg1-2 libstd-rust-1.63=1.63.0+dfsg1-2 libstd-rust-dev-wasm32=1.63.0+dfsg1-2 \
+	libllvm14=1:14.0.6-12 lld-14=1:14.0.6-12 libedit2 libz3-4 libxml2 libicu72 libbsd0 libmd0 libffi8 libtinfo6
+APT := $(CACHE)/apt
+
 # The Ruby of Debian 12, for tests where none is on PATH.
 RUBY_VERSION := 3.1.2-7+deb12u1
 
@@ -82,12 +90,12 @@ soak: build ## load Envoke for ten minutes; every answer must be right, all memo
 ##@ Develop
 
 .PHONY: test
-test: tools filter peers ruby $(OPENAPI_PYTHON_CLIENT) ## unit and end-to-end tests on a real Envoy, with the race detector
+test: tools filter peers rust ruby $(OPENAPI_PYTHON_CLIENT) ## unit and end-to-end tests on a real Envoy, with the race detector
 	@$(if $(RACE),,echo "no C compiler ($$(go env CC)): the tests run without the race detector" >&2)
 	OPENAPI_PYTHON_CLIENT=$(OPENAPI_PYTHON_CLIENT) go test $(RACE) -timeout 9m $(TESTFLAGS) ./...
 
 .PHONY: test-filter
-test-filter: tools filter ruby $(OPENAPI_PYTHON_CLIENT) ## the end-to-end tests with the filter in every Envoy, then in none (5 minutes)
+test-filter: tools filter $(OPENAPI_PYTHON_CLIENT) ## the end-to-end tests with the filter in every Envoy, then in none (5 minutes)
 	@for filter in true false; do \
 		echo "== the filter in Envoy: $$filter"; \
 		ENVOKE_TEST_FILTER=$$filter OPENAPI_PYTHON_CLIENT=$(OPENAPI_PYTHON_CLIENT) \
@@ -221,6 +229,21 @@ $(PEERS)/node: internal/bench/peers/package.json
 	mkdir -p $@.new
 	cp $< $@.new
 	npm install --prefix $@.new --silent --fetch-retries 1 --ignore-scripts --no-audit --no-fund
+	mv $@.new $@
+
+.PHONY: rust
+rust: ## fetch the Rust that the tests compile functions with, without root
+	@[ -d $(RUST) ] || $(MAKE) --silent --no-print-directory $(RUST) || \
+	echo "Debian 12's Rust could not be fetched: tests that compile Rust are skipped, unless RUSTC names a compiler" >&2
+
+$(RUST):
+	rm -rf $@ $@.new
+	mkdir -p $@.new/packages $(APT)/lists/partial
+	cd $@.new/packages && { apt-get -qq -o APT::Sandbox::User=root download $(RUST_PACKAGES) || { \
+		options=(-qq -o Dir::State=$(APT) -o Dir::State::Lists=$(APT)/lists -o Dir::Cache=$(APT) -o APT::Sandbox::User=root); \
+		apt-get "$${options[@]}" update && apt-get "$${options[@]}" download $(RUST_PACKAGES); }; }
+	for package in $@.new/packages/*.deb; do dpkg-deb -x "$$package" $@.new; done
+	rm -rf $@.new/packages $@.new/usr/share $@.new/usr/lib/rustlib/wasm32-unknown-unknown
 	mv $@.new $@
 
 $(GRPCIO_TOOLS) $(SCHEMATHESIS) $(OPENAPI_PYTHON_CLIENT):

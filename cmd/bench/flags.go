@@ -64,12 +64,13 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // main prints errors
 	quick := flags.Bool("quick", false, "a rough run in a third of the time: short rounds, and fewer of them")
-	only := flags.String("only", "", "`parts` to measure, with commas between: js, python, wasm, peers, cache (default: all)")
+	only := flags.String("only", "", "`parts` to measure, with commas between: js, python, wasm, peers, cache, many (default: all)")
 	flags.IntVar(&s.Rounds, "rounds", 7, "`number` of rounds")
 	flags.DurationVar(&s.Duration, "duration", 500*time.Millisecond, "`duration` of one measurement; of the open loop three times that")
 	flags.DurationVar(&s.WarmUp, "warm-up", time.Second, "`duration` of each case's warm-up")
 	flags.Float64Var(&s.Rate, "rate", 2000, "`arrivals` a second of the open loop")
 	flags.IntVar(&s.ColdStarts, "cold-starts", 20, "`number` of cold starts of each language in a round")
+	many := flags.Int("functions", 1000, "`number` of resident Python functions of the part many; the others are in proportion")
 	flags.IntVar(&s.Concurrency, "concurrency", runtime.NumCPU(), "worker `threads` of either Envoy; the default is one per core, as of envoke serve")
 	flags.BoolVar(&s.check, "check", false, "exit with 1 when a target is missed")
 	flags.StringVar(&s.json, "json", "", "write the report as JSON to this `file`, with every round")
@@ -95,6 +96,10 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	if *quick {
 		s.Rounds, s.Duration, s.WarmUp, s.ColdStarts = 3, 300*time.Millisecond, 500*time.Millisecond, 10
 	}
+	if *many < 20 {
+		return s, errors.New("-functions must be at least 20")
+	}
+	s.Many = bench.FunctionsOf(*many)
 	s.EnvokeArgs = strings.Fields(*envokeArgs)
 	if s.Parts, err = bench.ParseParts(*only); err != nil {
 		return s, fmt.Errorf("-only: %w", err)

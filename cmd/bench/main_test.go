@@ -144,6 +144,17 @@ func TestRun(t *testing.T) {
 		}
 	}
 	checkMissing(t, missing)
+	if len(report.Bursts) != 3 {
+		t.Errorf("bursts: %+v", report.Bursts)
+	}
+	for _, burst := range report.Bursts {
+		if burst.Failed > 0 {
+			t.Errorf("of %s %d failed", burst.Name, burst.Failed)
+		}
+	}
+	if d := report.Density; d == nil || d.Python != 20 || d.Nodejs != 8 || d.Registered != 200 || d.NodejsPSS <= d.PythonPSS || d.ColdP50 <= 0 || d.Among.Median <= 0 {
+		t.Errorf("density: %+v", d)
+	}
 	for _, ratio := range report.Ratios {
 		if !missing[ratio.Case] && !missing[ratio.Beside] && (ratio.ThirtyTwo.Median == 0 || ratio.One.Median == 0) {
 			t.Errorf("%s/%s was not measured", ratio.Case, ratio.Beside)
@@ -198,7 +209,7 @@ func runShort(t *testing.T, args ...string) (report bench.Report, err error) {
 	path := filepath.Join(t.TempDir(), "bench.json")
 	var stdout, stderr bytes.Buffer
 	err = run(t.Context(), append([]string{
-		"-rounds", "1", "-duration", "50ms", "-warm-up", "50ms", "-rate", "200", "-cold-starts", "2",
+		"-rounds", "1", "-duration", "50ms", "-warm-up", "50ms", "-rate", "200", "-cold-starts", "2", "-functions", "20",
 		"-envoy", envoytest.Binary(t), "-cache-dir", t.TempDir(), "-json", path,
 	}, args...), &stdout, &stderr)
 	content, readErr := os.ReadFile(path)

@@ -29,7 +29,7 @@ type Config struct {
 	InsecurePublic bool
 
 	DataDir, CacheDir, RunDir string
-	Envoy                     string
+	Rustc, Envoy              string
 	EnvoyConcurrency          int
 	Filter                    bool
 	CacheMemoryMB             int
@@ -59,10 +59,16 @@ type Config struct {
 	WorkerConcurrency, WorkerQueue int
 	WorkerIdleSeconds              int
 	WorkerMemoryMB                 int
+	WorkerCPUMS                    int
 	WorkerScratchMB                int
 	WorkerMaxCalls                 int
 	WorkerMaxMinutes               int
 	Sandbox                        string
+
+	Egress, EgressAllow, EgressDeny string
+
+	Dependencies             bool
+	NPMRegistry, PipIndexURL string
 
 	LogLevel, LogFormat string
 }
@@ -80,6 +86,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.StringVar(&c.CacheDir, "cache-dir", "", "folder of what can be fetched again, such as Envoy (default $XDG_CACHE_HOME/envoke)")
 	f.StringVar(&c.RunDir, "run-dir", "", "folder of the sockets, of a short path (default: a new one in the temporary folder)")
 	c.bindInterpreters(f)
+	f.StringVar(&c.Rustc, "rustc", "", "Rust compiler with the target wasm32-wasip1, 1.63 or newer (default: rustc on PATH; without one, only ready WebAssembly modules run)")
 	f.StringVar(&c.Envoy, "envoy", "", "Envoy binary of the pinned version (default: fetched into the cache folder)")
 	f.IntVar(&c.EnvoyConcurrency, "envoy-concurrency", 0, "Envoy's worker threads, 0 for one per core")
 	f.BoolVar(&c.Filter, "filter", true, "have Envoy load the Wasm filter; without it requests pass by, and nothing else changes")
@@ -103,22 +110,33 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.IntVar(&c.ScriptTimeoutMS, "script-timeout-ms", 5000, "longest time that loading a script may take")
 
 	f.IntVar(&c.MaxModuleSize, "max-module-size", 32<<20, "largest WebAssembly module, in bytes before base64")
-	f.IntVar(&c.WASMCompileTimeoutSeconds, "wasm-compile-timeout-seconds", 60, "longest time that loading a WebAssembly module may take")
+	f.IntVar(&c.WASMCompileTimeoutSeconds, "wasm-compile-timeout-seconds", 60, "longest time that compiling Rust source, or loading a WebAssembly module, may take")
+	c.bindWorkers(f)
 
+	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&c.LogFormat, "log-format", "text", "text or json")
+}
+
+func (c *Config) bindWorkers(f *pflag.FlagSet) {
 	f.IntVar(&c.IdleWorkers, "idle-workers", 2, "worker processes kept ready for code that has none, at least: more after a burst of new functions")
 	f.IntVar(&c.MaxWorkers, "max-workers", 256, "most worker processes of one runtime host")
 	f.IntVar(&c.WorkerConcurrency, "worker-concurrency", 64, "calls under way at once in one worker")
 	f.IntVar(&c.WorkerQueue, "worker-queue", 512, "calls waiting for one worker before 429")
 	f.IntVar(&c.WorkerIdleSeconds, "worker-idle-seconds", 300, "a worker without calls for so long is ended")
 	f.IntVar(&c.WorkerMemoryMB, "worker-memory-mb", 128, "JavaScript heap, or Python's memory, of one worker, in MiB")
-
+	f.IntVar(&c.WorkerCPUMS, "worker-cpu-ms", 0, "CPU time that one call may take, in ms; 0: none but its deadline")
 	f.IntVar(&c.WorkerScratchMB, "worker-scratch-mb", 64, "files that one worker may keep in its scratch folder, in MiB")
 	f.IntVar(&c.WorkerMaxCalls, "worker-max-calls", 1_000_000, "a worker that has taken so many calls is replaced; 0: never for that")
 	f.IntVar(&c.WorkerMaxMinutes, "worker-max-minutes", 1440, "a worker that has served for so long is replaced; 0: never for that")
 	f.StringVar(&c.Sandbox, "sandbox", sandboxBest, "best: run workers behind those walls that this kernel has, and say which it lacks; require: refuse to start without one")
 
-	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&c.LogFormat, "log-format", "text", "text or json")
+	f.StringVar(&c.Egress, "egress", egressRegistered, "which functions may have a network: off (none), registered, or all (session scripts too)")
+	f.StringVar(&c.EgressAllow, "egress-allow", "", "what they may reach although it is no public host: networks and hosts, with or without ports, such as 10.1.0.0/16:5432,db.example.com")
+	f.StringVar(&c.EgressDeny, "egress-deny", "", "what they may not reach, of the same form; * is everything that --egress-allow does not name")
+
+	f.BoolVar(&c.Dependencies, "dependencies", true, "install packages that functions depend on; without it none may have any")
+	f.StringVar(&c.NPMRegistry, "npm-registry", "https://registry.npmjs.org/", "where packages of JavaScript come from")
+	f.StringVar(&c.PipIndexURL, "pip-index-url", "https://pypi.org/simple", "where packages of Python come from")
 }
 
 // bindInterpreters declares the flag of each language that has an interpreter.
@@ -266,6 +284,7 @@ func (c *Config) check() (faults []error) {
 		{"LOG_RETENTION_HOURS", c.LogRetentionHours, 1, 10 * 365 * 24},
 		{"RUNTIME_TIMEOUT_SECONDS", c.RuntimeTimeoutSeconds, 1, 24 * 3600},
 		{"STREAM_TIMEOUT_SECONDS", c.StreamTimeoutSeconds, 1, 24 * 3600},
+		{"WORKER_CPU_MS", c.WorkerCPUMS, 0, 24 * 3600 * 1000},
 		{"RUNTIME_MAX_REQUESTS", c.RuntimeMaxRequests, 1, 1 << 20},
 		{"REQUEST_TIMEOUT_SECONDS", c.RequestTimeoutSeconds, 1, 24 * 3600},
 		{"DRAIN_TIMEOUT_SECONDS", c.DrainTimeoutSeconds, 1, 24 * 3600},
@@ -290,6 +309,8 @@ func (c *Config) check() (faults []error) {
 	if c.Sandbox != sandboxBest && c.Sandbox != sandboxRequire {
 		faults = append(faults, fmt.Errorf("SANDBOX is %q: it must be %s or %s", c.Sandbox, sandboxBest, sandboxRequire))
 	}
+	faults = append(faults, c.checkEgress()...)
+	faults = append(faults, c.checkIndexes()...)
 	if _, _, err := newLogger(nil, c.LogLevel, c.LogFormat); err != nil {
 		faults = append(faults, err)
 	}

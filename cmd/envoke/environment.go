@@ -19,6 +19,7 @@ import (
 	"envoke/internal/faas"
 	"envoke/internal/logs"
 	"envoke/internal/selection"
+	"envoke/runtimes/egress"
 	"envoke/runtimes/pool"
 )
 
@@ -33,6 +34,7 @@ type environment struct {
 	// mappings map functions' names to languages; nil: names begin with theirs.
 	mappings *selection.Mappings
 	envoy    *envoy.Process // the child, or what stands for one that somebody else runs
+	egress   *egress.Proxy  // nil: no function has a network
 	// operatorsURL is where the operators' port listens, once it does; publicURL is
 	// Envoy's public listener.
 	operatorsURL, publicURL string

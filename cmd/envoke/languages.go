@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/base64"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 	"envoke/runtimes/pool"
 	"envoke/runtimes/python"
 	"envoke/runtimes/ruby"
-	"envoke/runtimes/wasm"
 	"envoke/xds"
 )
 
@@ -55,6 +53,7 @@ func languages() []language {
 				setting: "node", usage: "Node.js to run JavaScript with, 20 or newer (default: node on PATH)",
 				find: nodejs.Find, prepareFor: nodejs.Prepare, ownMemory: nodejs.OwnMemory,
 			},
+			flags: []string{"npm-registry"},
 		},
 		{
 			Language: faas.Python, title: "Python",
@@ -62,12 +61,13 @@ func languages() []language {
 				setting: "python", usage: "Python to run Python with, 3.10 or newer, and to fetch Envoy with (default: python3 on PATH)",
 				find: python.Find, prepare: python.Prepare, addressSpace: interpreter.AddressSpace,
 			},
+			flags: []string{"pip-index-url"},
 		},
 		{
-			Language: faas.Rust, title: "WebAssembly",
-			open:      openWasm,
+			Language: faas.Rust, title: "Rust and WebAssembly",
+			open:      openRust,
 			maxScript: func(c *Config) int { return base64.StdEncoding.EncodedLen(c.MaxModuleSize) },
-			flags:     []string{"max-module-size", "wasm-compile-timeout-seconds"},
+			flags:     []string{"max-script-size", "max-module-size", "wasm-compile-timeout-seconds", "rustc", "sandbox"},
 		},
 		{
 			Language: faas.Ruby, title: "Ruby",
@@ -78,6 +78,9 @@ func languages() []language {
 		},
 	}
 }
+
+// hasWorkers tells whether its functions run in processes of their own.
+func (l language) hasWorkers() bool { return l.interpreted != nil }
 
 // served are the languages that this installation has.
 func served(c *Config) []language {
@@ -125,20 +128,20 @@ func (l language) openEngine(ctx context.Context, e *environment) (engine, error
 	if err != nil {
 		return nil, err
 	}
-	return newPool(e, pool.Runtime{
+	return newPool(ctx, e, found, pool.Runtime{
 		Language: l.Language, Argv: command.Argv, Env: command.Env, Read: command.Files,
 		OwnMemory: i.ownMemory, AddressSpace: i.addressSpace,
 	})
 }
 
 // newPool makes the workers of a language that has an interpreter.
-func newPool(e *environment, runtime pool.Runtime) (engine, error) {
+func newPool(ctx context.Context, e *environment, found interpreter.Interpreter, runtime pool.Runtime) (engine, error) {
 	c := e.config
-	walls, err := e.walls(runtime)
+	walls, err := e.walls(runtime.Language, runtime.Files())
 	if err != nil {
 		return nil, err
 	}
-	return pool.New(pool.Options{
+	options := pool.Options{
 		Runtime: runtime,
 		Sandbox: walls, MemoryMB: c.WorkerMemoryMB,
 		Idle: c.IdleWorkers, MaxWorkers: c.MaxWorkers,
@@ -149,23 +152,20 @@ func newPool(e *environment, runtime pool.Runtime) (engine, error) {
 		MaxResult:     maxResult, MaxScratch: int64(c.WorkerScratchMB) << 20,
 		MaxCalls: c.WorkerMaxCalls, MaxAge: time.Duration(c.WorkerMaxMinutes) * time.Minute,
 		MemoryMark: int64(runtime.OwnMemory) + int64(c.WorkerMemoryMB)<<20/10*9,
+		Egress:     e.egress,
 		Logger:     e.logger, Registerer: e.metrics,
 		Log: e.logLine,
-	}), nil
-}
-
-// openWasm opens what runs WebAssembly modules, with its machine code in the cache
-// folder.
-func openWasm(_ context.Context, e *environment) (engine, error) {
-	c := e.config
-	return wasm.Open(wasm.Options{
-		CacheDir:  filepath.Join(c.CacheDir, "wasm"),
-		MaxModule: c.MaxModuleSize, MaxMemory: c.WorkerMemoryMB << 20, MaxResult: maxResult,
-		Concurrency:    c.WorkerConcurrency,
-		CompileTimeout: time.Duration(c.WASMCompileTimeoutSeconds) * time.Second,
-		Logger:         e.logger, Registerer: e.metrics,
-		Log: e.logLine,
-	})
+	}
+	if why := e.noDependencies(runtime.Language, found); why != "" {
+		e.logger.Info("functions cannot depend on packages", "language", runtime.Language, "reason", why)
+		return pool.New(options), nil
+	}
+	layers, proxy, err := openLayers(ctx, e, runtime.Language, found)
+	if err != nil {
+		return nil, err
+	}
+	options.Layers = layers
+	return packagePool{pool.New(options), proxy}, nil
 }
 
 // endpoints are where the language's hosts listen.

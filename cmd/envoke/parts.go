@@ -106,12 +106,18 @@ func startControl(ctx context.Context, _ streams, e *environment, l *lifecycle) 
 
 func startHost(language language) part {
 	return func(ctx context.Context, _ streams, e *environment, l *lifecycle) (string, error) {
+		if language.hasWorkers() {
+			if err := startEgress(ctx, e, l); err != nil {
+				return "", err
+			}
+		}
 		h, err := openHost(ctx, e, language)
 		if err != nil {
 			return "", err
 		}
 		h.start(l)
 		err = startOperators(ctx, e, l, operators{ready: h.ready})
+		e.guardPorts()
 		return fmt.Sprintf("The %s host listens on %s (operators: %s)", h.language, h.listener.Addr(), e.operatorsURL), err
 	}
 }

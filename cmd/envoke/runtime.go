@@ -88,7 +88,8 @@ func openHost(ctx context.Context, e *environment, l language) (*runtimeHost, er
 	h.host = host.New(host.Options{
 		Language: l.Language, Bundles: h.bundles, Engine: code, Version: version,
 		MaxTimeout: e.config.runtimeTimeout(), MaxScript: l.maxScriptSize(e.config), MaxBody: maxBody, MaxMemoryMB: e.config.WorkerMemoryMB,
-		SessionExpiry: e.config.sessionExpiry(), Failed: e.failedIn(faas.InRuntime), Logger: e.logger, Registerer: e.metrics,
+		MaxCPU:        time.Duration(e.config.WorkerCPUMS) * time.Millisecond,
+		SessionExpiry: e.config.sessionExpiry(), NoEgress: e.noEgress(l), NoDependencies: noPackages(code), Failed: e.failedIn(faas.InRuntime), Logger: e.logger, Registerer: e.metrics,
 	})
 	h.rpc = newRPC(e, h)
 	return h, nil

@@ -44,6 +44,9 @@ func startAll(ctx context.Context, s streams, e *environment, l *lifecycle) (str
 		return "", err
 	}
 	c.start(l)
+	if err := startEgress(ctx, e, l); err != nil {
+		return "", err
+	}
 	ready := []func(context.Context) error{c.ready}
 	for _, language := range served(e.config) {
 		if language.elsewhere(e.config) != "" {
@@ -70,6 +73,7 @@ func startAll(ctx context.Context, s streams, e *environment, l *lifecycle) (str
 		return "", err
 	}
 	e.publicURL = "http://" + loopback(address)
+	e.guardPorts()
 	e.logger.Info("ready", slog.String("address", address), slog.Duration("took", time.Since(started)))
 	return welcome(e, address), nil
 }

@@ -32,15 +32,16 @@ var (
 
 	flagsOfControl = append(flagsOfLanguages(),
 		"host", "port", "insecure-public", "data-dir", "database-url", "db-logging-enabled", "log-retention-hours",
-		"runtime-timeout-seconds", "request-timeout-seconds",
+		"runtime-timeout-seconds", "runtime-max-requests", "request-timeout-seconds",
 		"max-script-size", "max-module-size", "filter", "cache-memory-mb", "runtime-selection-strategy", "runtime-mappings-file",
 	)
 	flagsOfHosts = []string{
-		"cache-dir", "session-expiry-seconds", "runtime-timeout-seconds", "worker-concurrency", "worker-memory-mb",
+		"cache-dir", "session-expiry-seconds", "runtime-timeout-seconds", "worker-concurrency", "worker-memory-mb", "worker-cpu-ms",
 	}
 	flagsOfPools = []string{
 		"max-script-size", "script-timeout-ms", "idle-workers", "max-workers", "worker-queue", "worker-idle-seconds",
-		"worker-scratch-mb", "worker-max-calls", "worker-max-minutes", "sandbox",
+		"worker-scratch-mb", "worker-max-calls", "worker-max-minutes", "stream-timeout-seconds", "sandbox",
+		"egress", "egress-allow", "egress-deny", "dependencies",
 	}
 	flagsOfEnvoy = []string{"cache-dir", "python", "envoy", "envoy-concurrency", "drain-timeout-seconds"}
 )

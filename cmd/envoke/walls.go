@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"envoke/internal/faas"
-	"envoke/runtimes/pool"
 	"envoke/runtimes/sandbox"
 )
 
@@ -21,8 +20,8 @@ const (
 	sandboxRequire = "require"
 )
 
-// firstUser of workers begins the range of the first language; the others' follow. Linux
-// distributions keep them for users that services make and nobody logs in as.
+// firstUser of workers, and of builds, begins the range of the first language; the others'
+// follow. Linux distributions keep them for users that services make and nobody logs in as.
 const firstUser = 61184
 
 func workerUsers(language faas.Language) int {
@@ -68,18 +67,18 @@ func removeStale() {
 	}
 }
 
-// walls is the sandbox of a language's workers. It says which of its layers are missing
-// here, which is an error where all are required.
-func (e *environment) walls(runtime pool.Runtime) (sandbox.Config, error) {
+// walls is the sandbox of a language's workers, or builds, which may see the files. It says
+// which of its layers are missing here, which is an error where all are required.
+func (e *environment) walls(language faas.Language, files sandbox.Files) (sandbox.Config, error) {
 	c := sandbox.Config{
-		Files:   runtime.Files(),
-		Scratch: filepath.Join(e.workers, string(runtime.Language)),
+		Files:   files,
+		Scratch: filepath.Join(e.workers, string(language)),
 	}
 	if err := os.Mkdir(c.Scratch, 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
 		return c, fmt.Errorf("make the scratch folders: %w", err)
 	}
 	if c.NoUsers() == "" && e.config.MaxWorkers < sandbox.MaxUsers/2 {
-		c.Users = workerUsers(runtime.Language)
+		c.Users = workerUsers(language)
 	}
 	for _, layer := range c.Layers() {
 		switch {
@@ -87,9 +86,9 @@ func (e *environment) walls(runtime pool.Runtime) (sandbox.Config, error) {
 		case layer.Kernel && e.config.Sandbox == sandboxRequire:
 			return c, fmt.Errorf("the sandbox has no layer for %s: %s (--sandbox=%s accepts that)", layer.Name, layer.Missing, sandboxBest)
 		case layer.Kernel:
-			e.logger.Warn("the sandbox lacks a layer", "language", runtime.Language, "layer", layer.Name, "reason", layer.Missing)
+			e.logger.Warn("the sandbox lacks a layer", "language", language, "layer", layer.Name, "reason", layer.Missing)
 		default:
-			e.logger.Debug("the sandbox lacks a layer", "language", runtime.Language, "layer", layer.Name, "reason", layer.Missing)
+			e.logger.Debug("the sandbox lacks a layer", "language", language, "layer", layer.Name, "reason", layer.Missing)
 		}
 	}
 	return c, nil

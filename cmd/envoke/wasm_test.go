@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,10 +14,10 @@ import (
 	"envoke/runtimes/pool"
 )
 
-// The settings' engine runs the seed.
+// The settings' engine runs the seed, and says what it takes to compile Rust source.
 func TestWasmEngine(t *testing.T) {
-	config := &Config{CacheDir: t.TempDir(), MaxModuleSize: 1 << 20, WASMCompileTimeoutSeconds: 10, WorkerMemoryMB: 16, WorkerConcurrency: 1}
-	engine, err := openWasm(t.Context(), &environment{config: config, logger: slog.New(slog.DiscardHandler), metrics: prometheus.NewRegistry()})
+	config := &Config{Rustc: "/no/such/rustc", CacheDir: t.TempDir(), MaxModuleSize: 1 << 20, WASMCompileTimeoutSeconds: 10, WorkerMemoryMB: 16, WorkerConcurrency: 1}
+	engine, err := openRust(t.Context(), &environment{config: config, logger: slog.New(slog.DiscardHandler), metrics: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,5 +32,9 @@ func TestWasmEngine(t *testing.T) {
 		if want := `{"errors":[],"valid":true}`; err != nil || string(result.JSON) != want {
 			t.Errorf("%s: %s, %v; want %s", seed.Name, result.JSON, err, want)
 		}
+	}
+	_, err = engine.Check(t.Context(), faas.NewScript(faas.Rust, "1 + 1", nil))
+	if e := faas.AsError(err); e.Code != faas.InitializationError || !strings.Contains(e.Message, `RUSTC is "/no/such/rustc"`) || !strings.Contains(e.Message, "rustup target add") {
+		t.Errorf("without a compiler: %v", err)
 	}
 }

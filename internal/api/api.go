@@ -59,7 +59,7 @@ type Options struct {
 	// Select finds the function that a name means which the caller wrote there.
 	Select func(place faas.Place, name string) (faas.Ref, error)
 	// Check has code checked by who will run it, before it is stored; Hosts does.
-	Check func(ctx context.Context, requestID string, name faas.Name, script faas.Script) error
+	Check func(ctx context.Context, requestID string, f faas.Function) error
 	// Runtimes are the states of the runtimes in use: "ok", "degraded" or "down".
 	// It must return when its context ends.
 	Runtimes  func(context.Context) map[faas.Language]string

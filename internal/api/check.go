@@ -28,7 +28,8 @@ type Hosts map[faas.Language]*http.Client
 // Check has a host show that the code can run: it is sent what an initialize would
 // send, and reads it as such. What the host says against the code
 // is the error, its status too; UNAVAILABLE where no host answers.
-func (h Hosts) Check(ctx context.Context, requestID string, name faas.Name, script faas.Script) error {
+func (h Hosts) Check(ctx context.Context, requestID string, f faas.Function) error {
+	name, script := f.Name, f.Script
 	client := h[name.Language]
 	if client == nil {
 		return unchecked(fmt.Sprintf("no %s runtime is configured here", name.Language), nil)
@@ -36,7 +37,8 @@ func (h Hosts) Check(ctx context.Context, requestID string, name faas.Name, scri
 	body, err := json.Marshal(struct {
 		ScriptContent  string          `json:"script_content"`
 		CompileOptions json.RawMessage `json:"compile_options"`
-	}{script.Source, script.CompileOptions})
+		Dependencies   json.RawMessage `json:"dependencies,omitempty"`
+	}{script.Source, script.CompileOptions, script.Dependencies})
 	if err != nil {
 		return fmt.Errorf("encode check: %w", err)
 	}
@@ -49,6 +51,9 @@ func (h Hosts) Check(ctx context.Context, requestID string, name faas.Name, scri
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Language-Title", name.String())
 	request.Header.Set("X-Request-ID", requestID)
+	if f.Network != faas.NoNetwork {
+		request.Header.Set("X-Envoke-Network", string(f.Network))
+	}
 	reply, err := client.Do(request)
 	if err != nil {
 		return unchecked(fmt.Sprintf("the %s runtime does not answer, so the code could not be checked; try again", name.Language), err)

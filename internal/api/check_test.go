@@ -26,14 +26,14 @@ func newHost(t *testing.T, handle http.HandlerFunc) api.Hosts {
 	return api.Hosts{faas.NodeJS: {Transport: transport}}
 }
 
-const goodFunction = `{"language": "nodejs", "title": "f", "script_content": "return '<é>'", "compile_options": {"features": []}}`
+const goodFunction = `{"language": "nodejs", "title": "f", "network": "egress", "script_content": "return '<é>'", "compile_options": {"features": []}}`
 
 func TestCheckAsksTheHost(t *testing.T) {
 	r := newRig(t)
 	var asked []string
 	r.options.Check = newHost(t, func(w http.ResponseWriter, in *http.Request) {
 		body, _ := io.ReadAll(in.Body)
-		asked = append(asked, in.Method+" "+in.URL.Path+" "+in.Header.Get("X-Request-ID")+" "+in.Header.Get("Language-Title"))
+		asked = append(asked, in.Method+" "+in.URL.Path+" "+in.Header.Get("X-Request-ID")+" "+in.Header.Get("Language-Title")+" "+in.Header.Get("X-Envoke-Network"))
 		var got, want any
 		_ = json.Unmarshal([]byte(`{"script_content": "return '<é>'", "compile_options": {"features": []}}`), &want)
 		if err := json.Unmarshal(body, &got); err != nil || !cmp.Equal(want, got) {
@@ -44,7 +44,7 @@ func TestCheckAsksTheHost(t *testing.T) {
 	if status, body, _ := r.send("POST", functions, goodFunction); status != 201 {
 		t.Errorf("%d %v", status, body)
 	}
-	if diff := cmp.Diff([]string{"POST /check rid nodejs-f"}, asked); diff != "" {
+	if diff := cmp.Diff([]string{"POST /check rid nodejs-f egress"}, asked); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

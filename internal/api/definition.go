@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -26,7 +27,7 @@ const (
 	maxTimeoutMS   = 24 * 3600 * 1000 // what RUNTIME_TIMEOUT_SECONDS may be at most
 	maxCacheTTL    = 365 * 24 * 3600  // seconds
 	maxMemoryMB    = 64 << 10         // what WORKER_MEMORY_MB may be at most
-	allButCode     = 256 << 10        // of a body, schema and examples included
+	allButCode     = 2<<20 + 256<<10  // of a body, dependencies, schema and examples included
 	escaped        = len(`\u0000`)    // what one byte of code may take in JSON
 )
 
@@ -42,8 +43,12 @@ type definition struct {
 	CompileOptions jsontext.Value `json:"compile_options"`
 	TimeoutMS      *int           `json:"timeout_ms"`
 	MemoryLimitMB  *int           `json:"memory_limit_mb"`
+	CPULimitMS     *int           `json:"cpu_limit_ms"`
+	OutputLimit    *int           `json:"output_limit_bytes"`
+	MaxConcurrency *int           `json:"max_concurrency"`
 	CacheTTL       *int           `json:"cache_ttl_seconds"`
-	Network        bool           `json:"network"`
+	Network        jsontext.Value `json:"network"`
+	Dependencies   jsontext.Value `json:"dependencies"`
 }
 
 // maxDefinition bounds the body of a definition: code that is escaped as wasteful as
@@ -61,17 +66,53 @@ func (d *definition) function(name faas.Name) (faas.Function, error) {
 	if d.ScriptContent == nil {
 		return faas.Function{}, strict.BadMember("script_content", "is missing: send the function's code there")
 	}
+	network, err := d.network()
+	if err != nil {
+		return faas.Function{}, err
+	}
 	return faas.Function{
 		Name:        name,
 		Description: d.Description,
-		Script:      faas.NewScript(name.Language, *d.ScriptContent, orNil(d.CompileOptions)),
+		Script:      faas.NewScript(name.Language, *d.ScriptContent, orNil(d.CompileOptions)).With(orNil(d.Dependencies)),
 		Schema:      orNil(d.Schema),
 		Examples:    orNil(d.Examples),
 		Tags:        d.Tags,
 		Timeout:     time.Duration(orZero(d.TimeoutMS)) * time.Millisecond,
 		CacheTTL:    time.Duration(orZero(d.CacheTTL)) * time.Second,
 		MemoryMB:    d.memoryMB(),
+		Network:     network,
+		Limits: faas.Limits{
+			CPU:    time.Duration(orZero(d.CPULimitMS)) * time.Millisecond,
+			Output: orZero(d.OutputLimit), Concurrency: orZero(d.MaxConcurrency),
+		},
 	}, nil
+}
+
+// network is the function's; where nothing is said of it, that of its compile options,
+// which the runtime host checks.
+func (d *definition) network() (faas.Network, error) {
+	raw := orNil(d.Network)
+	if raw == nil {
+		var options struct {
+			Network string `json:"network"`
+		}
+		_ = json.Unmarshal(orNil(d.CompileOptions), &options)
+		network, _ := faas.ParseNetwork(options.Network)
+		return network, nil
+	}
+	switch string(raw) {
+	case "true": // as it was before it had names
+		return faas.Egress, nil
+	case "false":
+		return faas.NoNetwork, nil
+	}
+	var text string
+	_ = json.Unmarshal(raw, &text)
+	network, ok := faas.ParseNetwork(text)
+	if !ok {
+		return network, strict.BadMember("network", "must be none or egress")
+	}
+	return network, nil
 }
 
 // memoryMB is the function's limit of memory; where it has none, that of its compile
@@ -121,12 +162,12 @@ func (d *definition) checkTexts() error {
 }
 
 func (d *definition) checkNumbers() error {
-	if d.Network {
-		return strict.BadMember("network", "is not built yet: functions have no network; leave it out")
-	}
 	return cmp.Or(
 		between("timeout_ms", d.TimeoutMS, 1, maxTimeoutMS),
 		between("memory_limit_mb", d.MemoryLimitMB, 1, maxMemoryMB),
+		between("cpu_limit_ms", d.CPULimitMS, 1, maxTimeoutMS),
+		between("output_limit_bytes", d.OutputLimit, 1, math.MaxInt32),
+		between("max_concurrency", d.MaxConcurrency, 1, math.MaxInt32),
 		between("cache_ttl_seconds", d.CacheTTL, 0, maxCacheTTL),
 	)
 }

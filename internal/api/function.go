@@ -31,7 +31,12 @@ type fullFunction struct {
 	ScriptContent  string          `json:"script_content"`
 	TimeoutMS      *int64          `json:"timeout_ms"`
 	MemoryLimitMB  *int            `json:"memory_limit_mb"`
+	CPULimitMS     *int64          `json:"cpu_limit_ms"`
+	OutputLimit    *int            `json:"output_limit_bytes"`
+	MaxConcurrency *int            `json:"max_concurrency"`
 	CacheTTL       *int64          `json:"cache_ttl_seconds"`
+	Network        string          `json:"network"`
+	Dependencies   json.RawMessage `json:"dependencies"`
 }
 
 type listing struct {
@@ -90,6 +95,11 @@ func (a *api) showFunction(r *http.Request) (int, any, error) {
 		ScriptContent:  f.Script.Source,
 		TimeoutMS:      orNull(f.Timeout.Milliseconds()),
 		MemoryLimitMB:  orNull(f.MemoryMB),
+		CPULimitMS:     orNull(f.Limits.CPU.Milliseconds()),
+		OutputLimit:    orNull(f.Limits.Output),
+		MaxConcurrency: orNull(f.Limits.Concurrency),
 		CacheTTL:       orNull(int64(f.CacheTTL / time.Second)),
+		Network:        f.Network.String(),
+		Dependencies:   f.Script.Dependencies,
 	}, nil
 }

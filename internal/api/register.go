@@ -59,7 +59,7 @@ func (a *api) updateFunction(r *http.Request) (int, any, error) {
 // put has the code checked before it stores it.
 func (a *api) put(r *http.Request, f faas.Function, store func(context.Context, faas.Function) (faas.Function, error)) (any, error) {
 	f.UserID = userOf(r)
-	if err := a.Check(r.Context(), r.Header.Get("X-Request-ID"), f.Name, f.Script); err != nil {
+	if err := a.Check(r.Context(), r.Header.Get("X-Request-ID"), f); err != nil {
 		return nil, err
 	}
 	stored, err := store(r.Context(), f)

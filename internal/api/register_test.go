@@ -62,8 +62,8 @@ func (r *rig) wantChanged(want ...string) {
 func TestRegister(t *testing.T) {
 	r := newRig(t)
 	var checked []string
-	r.options.Check = func(_ context.Context, id string, name faas.Name, script faas.Script) error {
-		checked = append(checked, fmt.Sprint(id, " ", name, " ", script.Source, " ", string(script.CompileOptions)))
+	r.options.Check = func(_ context.Context, id string, f faas.Function) error {
+		checked = append(checked, fmt.Sprint(id, " ", f.Name, " ", f.Script.Source, " ", string(f.Script.CompileOptions), f.Network))
 		return nil
 	}
 	r.wantFunction("POST", functions, `{"language": "nodejs", "title": "f", "description": "the <first>", "script_content": "return 1",
@@ -73,23 +73,23 @@ func TestRegister(t *testing.T) {
 	r.wantChanged("nodejs-f")
 	// A version replaces all of the one before.
 	r.wantFunction("PUT", functions+"/nodejs-f", `{"script_content": "return 2"}`, 200, "nodejs-f@2", "", "[]")
-	r.wantFunction("PUT", functions+"/nodejs-f", `{"script_content": "return 3", "language": "nodejs", "title": "f", "schema": null, "tags": null, "compile_options": {"memory_limit_mb": 32}}`,
+	r.wantFunction("PUT", functions+"/nodejs-f", `{"script_content": "return 3", "language": "nodejs", "title": "f", "schema": null, "tags": null, "compile_options": {"memory_limit_mb": 32, "network": "egress"}}`,
 		200, "nodejs-f@3", "", "[]")
 	r.wantChanged("nodejs-f", "nodejs-f")
 	want := []string{
-		`rid nodejs-f return 1 {"optimization_level": "release", "features": ["x"], "target": "t", "memory_limit_mb": 1}`,
-		"rid nodejs-f return 2 ", `rid nodejs-f return 3 {"memory_limit_mb": 32}`,
+		`rid nodejs-f return 1 {"optimization_level": "release", "features": ["x"], "target": "t", "memory_limit_mb": 1}none`,
+		"rid nodejs-f return 2 none", `rid nodejs-f return 3 {"memory_limit_mb": 32, "network": "egress"}egress`,
 	}
 	if diff := cmp.Diff(want, checked); diff != "" {
 		t.Errorf("checked (-want +got):\n%s", diff)
 	}
 	for ref, want := range map[string][]any{
-		"nodejs-f@1": {"return 1", 1500.0, 64.0, 60.0}, "nodejs-f%401": {"return 1", 1500.0, 64.0, 60.0},
-		"nodejs-f@2": {"return 2", nil, nil, nil}, "nodejs-f": {"return 3", nil, 32.0, nil},
+		"nodejs-f@1": {"return 1", 1500.0, 64.0, 60.0, "none"}, "nodejs-f%401": {"return 1", 1500.0, 64.0, 60.0, "none"},
+		"nodejs-f@2": {"return 2", nil, nil, nil, "none"}, "nodejs-f": {"return 3", nil, 32.0, nil, "egress"},
 	} {
 		_, body, _ := r.request("GET", functions+"/"+ref)
 		got := body.(map[string]any)
-		shown := []any{got["script_content"], got["timeout_ms"], got["memory_limit_mb"], got["cache_ttl_seconds"]}
+		shown := []any{got["script_content"], got["timeout_ms"], got["memory_limit_mb"], got["cache_ttl_seconds"], got["network"]}
 		if diff := cmp.Diff(want, shown); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", ref, diff)
 		}
@@ -141,11 +141,14 @@ func TestRegisterRefuses(t *testing.T) {
 		with(`"timeout_ms": 86400001`):                                  "timeout_ms",
 		with(`"timeout_ms": 99999999999999999999`):                      "timeout_ms",
 		with(`"memory_limit_mb": 1.5`):                                  "memory_limit_mb must be a whole number",
+		with(`"cpu_limit_ms": 0`):                                       "cpu_limit_ms must be a whole number",
+		with(`"output_limit_bytes": -1`):                                "output_limit_bytes must be a whole number",
+		with(`"max_concurrency": 2147483648`):                           "max_concurrency must be a whole number",
 		with(`"memory_limit_mb": 0`):                                    "memory_limit_mb",
 		with(`"memory_limit_mb": 65537`):                                "memory_limit_mb",
 		with(`"cache_ttl_seconds": -1`):                                 "cache_ttl_seconds",
-		with(`"network": true`):                                         "network is not built yet",
-		with(`"network": 1`):                                            "network must be true or false",
+		with(`"network": "all"`):                                        "network must be none or egress",
+		with(`"network": 1`):                                            "network must be none or egress",
 		with(`"examples": {}`):                                          "examples must be a list",
 		with(`"schema": {"type": "strng"}`):                             "schema is no JSON Schema: at /type",
 		with(`"schema": {"$ref": "https://example.com/x"}`):             "nothing is fetched",
@@ -188,7 +191,7 @@ func TestRegisterLimits(t *testing.T) {
 			t.Errorf("%s: %d %v", title, status, body)
 		}
 	}
-	r.wantErrorTo("POST", functions, `{"language": "nodejs"`+strings.Repeat(" ", 400<<10)+`}`, faas.PayloadTooLarge, "the body is larger than")
+	r.wantErrorTo("POST", functions, `{"language": "nodejs"`+strings.Repeat(" ", 3<<20)+`}`, faas.PayloadTooLarge, "the body is larger than")
 	// Without a length, too.
 	request := httptest.NewRequestWithContext(t.Context(), "POST", functions, endless{})
 	request.ContentLength = -1
@@ -212,8 +215,8 @@ func (endless) Read(p []byte) (int, error) {
 // when it was looked up.
 func TestRegisterRace(t *testing.T) {
 	r := newRig(t)
-	r.options.Check = func(ctx context.Context, _ string, name faas.Name, script faas.Script) error {
-		_, err := r.store.CreateFunction(ctx, faas.Function{Name: name, Script: script})
+	r.options.Check = func(ctx context.Context, _ string, f faas.Function) error {
+		_, err := r.store.CreateFunction(ctx, faas.Function{Name: f.Name, Script: f.Script})
 		return err
 	}
 	r.wantErrorTo("POST", functions, `{"language": "nodejs", "title": "f", "script_content": "x"}`, faas.Conflict, "PUT")
@@ -223,13 +226,35 @@ func TestRegisterRace(t *testing.T) {
 // TestUnclearChange: a store that failed may have made the change, so hosts ask.
 func TestUnclearChange(t *testing.T) {
 	r := newRig(t)
-	r.options.Check = func(context.Context, string, faas.Name, faas.Script) error {
+	r.options.Check = func(context.Context, string, faas.Function) error {
 		return errors.Join(r.store.Close(), nil)
 	}
 	if status, body, _ := r.send("POST", functions, `{"language": "nodejs", "title": "f", "script_content": "x"}`); status < 500 {
 		t.Errorf("%d %v", status, body)
 	}
 	r.wantChanged("nodejs-f")
+}
+
+// TestNetwork: the network of a function has names, and the two values that it had before.
+func TestNetwork(t *testing.T) {
+	r := newRig(t)
+	var checked []string
+	r.options.Check = func(_ context.Context, _ string, f faas.Function) error {
+		checked = append(checked, f.Network.String())
+		return nil
+	}
+	r.send("POST", functions, `{"language": "nodejs", "title": "f", "script_content": "x"}`)
+	for _, members := range []string{
+		`"network": "none"`, `"network": "egress"`, `"network": true`, `"network": false`, `"network": null`,
+		`"compile_options": {"network": "egress"}`, `"network": "none", "compile_options": {"network": "egress"}`,
+	} {
+		if status, body, _ := r.send("PUT", functions+"/nodejs-f", `{"script_content": "x", `+members+`}`); status != 200 {
+			t.Errorf("%s: %d %v", members, status, body)
+		}
+	}
+	if diff := cmp.Diff([]string{"none", "none", "egress", "egress", "none", "none", "egress", "none"}, checked); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 }
 
 func FuzzRegister(f *testing.F) {
@@ -243,7 +268,7 @@ func FuzzRegister(f *testing.F) {
 		options := api.Options{
 			Store: noStore{}, Changed: func(context.Context, faas.Name) {}, MaxScript: 1 << 10, MaxModule: 1 << 10,
 			Select: faas.ParseRefIn, Failed: func(string, *faas.Error) {},
-			Check: func(context.Context, string, faas.Name, faas.Script) error { return errChecked },
+			Check: func(context.Context, string, faas.Function) error { return errChecked },
 		}
 		recorder := httptest.NewRecorder()
 		api.New(options).ServeHTTP(recorder, httptest.NewRequest("POST", functions, strings.NewReader(content)))

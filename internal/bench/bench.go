@@ -16,6 +16,7 @@ type Config struct {
 	Rate       float64       // arrivals a second of the open loop
 	ColdStarts int           // one-shots in a round
 	Parts      []Part
+	Many       Functions // of the part of that name
 
 	Envoy       string   // the binary
 	Node        string   // the binary, not a shim: its CPU time is found by its name
@@ -88,7 +89,7 @@ func Run(ctx context.Context, config Config) (Report, error) {
 	machine := describeMachine(ctx, config)
 	machine.OtherLoad = spreadOf(run.otherLoad)
 	report := newReport(began, machine, config, run.results())
-	report.Missing = stand.missing
+	report.Missing, report.Bursts, report.Density = stand.missing, run.bursts, run.density
 	report.Memory = run.memories.list(stand.roots())
 	return report, nil
 }

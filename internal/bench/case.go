@@ -17,16 +17,19 @@ const (
 	Wasm       Part = "wasm"
 	Peers      Part = "peers" // other function platforms; beside them, ours
 	Cache      Part = "cache" // results that are kept; beside them, functions that run
+	// Many is what has no cases: how many functions one host holds, and what they cost.
+	Many Part = "many"
 )
 
 // Parts lists every part.
-func Parts() []Part { return []Part{JavaScript, Python, Wasm, Peers, Cache} }
+func Parts() []Part { return []Part{JavaScript, Python, Wasm, Peers, Cache, Many} }
 
 // Title is what a report calls the part.
 func (p Part) Title() string {
 	return map[Part]string{
 		JavaScript: "JavaScript", Python: "Python", Wasm: "WebAssembly",
 		Peers: "Other function platforms", Cache: "Cached results",
+		Many: "Many functions",
 	}[p]
 }
 
@@ -44,7 +47,7 @@ func ParseParts(text string) ([]Part, error) {
 	var parts []Part
 	for name := range strings.SplitSeq(text, ",") {
 		if !slices.Contains(Parts(), Part(name)) {
-			return nil, fmt.Errorf("there is no part %q: name js, python, wasm, peers or cache", name)
+			return nil, fmt.Errorf("there is no part %q: name js, python, wasm, peers, cache or many", name)
 		}
 		parts = append(parts, Part(name))
 	}
@@ -64,7 +67,8 @@ type Case struct {
 
 // Cases lists every case in the order in which they are shown. The last letter of a
 // key says the same in every part: a Envoy by itself, b behind Envoy, d alone, e our host
-// alone (of cached results: ext_proc's), f through our Envoy, h cold. Cached results are
+// alone (of cached results: ext_proc's), f through our Envoy, h cold, i cold where no
+// worker is ready. Cached results are
 // asked for by GET, x and p by POST.
 func Cases() []Case {
 	return []Case{
@@ -76,18 +80,22 @@ func Cases() []Case {
 		{Key: "e", Part: JavaScript, Name: "nodejs host alone"},
 		{Key: "f", Part: JavaScript, Name: "Envoke, plain execute"},
 		{Key: "g", Part: JavaScript, Name: "Envoke, execute through ext_proc"},
-		{Key: "h", Part: JavaScript, Name: "Envoke, one-shot of new code", Cold: true, Most: 15 * time.Millisecond},
+		{Key: "h", Part: JavaScript, Name: "Envoke, one-shot of new code", Cold: true, Most: 10 * time.Millisecond},
+		{Key: "i", Part: JavaScript, Name: "the same, no worker ready", Cold: true},
 
 		{Key: "pb", Part: Python, Name: "Envoy → uvicorn"},
 		{Key: "pd", Part: Python, Name: "uvicorn alone"},
+		{Key: "gb", Part: Python, Name: "Envoy → granian"},
+		{Key: "gd", Part: Python, Name: "granian alone"},
 		{Key: "pe", Part: Python, Name: "python host alone"},
 		{Key: "pf", Part: Python, Name: "Envoke, plain execute of Python"},
-		{Key: "ph", Part: Python, Name: "Envoke, one-shot of new Python", Cold: true, Most: 12 * time.Millisecond},
+		{Key: "ph", Part: Python, Name: "Envoke, one-shot of new Python", Cold: true, Most: 8 * time.Millisecond},
+		{Key: "pi", Part: Python, Name: "the same, no worker ready", Cold: true},
 
 		{Key: "wd", Part: Wasm, Name: "bare wazero alone"},
 		{Key: "we", Part: Wasm, Name: "rust host alone"},
 		{Key: "wf", Part: Wasm, Name: "Envoke, plain execute of a module"},
-		{Key: "wh", Part: Wasm, Name: "Envoke, one-shot of a new module", Cold: true, Most: 10 * time.Millisecond},
+		{Key: "wh", Part: Wasm, Name: "Envoke, one-shot of a new module", Cold: true, Most: 6 * time.Millisecond},
 
 		{Key: "nb", Part: Peers, Name: "Envoy → functions-framework, Node.js"},
 		{Key: "nd", Part: Peers, Name: "functions-framework, Node.js, alone"},

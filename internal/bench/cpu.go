@@ -43,6 +43,8 @@ const (
 	bareName       = "bare Envoy"
 	envokeName     = "Envoke"
 	unfilteredName = "Envoke without filter"
+	emptyName      = "Envoke without ready workers"
+	manyName       = "Envoke with many functions"
 )
 
 var generator = group{"load generator", Client}

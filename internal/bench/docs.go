@@ -108,9 +108,16 @@ func (r Report) markdown(files map[string][]byte) []byte {
 		t.writeMarkdown(&out)
 	}
 	for _, part := range r.Settings.Parts {
+		if part == Many {
+			continue // it has no cases
+		}
 		r.writePart(&out, part, files)
 	}
 	r.writeCold(&out, files)
+	if r.Density != nil {
+		fmt.Fprintf(&out, "\n## %s\n\n%s:\n\n", Many.Title(), densityTitle)
+		r.Density.table().writeMarkdown(&out)
+	}
 	r.writeMemory(&out)
 	r.writeMissing(&out)
 	return out.Bytes()
@@ -161,6 +168,10 @@ func (r Report) writeCold(out *bytes.Buffer, files map[string][]byte) {
 	writeImage(out, "One-shots of new code, latency", coldChart, files)
 	fmt.Fprintf(out, "\n%s:\n\n", r.title(Cold))
 	t.writeMarkdown(out)
+	if t := r.burstTable(); t != nil {
+		fmt.Fprintf(out, "\n%s:\n\n", burstTitle)
+		t.writeMarkdown(out)
+	}
 }
 
 func (r Report) writeMemory(out *bytes.Buffer) {

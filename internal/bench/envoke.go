@@ -35,7 +35,35 @@ func (s *stand) startOurs(ctx context.Context) error {
 		}
 	}
 	s.filtered = ours
+	if err := s.startEmpty(ctx); err != nil {
+		return err
+	}
 	return s.startCached(ctx, ours)
+}
+
+// startEmpty starts an Envoke that keeps no worker ready, even on demand: that is a
+// quarter of all workers at most, and it may have three.
+func (s *stand) startEmpty(ctx context.Context) error {
+	if !s.wants("i", "pi") {
+		return nil
+	}
+	ours, err := s.startEnvoke(ctx, emptyName, "--idle-workers", "0", "--max-workers", "3")
+	if err != nil {
+		return err
+	}
+	for _, f := range functions() {
+		if f.empty != "" && s.wants(f.empty) {
+			s.endpoints[f.empty] = oneShotOf(ours, f)
+		}
+	}
+	return nil
+}
+
+func oneShotOf(ours target, f function) Endpoint {
+	return Endpoint{
+		Network: "tcp", Address: ours.address, Path: "/api/v1/execute", Of: []string{ours.name},
+		Header: http.Header{"Language-Title": {f.title}}, Unseen: f.unseen,
+	}
 }
 
 // addFunction makes the session that the cases of a function execute.
@@ -45,12 +73,10 @@ func (s *stand) addFunction(ctx context.Context, ours target, f function) error 
 		return fmt.Errorf("initialize %s: %w", f.title, err)
 	}
 	execute := Endpoint{Network: "tcp", Address: ours.address, Path: "/api/v1/execute/" + id, Of: []string{ours.name}}
-	host, extProc, oneShot := execute, execute, execute
+	host, extProc := execute, execute
 	host.Network, host.Address = "unix", filepath.Join(ours.runDir, f.host+".sock")
 	extProc.Header = http.Header{"X-Cache-Control": {"no-cache"}}
-	oneShot.Path, oneShot.Header = "/api/v1/execute", http.Header{"Language-Title": {f.title}}
-	oneShot.Unseen = f.unseen
-	s.endpoints[f.alone], s.endpoints[f.plain], s.endpoints[f.extProc], s.endpoints[f.cold] = host, execute, extProc, oneShot
+	s.endpoints[f.alone], s.endpoints[f.plain], s.endpoints[f.extProc], s.endpoints[f.cold] = host, execute, extProc, oneShotOf(ours, f)
 	return nil
 }
 

@@ -18,7 +18,7 @@ type function struct {
 	// vary gives the source as code that nobody has seen before, for each mark anew.
 	vary func(source []byte, mark string) []byte
 
-	alone, plain, extProc, cold string // keys of its cases; extProc may be empty
+	alone, plain, extProc, cold, empty string // keys of its cases; extProc and empty may be none
 }
 
 func functions() []function {
@@ -26,12 +26,12 @@ func functions() []function {
 		{
 			host: "nodejs", title: "nodejs-bench", vary: withComment("//"),
 			source: []byte("module.exports = (event) => event.params.a + event.params.b;"),
-			alone:  "e", plain: "f", extProc: "g", cold: "h",
+			alone:  "e", plain: "f", extProc: "g", cold: "h", empty: "i",
 		},
 		{
 			host: "python", title: "python-bench", vary: withComment("#"),
 			source: []byte("def handle(params):\n    return params['a'] + params['b']\n"),
-			alone:  "pe", plain: "pf", cold: "ph",
+			alone:  "pe", plain: "pf", cold: "ph", empty: "pi",
 		},
 		{
 			host: "rust", title: "rust-bench", vary: withSection, source: addModule,
@@ -47,7 +47,7 @@ func isOurs(key string) bool {
 		return true
 	}
 	for _, f := range functions() {
-		if key == f.alone || key == f.plain || key == f.extProc || key == f.cold {
+		if key == f.alone || key == f.plain || key == f.extProc || key == f.cold || key == f.empty {
 			return true
 		}
 	}

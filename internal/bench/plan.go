@@ -1,6 +1,9 @@
 package bench
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // How long what has no duration of its own usually takes, on two cores that do nothing
 // else.
@@ -8,6 +11,8 @@ const (
 	usualStart   = 25 * time.Second       // until all servers run and rest
 	usualSettle  = 250 * time.Millisecond // after a measurement, or a warm-up
 	usualOneShot = 250 * time.Millisecond // and until the pool of workers is full again
+	usualBurst   = 10 * time.Second
+	usualMany    = 100 * time.Second
 )
 
 // Planned is about how long a run takes.
@@ -16,12 +21,18 @@ func Planned(config Config) time.Duration {
 	for _, c := range wantedCases(config) {
 		if c.Cold {
 			took += time.Duration(config.coldRounds()*config.ColdStarts) * usualOneShot
+			if c.Most > 0 {
+				took += usualBurst
+			}
 			continue
 		}
 		took += config.WarmUp + usualSettle
 		for _, load := range config.loads() {
 			took += time.Duration(roundsOf(config.Rounds, load.Every)) * (load.Duration + usualSettle)
 		}
+	}
+	if slices.Contains(config.Parts, Many) && config.Envoke != "" {
+		took += usualMany
 	}
 	return took
 }

@@ -16,6 +16,8 @@ type Report struct {
 	Ratios    []Ratio   `json:"ratios"`
 
 	Differences []Difference `json:"differences"`
+	Bursts      []Burst      `json:"bursts,omitempty"`
+	Density     *Density     `json:"density,omitempty"`
 	Memory      []Memory     `json:"memory"`
 }
 
@@ -226,6 +228,14 @@ func (r Report) MissedTargets() []string {
 		if result.Missed {
 			missed = append(missed, result.Case)
 		}
+	}
+	for _, b := range r.Bursts {
+		if b.Missed {
+			missed = append(missed, b.Case+" burst")
+		}
+	}
+	if r.Density != nil {
+		missed = append(missed, r.Density.missed()...)
 	}
 	return missed
 }

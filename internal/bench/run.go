@@ -40,6 +40,8 @@ type run struct {
 	series    map[resultKey]*series
 	memories  memories
 	otherLoad []float64
+	bursts    []Burst
+	density   *Density
 }
 
 // measureAll lets the cases take turns. Cold starts come last: the workers that
@@ -63,6 +65,13 @@ func (r *run) measureAll(ctx context.Context) error {
 		}
 	}
 	r.memories.endRounds()
+	if err := r.measureAllCold(ctx); err != nil {
+		return err
+	}
+	return r.measureMany(ctx)
+}
+
+func (r *run) measureAllCold(ctx context.Context) error {
 	if !slices.ContainsFunc(r.stand.cases(), func(c Case) bool { return c.Cold }) {
 		return nil
 	}
@@ -74,7 +83,7 @@ func (r *run) measureAll(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return r.measureBursts(ctx)
 }
 
 func (r *run) warmUp(ctx context.Context) error {

@@ -96,7 +96,7 @@ func TestAPeerThatDoesNotStartIsMissing(t *testing.T) {
 	if _, err := s.startServers(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if len(s.missing) != 2 || !strings.Contains(s.missing[0].Why, "broken") {
+	if len(s.missing) != 4 || !strings.Contains(s.missing[0].Why, "broken") {
 		t.Errorf("missing: %+v", s.missing)
 	}
 }
@@ -116,7 +116,9 @@ func TestBarePythonAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.addBareEndpoints("", started)
-	if _, err := measure(t.Context(), s.endpoints["pd"], Load{Connections: 4, Duration: 50 * time.Millisecond}); err != nil {
-		t.Error(err)
+	for _, key := range []string{"pd", "gd"} {
+		if _, err := measure(t.Context(), s.endpoints[key], Load{Connections: 4, Duration: 50 * time.Millisecond}); err != nil {
+			t.Errorf("%s: %v", key, err)
+		}
 	}
 }

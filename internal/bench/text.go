@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -23,6 +24,14 @@ func (r Report) WriteTo(w io.Writer) (int64, error) {
 	if t := r.differenceTable(); t != nil {
 		fmt.Fprint(&out, "\nDifferences of p50 with 1 connection\n")
 		t.write(&out)
+	}
+	if t := r.burstTable(); t != nil {
+		fmt.Fprintf(&out, "\n%s\n", burstTitle)
+		t.write(&out)
+	}
+	if r.Density != nil {
+		fmt.Fprintf(&out, "\n%s\n", densityTitle)
+		r.Density.table().write(&out)
 	}
 	if t := r.memoryTable(); t != nil {
 		fmt.Fprint(&out, "\nMemory in MiB after the rounds, at its peak, and at last after the cold starts, whose workers are still there.\n"+
@@ -190,7 +199,7 @@ func (r Report) memoryTable() *table {
 
 // memoryRole says what the processes of a role are in what was started.
 func memoryRole(m Memory) string {
-	ours := m.Of == envokeName || m.Of == unfilteredName
+	ours := slices.Contains([]string{envokeName, unfilteredName, emptyName, manyName}, m.Of)
 	switch {
 	case ours && m.Role == Envoke:
 		return "control and hosts"

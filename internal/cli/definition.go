@@ -22,28 +22,33 @@ const descriptionFile = "function.yaml"
 // description is what function.yaml may say. Schema and Examples are inline, or the
 // path of a file of JSON or YAML.
 type description struct {
-	Name            string          `json:"name"`
-	Language        faas.Language   `json:"language"`
-	Handler         string          `json:"handler"`
-	Description     string          `json:"description"`
-	Schema          json.RawMessage `json:"schema"`
-	Examples        json.RawMessage `json:"examples"`
-	Tags            []string        `json:"tags"`
-	TimeoutMS       int             `json:"timeout_ms"`
-	MemoryLimitMB   int             `json:"memory_limit_mb"`
-	CacheTTLSeconds int             `json:"cache_ttl_seconds"`
+	Name             string          `json:"name"`
+	Language         faas.Language   `json:"language"`
+	Handler          string          `json:"handler"`
+	Description      string          `json:"description"`
+	Schema           json.RawMessage `json:"schema"`
+	Examples         json.RawMessage `json:"examples"`
+	Tags             []string        `json:"tags"`
+	TimeoutMS        int             `json:"timeout_ms"`
+	MemoryLimitMB    int             `json:"memory_limit_mb"`
+	CPULimitMS       int             `json:"cpu_limit_ms"`
+	OutputLimitBytes int             `json:"output_limit_bytes"`
+	MaxConcurrency   int             `json:"max_concurrency"`
+	CacheTTLSeconds  int             `json:"cache_ttl_seconds"`
+	Network          string          `json:"network"`
 }
 
 // define reads a file or a folder as a function, and its code. A name that is given
 // wins over all others.
 func define(path, name string) (client.Definition, source, error) {
-	described := description{Name: name}
+	described, folder := description{Name: name}, ""
 	file, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		err = misuse("there is no file or folder %s", path)
 	case err == nil && file.IsDir():
 		described, err = describeFolder(path, name)
+		folder = path
 		path = filepath.Join(path, described.Handler)
 	}
 	if err != nil {
@@ -54,7 +59,37 @@ func define(path, name string) (client.Definition, source, error) {
 		return client.Definition{}, code, err
 	}
 	wanted, err := newDefinition(described, code)
+	if err == nil && folder != "" {
+		wanted.Dependencies, err = dependenciesOf(folder, wanted.Language)
+	}
 	return wanted, code, err
+}
+
+// pinning are the files of a folder that pin the packages of its function.
+var pinning = map[faas.Language][]string{
+	faas.NodeJS: {"package.json", "package-lock.json"},
+	faas.Python: {"requirements.txt"},
+}
+
+// dependenciesOf reads the files that pin packages, where all of them are there: a
+// package.json without its lock pins nothing.
+func dependenciesOf(folder string, language faas.Language) (map[string]string, error) {
+	var files map[string]string
+	for _, name := range pinning[language] {
+		path := filepath.Join(folder, name)
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		raw, err := readFile(path)
+		if err != nil {
+			return nil, err
+		}
+		if files == nil {
+			files = make(map[string]string)
+		}
+		files[name] = string(raw)
+	}
+	return files, nil
 }
 
 // describeFolder finds out what a folder's description leaves open.
@@ -90,7 +125,8 @@ func newDefinition(d description, code source) (client.Definition, error) {
 		Language: language, Title: name.Title, Description: d.Description,
 		ScriptContent: code.script(), CompileOptions: code.compileOptions(),
 		Schema: d.Schema, Examples: d.Examples, Tags: d.Tags,
-		TimeoutMS: d.TimeoutMS, MemoryLimitMB: d.MemoryLimitMB, CacheTTLSeconds: d.CacheTTLSeconds,
+		TimeoutMS: d.TimeoutMS, MemoryLimitMB: d.MemoryLimitMB, CPULimitMS: d.CPULimitMS, OutputLimitBytes: d.OutputLimitBytes, MaxConcurrency: d.MaxConcurrency,
+		CacheTTLSeconds: d.CacheTTLSeconds, Network: d.Network,
 	}, nil
 }
 

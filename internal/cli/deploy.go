@@ -23,7 +23,7 @@ func (a *app) deployCommand() *cobra.Command {
 		Long: `Register code as a function, or as the next version where its name is taken.
 
 The end of a file's name tells the language: .js, .mjs and .cjs are nodejs, .py is
-python, .wasm is a ready WASI module. The function is named after the file or folder:
+python, .rs is rust, .wasm is a ready WASI module. The function is named after the file or folder:
 hello.js becomes nodejs-hello.
 
 A folder has one file of code, or a function.yaml that names it:

@@ -15,10 +15,11 @@ type failure struct {
 	source *source // where the code is local
 }
 
-// explain adds the place in the code to an error of the function's.
+// explain adds the place in the code to an error of the function's, or what a tool said
+// that installs its dependencies.
 func explain(err error, code *source) error {
 	var reply *client.ReplyError
-	if !errors.As(err, &reply) || reply.Number("line") == 0 && reply.Text("stack_trace") == "" {
+	if !errors.As(err, &reply) || reply.Number("line") == 0 && reply.Text("stack_trace") == "" && reply.Text("output") == "" {
 		return err
 	}
 	return &failure{ReplyError: reply, source: code}
@@ -32,8 +33,10 @@ func (f *failure) Error() string {
 	if line := f.Number("line"); line > 0 {
 		out.WriteString("\n\n  " + f.place(line))
 	}
-	if stack := f.Text("stack_trace"); stack != "" {
-		out.WriteString("\n\n  " + strings.ReplaceAll(cleanLines(strings.TrimSpace(stack)), "\n", "\n  "))
+	for _, detail := range []string{"stack_trace", "output"} {
+		if text := f.Text(detail); text != "" {
+			out.WriteString("\n\n  " + strings.ReplaceAll(cleanLines(strings.TrimSpace(text)), "\n", "\n  "))
+		}
 	}
 	return out.String()
 }

@@ -35,18 +35,28 @@ func TestDefine(t *testing.T) {
 		"a module":   {"hello.mjs", "", []string{"hello.mjs", "x"}, client.Definition{Language: faas.NodeJS, Title: "hello", ScriptContent: "x"}},
 		"CommonJS":   {"hello.cjs", "", []string{"hello.cjs", "x"}, client.Definition{Language: faas.NodeJS, Title: "hello", ScriptContent: "x"}},
 		"Python":     {"hello.py", "", []string{"hello.py", "x"}, client.Definition{Language: faas.Python, Title: "hello", ScriptContent: "x"}},
+		"Rust":       {"hello.rs", "", []string{"hello.rs", "x"}, client.Definition{Language: faas.Rust, Title: "hello", ScriptContent: "x"}},
 		"Ruby":       {"hello.rb", "", []string{"hello.rb", "x"}, client.Definition{Language: faas.Ruby, Title: "hello", ScriptContent: "x"}},
 		"wasm": {"hello.wasm", "", []string{"hello.wasm", "\x00asm"}, client.Definition{
 			Language: faas.Rust, Title: "hello", ScriptContent: "AGFzbQ==", CompileOptions: []byte(`{"target":"wasm32-wasip1"}`),
 		}},
-		"odd characters":        {"my function.v2.js", "", []string{"my function.v2.js", "x"}, client.Definition{Language: faas.NodeJS, Title: "my-function-v2", ScriptContent: "x"}},
-		"a title given":         {"hello.js", "other", []string{"hello.js", "x"}, client.Definition{Language: faas.NodeJS, Title: "other", ScriptContent: "x"}},
-		"a whole name given":    {"hello.js", "nodejs-other", []string{"hello.js", "x"}, client.Definition{Language: faas.NodeJS, Title: "other", ScriptContent: "x"}},
-		"a folder":              {"greet", "", []string{"greet/index.js", "x", "greet/README.md", ""}, client.Definition{Language: faas.NodeJS, Title: "greet", ScriptContent: "x"}},
-		"a folder and a name":   {"greet", "nodejs-b", []string{"greet/index.js", "x", "greet/function.yaml", "name: a"}, client.Definition{Language: faas.NodeJS, Title: "b", ScriptContent: "x"}},
-		"a folder's file":       {"greet", "", []string{"greet/a.js", "x", "greet/b.js", "y", "greet/function.yaml", "handler: b.js"}, client.Definition{Language: faas.NodeJS, Title: "greet", ScriptContent: "y"}},
-		"an inline schema":      {"greet", "", []string{"greet/a.js", "x", "greet/function.yaml", "schema: {type: object}"}, client.Definition{Language: faas.NodeJS, Title: "greet", ScriptContent: "x", Schema: []byte(`{"type":"object"}`)}},
-		"examples in YAML":      {"greet", "", []string{"greet/a.js", "x", "greet/e.yaml", "- {a: 1}", "greet/function.yaml", "examples: e.yaml"}, client.Definition{Language: faas.NodeJS, Title: "greet", ScriptContent: "x", Examples: []byte(`[{"a":1}]`)}},
+		"odd characters":      {"my function.v2.js", "", []string{"my function.v2.js", "x"}, client.Definition{Language: faas.NodeJS, Title: "my-function-v2", ScriptContent: "x"}},
+		"a title given":       {"hello.js", "other", []string{"hello.js", "x"}, client.Definition{Language: faas.NodeJS, Title: "other", ScriptContent: "x"}},
+		"a whole name given":  {"hello.js", "nodejs-other", []string{"hello.js", "x"}, client.Definition{Language: faas.NodeJS, Title: "other", ScriptContent: "x"}},
+		"a folder":            {"greet", "", []string{"greet/index.js", "x", "greet/README.md", ""}, client.Definition{Language: faas.NodeJS, Title: "greet", ScriptContent: "x"}},
+		"a folder and a name": {"greet", "nodejs-b", []string{"greet/index.js", "x", "greet/function.yaml", "name: a"}, client.Definition{Language: faas.NodeJS, Title: "b", ScriptContent: "x"}},
+		"a folder's file":     {"greet", "", []string{"greet/a.js", "x", "greet/b.js", "y", "greet/function.yaml", "handler: b.js"}, client.Definition{Language: faas.NodeJS, Title: "greet", ScriptContent: "y"}},
+		"an inline schema":    {"greet", "", []string{"greet/a.js", "x", "greet/function.yaml", "schema: {type: object}"}, client.Definition{Language: faas.NodeJS, Title: "greet", ScriptContent: "x", Schema: []byte(`{"type":"object"}`)}},
+		"examples in YAML":    {"greet", "", []string{"greet/a.js", "x", "greet/e.yaml", "- {a: 1}", "greet/function.yaml", "examples: e.yaml"}, client.Definition{Language: faas.NodeJS, Title: "greet", ScriptContent: "x", Examples: []byte(`[{"a":1}]`)}},
+		"requirements": {"greet", "", []string{"greet/a.py", "x", "greet/requirements.txt", "left==1.0"}, client.Definition{
+			Language: faas.Python, Title: "greet", ScriptContent: "x", Dependencies: map[string]string{"requirements.txt": "left==1.0"},
+		}},
+		"a lock": {"greet", "", []string{"greet/a.js", "x", "greet/package.json", "{}", "greet/package-lock.json", "{ }"}, client.Definition{
+			Language: faas.NodeJS, Title: "greet", ScriptContent: "x", Dependencies: map[string]string{"package.json": "{}", "package-lock.json": "{ }"},
+		}},
+		"no lock": {"greet", "", []string{"greet/a.js", "x", "greet/package.json", "{}", "greet/function.yaml", "network: egress"}, client.Definition{
+			Language: faas.NodeJS, Title: "greet", ScriptContent: "x", Network: "egress",
+		}},
 		"a folder that is here": {".", "", []string{"a.js", "x", "function.yaml", "name: here"}, client.Definition{Language: faas.NodeJS, Title: "here", ScriptContent: "x"}},
 	} {
 		t.Run(name, func(t *testing.T) {

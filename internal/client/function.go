@@ -37,17 +37,23 @@ type Description struct {
 
 // Definition is what a function is registered by.
 type Definition struct {
-	Language        faas.Language   `json:"language"`
-	Title           string          `json:"title"`
-	Description     string          `json:"description,omitempty"`
-	ScriptContent   string          `json:"script_content"`
-	Schema          json.RawMessage `json:"schema,omitempty"`
-	Examples        json.RawMessage `json:"examples,omitempty"`
-	Tags            []string        `json:"tags,omitempty"`
-	CompileOptions  json.RawMessage `json:"compile_options,omitempty"`
-	TimeoutMS       int             `json:"timeout_ms,omitempty"`
-	MemoryLimitMB   int             `json:"memory_limit_mb,omitempty"`
-	CacheTTLSeconds int             `json:"cache_ttl_seconds,omitempty"`
+	Language         faas.Language   `json:"language"`
+	Title            string          `json:"title"`
+	Description      string          `json:"description,omitempty"`
+	ScriptContent    string          `json:"script_content"`
+	Schema           json.RawMessage `json:"schema,omitempty"`
+	Examples         json.RawMessage `json:"examples,omitempty"`
+	Tags             []string        `json:"tags,omitempty"`
+	CompileOptions   json.RawMessage `json:"compile_options,omitempty"`
+	TimeoutMS        int             `json:"timeout_ms,omitempty"`
+	MemoryLimitMB    int             `json:"memory_limit_mb,omitempty"`
+	CPULimitMS       int             `json:"cpu_limit_ms,omitempty"`
+	OutputLimitBytes int             `json:"output_limit_bytes,omitempty"`
+	MaxConcurrency   int             `json:"max_concurrency,omitempty"`
+	CacheTTLSeconds  int             `json:"cache_ttl_seconds,omitempty"`
+	Network          string          `json:"network,omitempty"`
+	// Dependencies are the files that pin packages, by their names.
+	Dependencies map[string]string `json:"dependencies,omitempty"`
 }
 
 // Name is the name that the definition registers.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"envoke/internal/faas"
 	"envoke/internal/strict"
 )
 
@@ -21,6 +22,7 @@ type Options struct {
 	Features          []string `json:"features"`
 	Target            *string  `json:"target"`
 	MemoryLimitMB     *int     `json:"memory_limit_mb"`
+	Network           *string  `json:"network"` // none or egress
 }
 
 // Parse reads options, a JSON object or nothing. Errors call it by the name of the
@@ -40,9 +42,12 @@ func Parse(raw []byte, name string, maxMemoryMB int) (Options, error) {
 	return o, nil
 }
 
+// Egress tells whether the worker is to have a network.
+func (o *Options) Egress() bool { return o.Network != nil && *o.Network == string(faas.Egress) }
+
 func (o *Options) fault(maxMemoryMB int) (member, reason string) {
 	noName := func(feature string) bool { return feature == "" || len(feature) > maxName }
-	level, target, memory := o.OptimizationLevel, o.Target, o.MemoryLimitMB
+	level, target, memory, network := o.OptimizationLevel, o.Target, o.MemoryLimitMB, o.Network
 	switch {
 	case level != nil && *level != "debug" && *level != "release":
 		return "optimization_level", "must be debug or release"
@@ -52,6 +57,13 @@ func (o *Options) fault(maxMemoryMB int) (member, reason string) {
 		return "features", fmt.Sprintf("may hold %d names of 1 to %d bytes", maxFeatures, maxName)
 	case memory != nil && (*memory < 1 || *memory > maxMemoryMB):
 		return "memory_limit_mb", fmt.Sprintf("must be a whole number from 1 to %d, the operator's limit", maxMemoryMB)
+	case network != nil && !isNetwork(*network):
+		return "network", "must be none or egress"
 	}
 	return "", ""
+}
+
+func isNetwork(text string) bool {
+	_, ok := faas.ParseNetwork(text)
+	return ok
 }

@@ -13,7 +13,7 @@ import (
 const name = "context.compile_options"
 
 func TestParse(t *testing.T) {
-	level, target, memory := "release", "x", 128
+	level, target, memory, network := "release", "x", 128, "egress"
 	for raw, want := range map[string]compile.Options{
 		"":     {},
 		"null": {},
@@ -22,6 +22,7 @@ func TestParse(t *testing.T) {
 			OptimizationLevel: &level, Features: []string{"a"}, Target: &target, MemoryLimitMB: &memory,
 		},
 		`{"optimization_level":null,"features":null,"target":null,"memory_limit_mb":null}`: {},
+		`{"network":"egress"}`:       {Network: &network},
 		`{"memory_limit_mb":128.0}`:  {MemoryLimitMB: &memory},
 		`{"memory_limit_mb":1.28e2}`: {MemoryLimitMB: &memory},
 	} {
@@ -43,8 +44,8 @@ func TestParseRefuses(t *testing.T) {
 	for _, test := range []struct{ raw, member, reason string }{
 		{`[]`, "", "must be an object"},
 		{`"x"`, "", "must be an object"},
-		{`{"x":1}`, ".x", "is not known here: the members are optimization_level, features, target, memory_limit_mb"},
-		{`{"memory_limit":1}`, ".memory_limit", "is not known here: the members are optimization_level, features, target, memory_limit_mb"},
+		{`{"x":1}`, ".x", "is not known here: the members are optimization_level, features, target, memory_limit_mb, network"},
+		{`{"memory_limit":1}`, ".memory_limit", "is not known here: the members are optimization_level, features, target, memory_limit_mb, network"},
 		{`{"target":"a","target":"b"}`, ".target", "is given twice"},
 		{`{"target":1}`, ".target", "must be a string"},
 		{`{"target":"` + strings.Repeat("x", 257) + `"}`, ".target", "is longer than 256 bytes"},
@@ -53,6 +54,8 @@ func TestParseRefuses(t *testing.T) {
 		{`{"features":["a",1]}`, ".features.1", "must be a string"},
 		{`{"features":[""]}`, ".features", "may hold 64 names of 1 to 256 bytes"},
 		{`{"features":["a"` + strings.Repeat(`,"a"`, 64) + `]}`, ".features", "may hold 64 names of 1 to 256 bytes"},
+		{`{"network":"all"}`, ".network", "must be none or egress"},
+		{`{"network":true}`, ".network", "must be a string"},
 		{`{"memory_limit_mb":0}`, ".memory_limit_mb", limit},
 		{`{"memory_limit_mb":-1}`, ".memory_limit_mb", limit},
 		{`{"memory_limit_mb":129}`, ".memory_limit_mb", limit},

@@ -170,6 +170,8 @@ type Session struct {
 	ExpiresUnixMs int64                  `protobuf:"varint,11,opt,name=expires_unix_ms,json=expiresUnixMs,proto3" json:"expires_unix_ms,omitempty"`
 	Schema        []byte                 `protobuf:"bytes,12,opt,name=schema,proto3" json:"schema,omitempty"`                      // JSON Schema of params, of a registered function; or empty
 	MemoryMb      int32                  `protobuf:"varint,13,opt,name=memory_mb,json=memoryMb,proto3" json:"memory_mb,omitempty"` // limit of its worker, in MiB; 0: the operator's
+	Network       string                 `protobuf:"bytes,14,opt,name=network,proto3" json:"network,omitempty"`                    // that its worker has: empty for none, or "egress"
+	Limits        *Limits                `protobuf:"bytes,15,opt,name=limits,proto3" json:"limits,omitempty"`                      // of its calls
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -295,12 +297,27 @@ func (x *Session) GetMemoryMb() int32 {
 	return 0
 }
 
+func (x *Session) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+func (x *Session) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
 type Script struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Digest         string                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
 	Language       string                 `protobuf:"bytes,2,opt,name=language,proto3" json:"language,omitempty"`
 	Source         string                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
 	CompileOptions []byte                 `protobuf:"bytes,4,opt,name=compile_options,json=compileOptions,proto3" json:"compile_options,omitempty"` // a JSON object, or empty
+	Dependencies   []byte                 `protobuf:"bytes,5,opt,name=dependencies,proto3" json:"dependencies,omitempty"`                           // a JSON object, or empty
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -363,6 +380,13 @@ func (x *Script) GetCompileOptions() []byte {
 	return nil
 }
 
+func (x *Script) GetDependencies() []byte {
+	if x != nil {
+		return x.Dependencies
+	}
+	return nil
+}
+
 type Function struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	LanguageTitle string                 `protobuf:"bytes,1,opt,name=language_title,json=languageTitle,proto3" json:"language_title,omitempty"`
@@ -374,6 +398,8 @@ type Function struct {
 	// By alias only: the percentage of sessions or calls that go to other versions.
 	Weights       map[int32]int32 `protobuf:"bytes,7,rep,name=weights,proto3" json:"weights,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	MemoryMb      int32           `protobuf:"varint,8,opt,name=memory_mb,json=memoryMb,proto3" json:"memory_mb,omitempty"` // limit of its worker, in MiB; 0: the operator's
+	Network       string          `protobuf:"bytes,9,opt,name=network,proto3" json:"network,omitempty"`                    // that its worker has: empty for none, or "egress"
+	Limits        *Limits         `protobuf:"bytes,10,opt,name=limits,proto3" json:"limits,omitempty"`                     // of its calls
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -464,6 +490,81 @@ func (x *Function) GetMemoryMb() int32 {
 	return 0
 }
 
+func (x *Function) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+func (x *Function) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+// Limits are 0 where there is none but the operator's.
+type Limits struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	CpuMs         int64                  `protobuf:"varint,1,opt,name=cpu_ms,json=cpuMs,proto3" json:"cpu_ms,omitempty"`                   // that one call may take
+	OutputBytes   int64                  `protobuf:"varint,2,opt,name=output_bytes,json=outputBytes,proto3" json:"output_bytes,omitempty"` // of one result
+	Concurrency   int32                  `protobuf:"varint,3,opt,name=concurrency,proto3" json:"concurrency,omitempty"`                    // calls at once
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Limits) Reset() {
+	*x = Limits{}
+	mi := &file_control_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Limits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Limits) ProtoMessage() {}
+
+func (x *Limits) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Limits.ProtoReflect.Descriptor instead.
+func (*Limits) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Limits) GetCpuMs() int64 {
+	if x != nil {
+		return x.CpuMs
+	}
+	return 0
+}
+
+func (x *Limits) GetOutputBytes() int64 {
+	if x != nil {
+		return x.OutputBytes
+	}
+	return 0
+}
+
+func (x *Limits) GetConcurrency() int32 {
+	if x != nil {
+		return x.Concurrency
+	}
+	return 0
+}
+
 type CreateSessionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Session       *Session               `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
@@ -474,7 +575,7 @@ type CreateSessionRequest struct {
 
 func (x *CreateSessionRequest) Reset() {
 	*x = CreateSessionRequest{}
-	mi := &file_control_proto_msgTypes[6]
+	mi := &file_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -486,7 +587,7 @@ func (x *CreateSessionRequest) String() string {
 func (*CreateSessionRequest) ProtoMessage() {}
 
 func (x *CreateSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[6]
+	mi := &file_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -499,7 +600,7 @@ func (x *CreateSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSessionRequest.ProtoReflect.Descriptor instead.
 func (*CreateSessionRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{6}
+	return file_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CreateSessionRequest) GetSession() *Session {
@@ -524,7 +625,7 @@ type CreateSessionResponse struct {
 
 func (x *CreateSessionResponse) Reset() {
 	*x = CreateSessionResponse{}
-	mi := &file_control_proto_msgTypes[7]
+	mi := &file_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -536,7 +637,7 @@ func (x *CreateSessionResponse) String() string {
 func (*CreateSessionResponse) ProtoMessage() {}
 
 func (x *CreateSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[7]
+	mi := &file_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -549,7 +650,7 @@ func (x *CreateSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSessionResponse.ProtoReflect.Descriptor instead.
 func (*CreateSessionResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{7}
+	return file_control_proto_rawDescGZIP(), []int{8}
 }
 
 type WatchRequest struct {
@@ -563,7 +664,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_control_proto_msgTypes[8]
+	mi := &file_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -575,7 +676,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[8]
+	mi := &file_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -588,7 +689,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{8}
+	return file_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *WatchRequest) GetHost() string {
@@ -625,7 +726,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_control_proto_msgTypes[9]
+	mi := &file_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -637,7 +738,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[9]
+	mi := &file_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -650,7 +751,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{9}
+	return file_control_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *WatchResponse) GetEpoch() string {
@@ -698,7 +799,7 @@ const file_control_proto_rawDesc = "" +
 	"\x11FindScriptRequest\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\"<\n" +
 	"\x13FindFunctionRequest\x12%\n" +
-	"\x0elanguage_title\x18\x01 \x01(\tR\rlanguageTitle\"\x86\x03\n" +
+	"\x0elanguage_title\x18\x01 \x01(\tR\rlanguageTitle\"\xd3\x03\n" +
 	"\aSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
 	"\x0elanguage_title\x18\x02 \x01(\tR\rlanguageTitle\x12\x16\n" +
@@ -714,12 +815,15 @@ const file_control_proto_rawDesc = "" +
 	" \x01(\x03R\rcreatedUnixMs\x12&\n" +
 	"\x0fexpires_unix_ms\x18\v \x01(\x03R\rexpiresUnixMs\x12\x16\n" +
 	"\x06schema\x18\f \x01(\fR\x06schema\x12\x1b\n" +
-	"\tmemory_mb\x18\r \x01(\x05R\bmemoryMb\"}\n" +
+	"\tmemory_mb\x18\r \x01(\x05R\bmemoryMb\x12\x18\n" +
+	"\anetwork\x18\x0e \x01(\tR\anetwork\x121\n" +
+	"\x06limits\x18\x0f \x01(\v2\x19.envoke.control.v1.LimitsR\x06limits\"\xa1\x01\n" +
 	"\x06Script\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x1a\n" +
 	"\blanguage\x18\x02 \x01(\tR\blanguage\x12\x16\n" +
 	"\x06source\x18\x03 \x01(\tR\x06source\x12'\n" +
-	"\x0fcompile_options\x18\x04 \x01(\fR\x0ecompileOptions\"\xcd\x02\n" +
+	"\x0fcompile_options\x18\x04 \x01(\fR\x0ecompileOptions\x12\"\n" +
+	"\fdependencies\x18\x05 \x01(\fR\fdependencies\"\x9a\x03\n" +
 	"\bFunction\x12%\n" +
 	"\x0elanguage_title\x18\x01 \x01(\tR\rlanguageTitle\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x05R\aversion\x12\x14\n" +
@@ -729,10 +833,17 @@ const file_control_proto_rawDesc = "" +
 	"timeout_ms\x18\x05 \x01(\x03R\ttimeoutMs\x12\x16\n" +
 	"\x06schema\x18\x06 \x01(\fR\x06schema\x12B\n" +
 	"\aweights\x18\a \x03(\v2(.envoke.control.v1.Function.WeightsEntryR\aweights\x12\x1b\n" +
-	"\tmemory_mb\x18\b \x01(\x05R\bmemoryMb\x1a:\n" +
+	"\tmemory_mb\x18\b \x01(\x05R\bmemoryMb\x12\x18\n" +
+	"\anetwork\x18\t \x01(\tR\anetwork\x121\n" +
+	"\x06limits\x18\n" +
+	" \x01(\v2\x19.envoke.control.v1.LimitsR\x06limits\x1a:\n" +
 	"\fWeightsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\x05R\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"\x7f\n" +
+	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"d\n" +
+	"\x06Limits\x12\x15\n" +
+	"\x06cpu_ms\x18\x01 \x01(\x03R\x05cpuMs\x12!\n" +
+	"\foutput_bytes\x18\x02 \x01(\x03R\voutputBytes\x12 \n" +
+	"\vconcurrency\x18\x03 \x01(\x05R\vconcurrency\"\x7f\n" +
 	"\x14CreateSessionRequest\x124\n" +
 	"\asession\x18\x01 \x01(\v2\x1a.envoke.control.v1.SessionR\asession\x121\n" +
 	"\x06script\x18\x02 \x01(\v2\x19.envoke.control.v1.ScriptR\x06script\"\x17\n" +
@@ -768,7 +879,7 @@ func file_control_proto_rawDescGZIP() []byte {
 	return file_control_proto_rawDescData
 }
 
-var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_control_proto_goTypes = []any{
 	(*FindSessionRequest)(nil),    // 0: envoke.control.v1.FindSessionRequest
 	(*FindScriptRequest)(nil),     // 1: envoke.control.v1.FindScriptRequest
@@ -776,31 +887,34 @@ var file_control_proto_goTypes = []any{
 	(*Session)(nil),               // 3: envoke.control.v1.Session
 	(*Script)(nil),                // 4: envoke.control.v1.Script
 	(*Function)(nil),              // 5: envoke.control.v1.Function
-	(*CreateSessionRequest)(nil),  // 6: envoke.control.v1.CreateSessionRequest
-	(*CreateSessionResponse)(nil), // 7: envoke.control.v1.CreateSessionResponse
-	(*WatchRequest)(nil),          // 8: envoke.control.v1.WatchRequest
-	(*WatchResponse)(nil),         // 9: envoke.control.v1.WatchResponse
-	nil,                           // 10: envoke.control.v1.Function.WeightsEntry
+	(*Limits)(nil),                // 6: envoke.control.v1.Limits
+	(*CreateSessionRequest)(nil),  // 7: envoke.control.v1.CreateSessionRequest
+	(*CreateSessionResponse)(nil), // 8: envoke.control.v1.CreateSessionResponse
+	(*WatchRequest)(nil),          // 9: envoke.control.v1.WatchRequest
+	(*WatchResponse)(nil),         // 10: envoke.control.v1.WatchResponse
+	nil,                           // 11: envoke.control.v1.Function.WeightsEntry
 }
 var file_control_proto_depIdxs = []int32{
-	10, // 0: envoke.control.v1.Function.weights:type_name -> envoke.control.v1.Function.WeightsEntry
-	3,  // 1: envoke.control.v1.CreateSessionRequest.session:type_name -> envoke.control.v1.Session
-	4,  // 2: envoke.control.v1.CreateSessionRequest.script:type_name -> envoke.control.v1.Script
-	0,  // 3: envoke.control.v1.Control.FindSession:input_type -> envoke.control.v1.FindSessionRequest
-	1,  // 4: envoke.control.v1.Control.FindScript:input_type -> envoke.control.v1.FindScriptRequest
-	2,  // 5: envoke.control.v1.Control.FindFunction:input_type -> envoke.control.v1.FindFunctionRequest
-	6,  // 6: envoke.control.v1.Control.CreateSession:input_type -> envoke.control.v1.CreateSessionRequest
-	8,  // 7: envoke.control.v1.Control.Watch:input_type -> envoke.control.v1.WatchRequest
-	3,  // 8: envoke.control.v1.Control.FindSession:output_type -> envoke.control.v1.Session
-	4,  // 9: envoke.control.v1.Control.FindScript:output_type -> envoke.control.v1.Script
-	5,  // 10: envoke.control.v1.Control.FindFunction:output_type -> envoke.control.v1.Function
-	7,  // 11: envoke.control.v1.Control.CreateSession:output_type -> envoke.control.v1.CreateSessionResponse
-	9,  // 12: envoke.control.v1.Control.Watch:output_type -> envoke.control.v1.WatchResponse
-	8,  // [8:13] is the sub-list for method output_type
-	3,  // [3:8] is the sub-list for method input_type
-	3,  // [3:3] is the sub-list for extension type_name
-	3,  // [3:3] is the sub-list for extension extendee
-	0,  // [0:3] is the sub-list for field type_name
+	6,  // 0: envoke.control.v1.Session.limits:type_name -> envoke.control.v1.Limits
+	11, // 1: envoke.control.v1.Function.weights:type_name -> envoke.control.v1.Function.WeightsEntry
+	6,  // 2: envoke.control.v1.Function.limits:type_name -> envoke.control.v1.Limits
+	3,  // 3: envoke.control.v1.CreateSessionRequest.session:type_name -> envoke.control.v1.Session
+	4,  // 4: envoke.control.v1.CreateSessionRequest.script:type_name -> envoke.control.v1.Script
+	0,  // 5: envoke.control.v1.Control.FindSession:input_type -> envoke.control.v1.FindSessionRequest
+	1,  // 6: envoke.control.v1.Control.FindScript:input_type -> envoke.control.v1.FindScriptRequest
+	2,  // 7: envoke.control.v1.Control.FindFunction:input_type -> envoke.control.v1.FindFunctionRequest
+	7,  // 8: envoke.control.v1.Control.CreateSession:input_type -> envoke.control.v1.CreateSessionRequest
+	9,  // 9: envoke.control.v1.Control.Watch:input_type -> envoke.control.v1.WatchRequest
+	3,  // 10: envoke.control.v1.Control.FindSession:output_type -> envoke.control.v1.Session
+	4,  // 11: envoke.control.v1.Control.FindScript:output_type -> envoke.control.v1.Script
+	5,  // 12: envoke.control.v1.Control.FindFunction:output_type -> envoke.control.v1.Function
+	8,  // 13: envoke.control.v1.Control.CreateSession:output_type -> envoke.control.v1.CreateSessionResponse
+	10, // 14: envoke.control.v1.Control.Watch:output_type -> envoke.control.v1.WatchResponse
+	10, // [10:15] is the sub-list for method output_type
+	5,  // [5:10] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_control_proto_init() }
@@ -814,7 +928,7 @@ func file_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_proto_rawDesc), len(file_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

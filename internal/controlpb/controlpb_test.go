@@ -65,7 +65,8 @@ func TestSessionRoundTrip(t *testing.T) {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	want := faas.Session{
 		ID: "id", Name: faas.Name{Language: faas.NodeJS, Title: "hello"}, Digest: "d", Version: 3,
-		Owner: "function:u", UserID: "u", Context: []byte(`{"é":1}`), Timeout: 2 * time.Second, MemoryMB: 64,
+		Owner: "function:u", UserID: "u", Context: []byte(`{"é":1}`), Timeout: 2 * time.Second, MemoryMB: 64, Network: faas.Egress,
+		Limits:        faas.Limits{CPU: time.Second, Output: 10, Concurrency: 3},
 		CompileStatus: faas.CompileSuccess, CreatedAt: now, ExpiresAt: now.Add(time.Hour), Status: faas.Active,
 	}
 	message := controlpb.NewSession(&want)
@@ -98,7 +99,7 @@ func TestScriptRoundTrip(t *testing.T) {
 func TestFunctionRoundTrip(t *testing.T) {
 	for _, user := range []string{"", "u", "function:u"} {
 		want := faas.Function{
-			Name: faas.Name{Language: faas.Rust, Title: "f"}, Version: 2, UserID: user, Timeout: time.Second, MemoryMB: 32,
+			Name: faas.Name{Language: faas.Rust, Title: "f"}, Version: 2, UserID: user, Timeout: time.Second, MemoryMB: 32, Network: faas.Egress, Limits: faas.Limits{Concurrency: 1},
 			Script: faas.Script{Digest: "d", Language: faas.Rust}, Schema: []byte(`{}`),
 			Weights: map[int]int{3: 10, 1: 5},
 		}

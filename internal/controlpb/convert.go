@@ -20,6 +20,8 @@ func NewSession(s *faas.Session) *Session {
 		Schema:        s.Schema,
 		TimeoutMs:     s.Timeout.Milliseconds(),
 		MemoryMb:      int32(s.MemoryMB),
+		Network:       string(s.Network),
+		Limits:        newLimits(s.Limits),
 		CompileStatus: string(s.CompileStatus),
 		CreatedUnixMs: s.CreatedAt.UnixMilli(),
 		ExpiresUnixMs: s.ExpiresAt.UnixMilli(),
@@ -43,11 +45,27 @@ func (x *Session) Session() (faas.Session, error) {
 		Schema:        x.GetSchema(),
 		Timeout:       time.Duration(x.GetTimeoutMs()) * time.Millisecond,
 		MemoryMB:      int(x.GetMemoryMb()),
+		Network:       faas.Network(x.GetNetwork()),
+		Limits:        x.GetLimits().limits(),
 		CompileStatus: faas.CompileStatus(x.GetCompileStatus()),
 		CreatedAt:     time.UnixMilli(x.GetCreatedUnixMs()).UTC(),
 		ExpiresAt:     time.UnixMilli(x.GetExpiresUnixMs()).UTC(),
 		Status:        faas.Active,
 	}, nil
+}
+
+// newLimits is nil where there are none.
+func newLimits(l faas.Limits) *Limits {
+	if l == (faas.Limits{}) {
+		return nil
+	}
+	return &Limits{CpuMs: l.CPU.Milliseconds(), OutputBytes: int64(l.Output), Concurrency: int32(l.Concurrency)}
+}
+
+func (x *Limits) limits() faas.Limits {
+	return faas.Limits{
+		CPU: time.Duration(x.GetCpuMs()) * time.Millisecond, Output: int(x.GetOutputBytes()), Concurrency: int(x.GetConcurrency()),
+	}
 }
 
 // NewScript makes the message of a script.
@@ -57,13 +75,14 @@ func NewScript(s *faas.Script) *Script {
 		Language:       string(s.Language),
 		Source:         s.Source,
 		CompileOptions: s.CompileOptions,
+		Dependencies:   s.Dependencies,
 	}
 }
 
 // Script is the script that the message holds. Its digest is computed, not
 // believed: compare it with the one that was asked for.
 func (x *Script) Script() faas.Script {
-	return faas.NewScript(faas.Language(x.GetLanguage()), x.GetSource(), x.GetCompileOptions())
+	return faas.NewScript(faas.Language(x.GetLanguage()), x.GetSource(), x.GetCompileOptions()).With(x.GetDependencies())
 }
 
 // functionOwner is how faas.Function.Owner begins; the user's id follows.
@@ -78,6 +97,8 @@ func NewFunction(f *faas.Function) *Function {
 		Digest:        string(f.Script.Digest),
 		TimeoutMs:     f.Timeout.Milliseconds(),
 		MemoryMb:      int32(f.MemoryMB),
+		Network:       string(f.Network),
+		Limits:        newLimits(f.Limits),
 		Schema:        f.Schema,
 		Weights:       convertWeights[int32](f.Weights),
 	}
@@ -107,6 +128,7 @@ func (x *Function) Function() (faas.Function, error) {
 		UserID:  strings.TrimPrefix(x.GetOwner(), functionOwner),
 		Script:  faas.Script{Digest: faas.Digest(x.GetDigest()), Language: name.Language},
 		Timeout: time.Duration(x.GetTimeoutMs()) * time.Millisecond, MemoryMB: int(x.GetMemoryMb()),
+		Network: faas.Network(x.GetNetwork()), Limits: x.GetLimits().limits(),
 		Schema:  x.GetSchema(),
 		Weights: convertWeights[int](x.GetWeights()),
 	}, nil

@@ -5,7 +5,6 @@ package envoytest
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -42,7 +41,7 @@ var binary = sync.OnceValues(func() (string, error) {
 	if own := os.Getenv("ENVOY"); own != "" {
 		return own, envoy.Check(ctx, own)
 	}
-	dir, err := cacheDir()
+	dir, err := testrig.CacheDir()
 	if err != nil {
 		return "", err
 	}
@@ -58,35 +57,6 @@ func Binary(t testing.TB) string {
 		t.Fatalf("tests need Envoy: %v", err)
 	}
 	return path
-}
-
-func cacheDir() (string, error) {
-	if dir := os.Getenv("ENVOKE_CACHE_DIR"); dir != "" {
-		// A relative one is relative to the repository: tests run in many folders.
-		if filepath.IsAbs(dir) {
-			return dir, nil
-		}
-		root, err := repository()
-		return filepath.Join(root, dir), err
-	}
-	root, err := repository()
-	return filepath.Join(root, ".envoke", "cache"), err
-}
-
-func repository() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir, nil
-		}
-		if dir == filepath.Dir(dir) {
-			return "", errors.New("no go.mod above the working folder: set ENVOKE_CACHE_DIR")
-		}
-		dir = filepath.Dir(dir)
-	}
 }
 
 // Start runs Envoy until the test ends and waits until it serves.

@@ -33,6 +33,9 @@ type Script struct {
 	Language       Language
 	Source         string
 	CompileOptions json.RawMessage // an object, or nil
+	// Dependencies are the files that pin the packages that it needs: an object of texts by
+	// the files' names, or nil.
+	Dependencies json.RawMessage
 }
 
 // NewScript makes a script and computes its digest.
@@ -43,6 +46,15 @@ func NewScript(language Language, source string, options json.RawMessage) Script
 		Source:         source,
 		CompileOptions: options,
 	}
+}
+
+// With is the script with dependencies, which are part of its digest; nil: without.
+func (s Script) With(dependencies json.RawMessage) Script {
+	s.Digest, s.Dependencies = DigestOf(s.Language, s.Source, s.CompileOptions), dependencies
+	if dependencies != nil {
+		s.Digest = DigestOf(s.Language, string(s.Digest), dependencies)
+	}
+	return s
 }
 
 // Function is one version of what is registered under a name. A version is
@@ -59,6 +71,8 @@ type Function struct {
 	Timeout     time.Duration // 0: the default of 30 s
 	CacheTTL    time.Duration // 0: results are not cached
 	MemoryMB    int           // limit of its worker, in MiB; 0: the operator's
+	Limits      Limits        // of its calls
+	Network     Network       // that its worker has
 	CreatedAt   time.Time     // of the function, as UpdatedAt is
 	UpdatedAt   time.Time     // when its current version was made so
 	// Weights is set where the function was found by an alias that splits: the

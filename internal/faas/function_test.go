@@ -36,7 +36,7 @@ func TestDigestTellsPartsApart(t *testing.T) {
 
 func TestNewScriptKeepsWhatItWasGiven(t *testing.T) {
 	options := json.RawMessage(`{"optimization_level":"release"}`)
-	want := Script{DigestOf(Rust, "fn main() {}", options), Rust, "fn main() {}", options}
+	want := Script{DigestOf(Rust, "fn main() {}", options), Rust, "fn main() {}", options, nil}
 	if diff := cmp.Diff(want, NewScript(Rust, "fn main() {}", options)); diff != "" {
 		t.Errorf("NewScript (-want +got):\n%s", diff)
 	}
@@ -91,5 +91,21 @@ func TestPickIsStable(t *testing.T) {
 	}
 	if diff := cmp.Diff([]int{1, 3, 2, 1, 1, 1, 2, 2, 2, 2, 2, 3}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// What a script depends on is part of its digest; a script without has the one that it had
+// before there were dependencies.
+func TestDependenciesArePartOfTheDigest(t *testing.T) {
+	plain := NewScript(NodeJS, "x", nil)
+	if got := plain.With(nil); got.Digest != plain.Digest {
+		t.Errorf("without dependencies the digest is %s, want %s", got.Digest, plain.Digest)
+	}
+	a, b := plain.With(json.RawMessage(`{"a":""}`)), plain.With(json.RawMessage(`{"b":""}`))
+	if a.Digest == plain.Digest || a.Digest == b.Digest {
+		t.Errorf("digests are the same: %s, %s, %s", plain.Digest, a.Digest, b.Digest)
+	}
+	if again := b.With(a.Dependencies); again.Digest != a.Digest {
+		t.Errorf("the digest depends on what was there before: %s, want %s", again.Digest, a.Digest)
 	}
 }

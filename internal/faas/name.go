@@ -25,7 +25,7 @@ var rows = []struct {
 }{
 	{NodeJS, []string{".js", ".mjs", ".cjs"}, false},
 	{Python, []string{".py"}, false},
-	{Rust, []string{".wasm"}, false},
+	{Rust, []string{".rs", ".wasm"}, false},
 	{Ruby, []string{".rb"}, true},
 }
 

@@ -38,6 +38,8 @@ type Session struct {
 	Schema         json.RawMessage // of params, of the registered function's version; nil: anything
 	Timeout        time.Duration   // of one execute; 0: the default of 30 s
 	MemoryMB       int             // limit of its worker, in MiB; 0: the operator's
+	Limits         Limits          // of its calls
+	Network        Network         // that its worker has
 	CompileStatus  CompileStatus
 	CreatedAt      time.Time
 	ExpiresAt      time.Time

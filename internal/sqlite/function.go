@@ -26,13 +26,15 @@ const (
 		RETURNING id, version, created_by, created_at, updated_at`
 
 	insertVersion = `INSERT INTO meta_function_versions (function_id, version, script_digest, schema_definition, examples,
-		description, tags, timeout_ms, cache_ttl_ms, memory_limit_mb, created_by, created_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+		description, tags, timeout_ms, cache_ttl_ms, memory_limit_mb, network,
+		cpu_limit_ms, output_limit_bytes, max_concurrency, created_by, created_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 	// Arguments: language, title, version or 0, alias or ''.
 	findFunction = `SELECT v.version, v.description, v.tags, f.created_by, f.created_at, f.updated_at, v.schema_definition,
-		v.examples, v.timeout_ms, v.cache_ttl_ms, v.memory_limit_mb, a.weights,
-		s.digest, s.source, s.compile_options
+		v.examples, v.timeout_ms, v.cache_ttl_ms, v.memory_limit_mb, v.network,
+		v.cpu_limit_ms, v.output_limit_bytes, v.max_concurrency, a.weights,
+		s.digest, s.source, s.compile_options, s.dependencies
 		FROM meta_functions f
 		LEFT JOIN meta_function_aliases a ON a.function_id = f.id AND a.alias = ?4
 		JOIN meta_function_versions v ON v.function_id = f.id
@@ -89,7 +91,8 @@ func (s *Store) putFunction(ctx context.Context, f faas.Function, put func(conte
 			return err
 		}
 		_, err = tx.ExecContext(ctx, insertVersion, id, f.Version, string(f.Script.Digest), document(f.Schema), document(f.Examples),
-			f.Description, string(tags), f.Timeout.Milliseconds(), f.CacheTTL.Milliseconds(), f.MemoryMB, by, updated)
+			f.Description, string(tags), f.Timeout.Milliseconds(), f.CacheTTL.Milliseconds(), f.MemoryMB, string(f.Network),
+			f.Limits.CPU.Milliseconds(), f.Limits.Output, f.Limits.Concurrency, by, updated)
 		return err
 	})
 	return f, err
@@ -101,13 +104,14 @@ func (s *Store) putFunction(ctx context.Context, f faas.Function, put func(conte
 func (s *Store) FindFunction(ctx context.Context, ref faas.Ref) (faas.Function, error) {
 	f := faas.Function{Name: ref.Name, Script: faas.Script{Language: ref.Name.Language}}
 	var (
-		tags, weights                    []byte
-		timeout, cache, created, updated int64
+		tags, weights                         []byte
+		timeout, cache, cpu, created, updated int64
 	)
 	row := s.findFunction.QueryRowContext(ctx, string(ref.Name.Language), ref.Name.Title, ref.Version, ref.Alias)
 	err := row.Scan(&f.Version, &f.Description, &tags, &f.UserID, &created, &updated, (*[]byte)(&f.Schema),
-		(*[]byte)(&f.Examples), &timeout, &cache, &f.MemoryMB, &weights,
-		&f.Script.Digest, &f.Script.Source, (*[]byte)(&f.Script.CompileOptions))
+		(*[]byte)(&f.Examples), &timeout, &cache, &f.MemoryMB, &f.Network,
+		&cpu, &f.Limits.Output, &f.Limits.Concurrency, &weights,
+		&f.Script.Digest, &f.Script.Source, (*[]byte)(&f.Script.CompileOptions), (*[]byte)(&f.Script.Dependencies))
 	if err == nil {
 		err = json.Unmarshal(tags, &f.Tags)
 	}
@@ -117,7 +121,7 @@ func (s *Store) FindFunction(ctx context.Context, ref faas.Ref) (faas.Function, 
 	if err != nil {
 		return faas.Function{}, wrap(fmt.Sprintf("find function %q", ref), notFound(err, noFunction(ref)))
 	}
-	f.Timeout, f.CacheTTL = fromMillis(timeout), fromMillis(cache)
+	f.Timeout, f.CacheTTL, f.Limits.CPU = fromMillis(timeout), fromMillis(cache), fromMillis(cpu)
 	f.CreatedAt, f.UpdatedAt = fromMicros(created), fromMicros(updated)
 	return f, nil
 }

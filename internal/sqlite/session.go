@@ -13,18 +13,20 @@ import (
 )
 
 const (
-	insertScript = `INSERT INTO meta_scripts (digest, language, source, compile_options, created_at)
-		VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
+	insertScript = `INSERT INTO meta_scripts (digest, language, source, compile_options, dependencies, created_at)
+		VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 
 	insertSession = `INSERT INTO meta_sessions (id, language, title, script_digest, function_version, owner, user_id,
-		context, schema_definition, timeout_ms, memory_limit_mb, compile_status, created_at, expires_at, last_executed_at,
-		execution_count, status) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, 0, ?)`
+		context, schema_definition, timeout_ms, memory_limit_mb, network, cpu_limit_ms, output_limit_bytes, max_concurrency,
+		compile_status, created_at, expires_at, last_executed_at, execution_count, status)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, 0, ?)`
 
 	findSession = `SELECT language, title, script_digest, function_version, owner, user_id, context, schema_definition, timeout_ms,
-		memory_limit_mb, compile_status, created_at, expires_at, last_executed_at, execution_count, status
+		memory_limit_mb, network, cpu_limit_ms, output_limit_bytes, max_concurrency, compile_status, created_at, expires_at,
+		last_executed_at, execution_count, status
 		FROM meta_sessions WHERE id = ?`
 
-	findScript = `SELECT language, source, compile_options FROM meta_scripts WHERE digest = ?`
+	findScript = `SELECT language, source, compile_options, dependencies FROM meta_scripts WHERE digest = ?`
 
 	deleteSession = `DELETE FROM meta_sessions WHERE id = ? RETURNING script_digest`
 
@@ -51,14 +53,15 @@ func (s *Store) CreateSession(ctx context.Context, session faas.Session, script 
 
 func (s *Store) putScript(ctx context.Context, tx *sql.Tx, script faas.Script) error {
 	_, err := tx.StmtContext(ctx, s.insertScript).ExecContext(ctx, string(script.Digest), string(script.Language),
-		script.Source, document(script.CompileOptions), micros(time.Now()))
+		script.Source, document(script.CompileOptions), document(script.Dependencies), micros(time.Now()))
 	return err
 }
 
 func (s *Store) putSession(ctx context.Context, tx *sql.Tx, n faas.Session) error {
 	_, err := tx.StmtContext(ctx, s.insertSession).ExecContext(ctx, string(n.ID), string(n.Name.Language), n.Name.Title,
 		string(n.Digest), n.Version, n.Owner, n.UserID, document(n.Context), document(n.Schema), n.Timeout.Milliseconds(),
-		n.MemoryMB, string(n.CompileStatus), micros(n.CreatedAt), micros(n.ExpiresAt), string(n.Status))
+		n.MemoryMB, string(n.Network), n.Limits.CPU.Milliseconds(), n.Limits.Output, n.Limits.Concurrency,
+		string(n.CompileStatus), micros(n.CreatedAt), micros(n.ExpiresAt), string(n.Status))
 	switch extendedCode(err) {
 	case sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
 		return &faas.Error{Code: faas.Conflict, Message: "the session id is taken", Err: err}
@@ -73,16 +76,17 @@ func (s *Store) putSession(ctx context.Context, tx *sql.Tx, n faas.Session) erro
 func (s *Store) FindSession(ctx context.Context, id faas.SessionID) (faas.Session, error) {
 	n := faas.Session{ID: id}
 	var (
-		timeout, created, expires int64
-		executed                  sql.NullInt64
+		timeout, cpu, created, expires int64
+		executed                       sql.NullInt64
 	)
 	err := s.findSession.QueryRowContext(ctx, string(id)).Scan(&n.Name.Language, &n.Name.Title, &n.Digest, &n.Version,
-		&n.Owner, &n.UserID, (*[]byte)(&n.Context), (*[]byte)(&n.Schema), &timeout, &n.MemoryMB, &n.CompileStatus, &created,
+		&n.Owner, &n.UserID, (*[]byte)(&n.Context), (*[]byte)(&n.Schema), &timeout, &n.MemoryMB, &n.Network,
+		&cpu, &n.Limits.Output, &n.Limits.Concurrency, &n.CompileStatus, &created,
 		&expires, &executed, &n.ExecutionCount, &n.Status)
 	if err != nil {
 		return faas.Session{}, wrap(fmt.Sprintf("find session %q", id), notFound(err, faas.ErrNoSession))
 	}
-	n.Timeout = fromMillis(timeout)
+	n.Timeout, n.Limits.CPU = fromMillis(timeout), fromMillis(cpu)
 	n.CreatedAt, n.ExpiresAt, n.LastExecutedAt = fromMicros(created), fromMicros(expires), fromNullMicros(executed)
 	return n, nil
 }
@@ -91,7 +95,7 @@ func (s *Store) FindSession(ctx context.Context, id faas.SessionID) (faas.Sessio
 func (s *Store) FindScript(ctx context.Context, digest faas.Digest) (faas.Script, error) {
 	script := faas.Script{Digest: digest}
 	err := s.findScript.QueryRowContext(ctx, string(digest)).Scan(&script.Language, &script.Source,
-		(*[]byte)(&script.CompileOptions))
+		(*[]byte)(&script.CompileOptions), (*[]byte)(&script.Dependencies))
 	if err != nil {
 		return faas.Script{}, wrap(fmt.Sprintf("find script %q", digest), notFound(err, errNoScript))
 	}

@@ -26,7 +26,7 @@ func testFunctions(t *testing.T, open Open) {
 	full := faas.Function{
 		Name:        faas.Name{Language: faas.Python, Title: "Text.pro-cessor_1"},
 		Description: "häß 日本語 'quoted'",
-		Script:      faas.NewScript(faas.Python, "result = 1", json.RawMessage(`{"optimization_level": "release"}`)),
+		Script:      faas.NewScript(faas.Python, "result = 1", json.RawMessage(`{"optimization_level": "release"}`)).With(json.RawMessage(`{"requirements.txt": "left==1.0"}`)),
 		Schema:      json.RawMessage(`{"type": "object"}`),
 		Examples:    json.RawMessage(`[1, 2]`),
 		Tags:        []string{"a", "ü,'"},
@@ -34,6 +34,8 @@ func testFunctions(t *testing.T, open Open) {
 		Timeout:     2500 * time.Millisecond,
 		CacheTTL:    time.Minute,
 		MemoryMB:    256,
+		Network:     faas.Egress,
+		Limits:      faas.Limits{CPU: 700 * time.Millisecond, Output: 1 << 20, Concurrency: 3},
 	}
 	bare := newFunction("bare", "")
 	before := time.Now().Truncate(time.Microsecond)

@@ -80,7 +80,9 @@ func heldSize(h held) int64 {
 	return size
 }
 
-func scriptSize(s faas.Script) int64 { return int64(len(s.Source) + len(s.CompileOptions)) }
+func scriptSize(s faas.Script) int64 {
+	return int64(len(s.Source) + len(s.CompileOptions) + len(s.Dependencies))
+}
 
 // New makes Bundles that hold nothing yet.
 func New(o Options) *Bundles {

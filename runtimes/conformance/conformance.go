@@ -27,6 +27,10 @@ var testdata embed.FS
 
 const defaultMaxResult = 1 << 20
 
+// RustSource stands for the language of Rust whose modules are built here, beside that of
+// ready modules.
+const RustSource faas.Language = "rust source"
+
 // A Worker runs one program in its life. Every call has a deadline of the
 // worker's own, after which it fails the test.
 type Worker interface {
@@ -64,7 +68,8 @@ type Case struct {
 	Exits   bool            `json:"exits"` // the worker dies of the call
 	Logs    []Entry         `json:"logs"`  // of the load and of the first call
 
-	// Programs are members of their own in the file, called as their language.
+	// Programs are members of their own in the file, called as their language;
+	// wasm is Rust's ready modules.
 	Programs map[faas.Language]Program `json:"-"`
 }
 
@@ -84,8 +89,15 @@ func (c *Case) UnmarshalJSON(text []byte) error {
 		return err
 	}
 	programs := map[faas.Language]Program{}
-	for _, language := range faas.Languages() {
-		program, ok := members[string(language)]
+	for _, language := range append(faas.Languages(), RustSource) {
+		name := string(language)
+		switch language {
+		case faas.Rust:
+			name = "wasm"
+		case RustSource:
+			name = string(faas.Rust)
+		}
+		program, ok := members[name]
 		if !ok {
 			continue
 		}
@@ -94,7 +106,7 @@ func (c *Case) UnmarshalJSON(text []byte) error {
 			return fmt.Errorf("%s: %w", language, err)
 		}
 		programs[language] = p
-		delete(members, string(language))
+		delete(members, name)
 	}
 	rest, err := json.Marshal(members)
 	if err != nil {

@@ -57,11 +57,15 @@ type owner struct {
 func (o *owner) Check(t *testing.T, code frame.Code) Outcome {
 	t.Helper()
 	var options json.RawMessage
-	if o.language == faas.Rust {
+	language := o.language
+	switch language {
+	case faas.Rust:
 		options = json.RawMessage(`{"target": "wasm32-wasip1"}`) // the source is a module already
+	case RustSource:
+		language, options = faas.Rust, json.RawMessage(`{"optimization_level": "debug"}`) // it compiles faster
 	}
 	o.engine, o.filename = o.engines[code.MaxResult], code.Filename
-	o.work = pool.Work{Script: faas.NewScript(o.language, code.Source, options), Owner: o.name}
+	o.work = pool.Work{Script: faas.NewScript(language, code.Source, options), Owner: o.name}
 	form, err := o.engine.Check(t.Context(), o.work.Script)
 	o.form = form
 	return o.outcome(t, err, Outcome{Form: &form})
@@ -109,7 +113,11 @@ func (o *owner) failure(t *testing.T, err error) Outcome {
 	failure.Line, _ = e.Details["line"].(int)
 	failure.Column, _ = e.Details["column"].(int)
 	stack, _ := e.Details["stack_trace"].(string)
-	failure.Stack = strings.ReplaceAll(stack, o.language.Filename(), o.filename)
+	language := o.language
+	if language == RustSource {
+		language = faas.Rust
+	}
+	failure.Stack = strings.ReplaceAll(stack, language.Filename(), o.filename)
 	return Outcome{Failure: &failure}
 }
 

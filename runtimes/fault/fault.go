@@ -90,6 +90,24 @@ func OutOfMemory(limitMB int) *faas.Error {
 	return e
 }
 
+// Concurrency says that a function has as many calls under way as it may, and too many that
+// wait.
+func Concurrency(limit int) *faas.Error {
+	e := Busy(fmt.Sprintf("the function may have %d calls at once, and too many are waiting", limit))
+	e.Details["component"], e.Details["limit"], e.Details["allowed"] = faas.InFunction, "concurrency", limit
+	return e
+}
+
+// CPU says that a call took more CPU time than it may.
+func CPU(allowed, taken time.Duration) *faas.Error {
+	may, took := allowed.Milliseconds(), taken.Milliseconds()
+	return &faas.Error{
+		Code:    faas.ResourceExhausted,
+		Message: fmt.Sprintf("the function was ended: it may take %d ms of CPU time and took %d", may, took),
+		Details: map[string]any{"component": faas.InFunction, "limit": "cpu", "allowed_ms": may, "taken_ms": took},
+	}
+}
+
 // Exceeded says that the function's worker took more of something than it may, and was
 // ended for it.
 func Exceeded(limit string, allowed, taken int64) *faas.Error {
@@ -98,6 +116,14 @@ func Exceeded(limit string, allowed, taken int64) *faas.Error {
 		Message: fmt.Sprintf("the function's worker was ended: it may have %d of %s and had %d", allowed, limit, taken),
 		Details: map[string]any{"component": faas.InFunction, "limit": limit, "allowed": allowed, "taken": taken},
 	}
+}
+
+// OutputOf is Output of a result whose size is known.
+func OutputOf(limit, taken int) *faas.Error {
+	e := Output(limit)
+	e.Message = fmt.Sprintf("the result has %d bytes of JSON; it may have %d", taken, limit)
+	e.Details["taken_bytes"] = taken
+	return e
 }
 
 // Output says that a result is larger than limit bytes of JSON.

@@ -94,6 +94,8 @@ type Code struct {
 	Source   string `json:"source"`
 	// MaxResult bounds the JSON of a result, in bytes.
 	MaxResult int `json:"max_result"`
+	// Packages is the folder of those that the code depends on; empty: none.
+	Packages string `json:"packages,omitempty"`
 }
 
 // Form is the payload of Loaded.

@@ -25,7 +25,13 @@ func (h *Host) check(ctx context.Context, c *fasthttp.RequestCtx) error {
 	if p.script == nil {
 		return strict.BadMember("script_content", "is missing")
 	}
-	work := pool.Work{Script: faas.NewScript(h.Language, *p.script, p.options), Owner: faas.Function{}.Owner()}
+	if network := faas.Network(c.Request.Header.Peek(networkHeader)); network != faas.NoNetwork {
+		p.network = network
+	}
+	if err := h.checkRegistered(p.network); err != nil {
+		return err
+	}
+	work := pool.Work{Network: p.network, Script: faas.NewScript(h.Language, *p.script, p.options).With(p.dependencies), Owner: faas.Function{}.Owner()}
 	if err := h.load(ctx, work); err != nil {
 		return err
 	}

@@ -68,8 +68,11 @@ func (h *Host) invoke(ctx context.Context, requestID string, in invocation) (poo
 			return pool.Result{}, err
 		}
 	}
+	if err := h.letsOut(in.session); err != nil {
+		return pool.Result{}, err
+	}
 	t, timeout := in.timing, h.timeout(in.session.Timeout)
-	result, err := h.Engine.Invoke(ctx, work(in.session), pool.Invocation{
+	result, err := h.limited(ctx, in.session, pool.Invocation{
 		RequestID: requestID,
 		Deadline:  t.arrived.Add(timeout),
 		Timeout:   timeout,
@@ -83,7 +86,9 @@ func (h *Host) invoke(ctx context.Context, requestID string, in invocation) (poo
 }
 
 func work(session *bundle.Session) pool.Work {
-	return pool.Work{Script: session.Script, Owner: session.Owner, MemoryMB: session.MemoryMB}
+	return pool.Work{
+		Script: session.Script, Owner: session.Owner, MemoryMB: session.MemoryMB, CPU: session.Limits.CPU, Network: session.Network,
+	}
 }
 
 // timeout is the least of what the session (or its function) and the operator

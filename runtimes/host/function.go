@@ -32,7 +32,9 @@ func (h *Host) invokeFunction(ctx context.Context, c *fasthttp.RequestCtx) error
 		return err
 	}
 	t.lap(h.stages.read)
-	session := &bundle.Session{Session: faas.Session{Context: p.context, Timeout: p.timeout, MemoryMB: p.memoryMB}}
+	session := &bundle.Session{Session: faas.Session{
+		Context: p.context, Timeout: p.timeout, MemoryMB: p.memoryMB, Limits: p.limits, Network: p.network,
+	}}
 	if err := h.useFunction(ctx, session, ref, requestID(c)); err != nil {
 		return err
 	}
@@ -83,5 +85,6 @@ func (h *Host) useFunction(ctx context.Context, session *bundle.Session, ref faa
 	if session.MemoryMB == 0 {
 		session.MemoryMB = function.MemoryMB
 	}
-	return nil
+	session.Limits = session.Limits.Or(function.Limits)
+	return h.useNetwork(session, function.Network)
 }

@@ -48,7 +48,13 @@ type Options struct {
 	MaxScript     int           // bytes of script_content
 	MaxBody       int           // bytes of an execute's body
 	MaxMemoryMB   int           // of one worker, in MiB
+	MaxCPU        time.Duration // of one call; 0: no limit
 	SessionExpiry time.Duration
+	// NoEgress says why a function gets no network here, a registered one or a caller's
+	// own script; empty: it does, if it wants one.
+	NoEgress func(registered bool) string
+	// NoDependencies says why functions here depend on no packages; empty: they may.
+	NoDependencies string
 	// Failed hears of each request that is answered by an error.
 	Failed     func(requestID string, e *faas.Error)
 	Logger     *slog.Logger
@@ -60,6 +66,7 @@ type Host struct {
 	Options
 	bodies bodies
 	stages stages
+	gates  gates
 }
 
 // New makes a host. It does no I/O.

@@ -244,7 +244,7 @@ func TestTooLargeBodies(t *testing.T) {
 		{"announced", call{path: session, body: strings.NewReader(strings.Repeat("x", 8*testMaxBody))}, testMaxBody},
 		{"chunked", call{path: session, body: endless("x")}, testMaxBody},
 		{"announced by one byte", call{path: session, body: strings.NewReader(strings.Repeat("x", testMaxBody+1))}, testMaxBody},
-		{"initialize", call{path: initializePath, title: "nodejs-a", id: key.NewID(faas.NodeJS, true), body: endless(" ")}, 6*testMaxScript + MaxContext + testMaxBody},
+		{"initialize", call{path: initializePath, title: "nodejs-a", id: key.NewID(faas.NodeJS, true), body: endless(" ")}, 6*testMaxScript + MaxContext + MaxDependencies + testMaxBody},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -81,7 +81,11 @@ type post struct {
 	timeout time.Duration
 	// memoryMB is the limit of memory that was asked for; 0: none was.
 	memoryMB int
-	params   []byte
+	limits   faas.Limits  // of its calls that were asked for
+	network  faas.Network // that was asked for
+	// dependencies are the files that pin packages of the script; nil: none.
+	dependencies json.RawMessage
+	params       []byte
 
 	unread      string // a member of the body that means nothing here; empty: none
 	optionsName string // where the options stood
@@ -122,7 +126,7 @@ func (h *Host) otherLanguage() error {
 // of a script as six (\u00xx), which those of modules in base64 do not need; one-shots
 // bring params.
 func (h *Host) maxInitialize() int {
-	return h.MaxScript + min(5*h.MaxScript, maxEscapes) + MaxContext + h.MaxBody
+	return h.MaxScript + min(5*h.MaxScript, maxEscapes) + MaxContext + MaxDependencies + h.MaxBody
 }
 
 // maxEscapes bounds what a script may grow by being written as JSON, in bytes.
@@ -130,14 +134,17 @@ const maxEscapes = 16 << 20
 
 // parse copies what it takes from the body, whose buffer is reused.
 func (h *Host) parse(p *post, body []byte) error {
-	var script, sessionContext, options, params []byte
+	var script, sessionContext, options, params, dependencies []byte
 	unread, err := postMembers(body, member{"script_content", &script}, member{"context", &sessionContext},
-		member{"compile_options", &options}, member{"params", &params})
+		member{"compile_options", &options}, member{"params", &params}, member{"dependencies", &dependencies})
 	if err != nil {
 		return err
 	}
 	p.unread = unread
 	if err := h.parseScript(p, script); err != nil {
+		return err
+	}
+	if err := h.parseDependencies(p, dependencies); err != nil {
 		return err
 	}
 	p.params = bytes.Clone(params)
@@ -187,9 +194,13 @@ func (p *post) parseContext(raw []byte) error {
 		return tooLarge("context", MaxContext)
 	}
 	p.context = bytes.Clone(raw)
-	var timeout, retain, options []byte
-	err := members(p.context, member{"timeout_ms", &timeout}, member{"retain_session", &retain}, member{"compile_options", &options})
+	var timeout, retain, options, cpu, output, concurrency []byte
+	err := members(p.context, member{"timeout_ms", &timeout}, member{"retain_session", &retain}, member{"compile_options", &options},
+		member{"cpu_limit_ms", &cpu}, member{"output_limit_bytes", &output}, member{"max_concurrency", &concurrency})
 	if err != nil {
+		return err
+	}
+	if err := p.parseLimits(cpu, output, concurrency); err != nil {
 		return err
 	}
 	switch string(retain) {
@@ -217,6 +228,9 @@ func (h *Host) checkOptions(p *post) error {
 	options, err := compile.Parse(p.options, p.optionsName, h.MaxMemoryMB)
 	if err == nil && options.MemoryLimitMB != nil {
 		p.memoryMB = *options.MemoryLimitMB
+	}
+	if options.Egress() {
+		p.network = faas.Egress
 	}
 	return err
 }
@@ -256,7 +270,8 @@ func (h *Host) openFor(ctx context.Context, p post) (*bundle.Session, error) {
 func (h *Host) prepare(ctx context.Context, p post) (*bundle.Session, error) {
 	now := time.Now()
 	session := &bundle.Session{Session: faas.Session{
-		ID: p.id, Name: p.ref.Name, Context: p.context, Timeout: p.timeout, MemoryMB: p.memoryMB,
+		ID: p.id, Name: p.ref.Name, Context: p.context, Timeout: p.timeout,
+		MemoryMB: p.memoryMB, Limits: p.limits, Network: p.network,
 		CompileStatus: faas.CompileSuccess, Status: faas.Active,
 		CreatedAt: now, ExpiresAt: now.Add(h.SessionExpiry),
 	}}
@@ -276,7 +291,10 @@ func (h *Host) findCode(ctx context.Context, p post, session *bundle.Session) er
 		return invalid("a version or alias names a registered function: leave it out of Language-Title, or script_content out of the body")
 	}
 	if p.script != nil {
-		script := faas.NewScript(h.Language, *p.script, p.options)
+		if err := h.checkNetwork(&p); err != nil {
+			return err
+		}
+		script := faas.NewScript(h.Language, *p.script, p.options).With(p.dependencies)
 		session.Script, session.Digest = script, script.Digest
 		session.Owner = "session:" + string(p.id)
 		return nil
@@ -291,11 +309,11 @@ func (h *Host) findCode(ctx context.Context, p post, session *bundle.Session) er
 	return err
 }
 
-// load shows that the code can run. Code that runs nothing while it loads is only
-// parsed: a worker is spent on it when it is first executed.
+// load shows that the code can run, with what it depends on. Code that runs nothing while
+// it loads is only parsed: a worker is spent on it when it is first executed.
 func (h *Host) load(ctx context.Context, w pool.Work) error {
 	form, err := h.Engine.Check(ctx, w.Script)
-	if err != nil || !form.Executes {
+	if err != nil || !form.Executes && w.Script.Dependencies == nil {
 		return err
 	}
 	return h.Engine.Load(ctx, w)

@@ -58,7 +58,7 @@ func (h *Host) invokeHTTP(ctx context.Context, c *fasthttp.RequestCtx) error {
 		return err
 	}
 	if result.Stream != nil {
-		return h.respondStream(ctx, c, result.Stream)
+		return h.respondStream(ctx, c, session, result.Stream)
 	}
 	if err := respond(c, result.JSON); err != nil {
 		return err

@@ -60,9 +60,14 @@ func (h *Host) executeProtocol(ctx context.Context, c *fasthttp.RequestCtx) erro
 // shared: one whose context is another for this call is a copy.
 func (h *Host) sessionOf(ctx context.Context, p *post, id faas.SessionID) (*bundle.Session, error) {
 	if p.script != nil {
+		if err := h.checkNetwork(p); err != nil {
+			return nil, err
+		}
 		return &bundle.Session{
-			Session: faas.Session{Owner: "call:" + rand.Text(), Context: p.context, Timeout: p.timeout, MemoryMB: p.memoryMB},
-			Script:  faas.NewScript(h.Language, *p.script, p.options),
+			Session: faas.Session{
+				Owner: "call:" + rand.Text(), Context: p.context, Timeout: p.timeout, MemoryMB: p.memoryMB, Limits: p.limits, Network: p.network,
+			},
+			Script: faas.NewScript(h.Language, *p.script, p.options),
 		}, nil
 	}
 	found, err := h.Bundles.Session(ctx, id)
@@ -77,5 +82,6 @@ func (h *Host) sessionOf(ctx context.Context, p *post, id faas.SessionID) (*bund
 	if p.memoryMB > 0 {
 		own.MemoryMB = p.memoryMB
 	}
+	own.Limits = p.limits.Or(own.Limits)
 	return &own, nil
 }

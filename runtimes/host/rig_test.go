@@ -111,7 +111,7 @@ func (r *rig) addHost(t testing.TB, dir string, workers pool.Options) {
 			Conn: testrig.Connect(t, "unix:"+filepath.Join(dir, "control.sock")), Host: t.Name(), Language: faas.NodeJS, Logger: logger, Registerer: metrics,
 			MaxSessions: 1000, MaxScriptBytes: 1 << 20,
 		}),
-		MaxTimeout: 10 * time.Second, MaxScript: testMaxScript, MaxBody: testMaxBody, MaxMemoryMB: 128,
+		MaxTimeout: 10 * time.Second, MaxScript: testMaxScript, MaxBody: testMaxBody, MaxMemoryMB: 128, NoEgress: func(bool) string { return "" },
 		SessionExpiry: time.Hour, Logger: logger, Registerer: metrics,
 		Failed: func(id string, e *faas.Error) { r.failed.Store(id, e) },
 	})

@@ -13,6 +13,8 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"envoke/internal/faas"
+	"envoke/runtimes/bundle"
+	"envoke/runtimes/fault"
 	"envoke/runtimes/frame"
 	"envoke/runtimes/pool"
 )
@@ -39,7 +41,7 @@ type streamForm struct {
 }
 
 // respondStream sends what a function makes as it makes it: as it is, or as events.
-func (h *Host) respondStream(ctx context.Context, c *fasthttp.RequestCtx, stream *pool.Stream) error {
+func (h *Host) respondStream(ctx context.Context, c *fasthttp.RequestCtx, session *bundle.Session, stream *pool.Stream) error {
 	r, err := headOf(stream.Head)
 	if err != nil {
 		stream.Close()
@@ -50,7 +52,7 @@ func (h *Host) respondStream(ctx context.Context, c *fasthttp.RequestCtx, stream
 		stream.Close()
 		return nil
 	}
-	body := h.newStreamBody(ctx, c, stream)
+	body := h.newStreamBody(ctx, c, session, stream)
 	if err := body.first(); err != nil {
 		return err
 	}
@@ -95,7 +97,7 @@ func (r *response) header(name string) string {
 
 // runEvents sends what a function makes as events, and the envelope as the last one.
 func (h *Host) runEvents(ctx context.Context, c *fasthttp.RequestCtx, in invocation, stream *pool.Stream) error {
-	body := h.newStreamBody(ctx, c, stream)
+	body := h.newStreamBody(ctx, c, in.session, stream)
 	if err := body.first(); err != nil {
 		return err
 	}
@@ -165,13 +167,17 @@ type streamBody struct {
 	stream    *pool.Stream
 	form      streamForm
 
+	limit int         // bytes of all parts; 0: none
+	taken int         // bytes of parts so far
 	parts []pool.Part // the first
 	ready []byte      // to be written
 	ended error
 }
 
-func (h *Host) newStreamBody(ctx context.Context, c *fasthttp.RequestCtx, stream *pool.Stream) *streamBody {
-	return &streamBody{host: h, ctx: ctx, conn: c.Conn().(*conn), requestID: requestID(c), stream: stream}
+func (h *Host) newStreamBody(ctx context.Context, c *fasthttp.RequestCtx, session *bundle.Session, stream *pool.Stream) *streamBody {
+	return &streamBody{
+		host: h, ctx: ctx, conn: c.Conn().(*conn), requestID: requestID(c), stream: stream, limit: session.Limits.Output,
+	}
 }
 
 // first waits for the first part: a function that fails before has failed as any other.
@@ -204,7 +210,9 @@ func (b *streamBody) contentType() string {
 // send makes it the body of the response.
 func (b *streamBody) send(c *fasthttp.RequestCtx, form streamForm) {
 	b.form = form
-	b.write(b.parts)
+	if err := b.write(b.parts); err != nil {
+		b.ended = err
+	}
 	b.parts = nil
 	if b.ended != nil {
 		b.finish(b.ended)
@@ -212,10 +220,14 @@ func (b *streamBody) send(c *fasthttp.RequestCtx, form streamForm) {
 	c.Response.SetBodyStream(b, -1)
 }
 
-func (b *streamBody) write(parts []pool.Part) {
+func (b *streamBody) write(parts []pool.Part) error {
 	for _, part := range parts {
+		if b.taken += len(part.Data); b.limit > 0 && b.taken > b.limit {
+			return fault.Output(b.limit)
+		}
 		b.ready = b.form.part(b.ready, part)
 	}
+	return nil
 }
 
 // Read waits for what the function makes.
@@ -226,7 +238,9 @@ func (b *streamBody) Read(p []byte) (int, error) {
 		}
 		b.ready = b.ready[:0]
 		parts, err := b.stream.Next(b.ctx)
-		b.write(parts)
+		if over := b.write(parts); over != nil {
+			err = over
+		}
 		if err != nil {
 			b.finish(err)
 		}

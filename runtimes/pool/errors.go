@@ -92,6 +92,8 @@ func (p *Pool) invokeEnded(err error, timeout time.Duration) error {
 		return fault.Timeout(timeout)
 	case end.reason == killStop:
 		return fault.Stopping
+	case end.excess != nil && end.excess.limit == cpuLimit:
+		return fault.CPU(time.Duration(end.excess.allowed), time.Duration(end.excess.taken))
 	case end.excess != nil:
 		return fault.Exceeded(end.excess.limit, end.excess.allowed, end.excess.taken)
 	case !end.byItself():

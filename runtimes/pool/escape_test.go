@@ -15,6 +15,7 @@ import (
 
 	"envoke/internal/faas"
 	"envoke/internal/testrig"
+	"envoke/runtimes/egress"
 	"envoke/runtimes/pool"
 	"envoke/runtimes/sandbox"
 )
@@ -262,7 +263,7 @@ func TestEscapes(t *testing.T) {
 		for _, language := range languages {
 			t.Run(fmt.Sprintf("%s, users of their own %v", language.Language, own), func(t *testing.T) {
 				t.Parallel() // most of the time is the watch's
-				tryEscapes(t, language, own, maps.Clone(around))
+				attack{escapes: escapes, own: own}.try(t, language, maps.Clone(around))
 			})
 		}
 	}
@@ -278,19 +279,26 @@ func pythonFor(t *testing.T, others bool) pool.Runtime {
 	return pool.Python(t)
 }
 
-func tryEscapes(t *testing.T, language pool.Runtime, own bool, around map[string]any) {
+// attack is what strangers' functions try beside a victim.
+type attack struct {
+	escapes []escape
+	own     bool          // workers have users of their own
+	proxy   *egress.Proxy // that all functions have; nil: none has a network
+}
+
+func (a attack) try(t *testing.T, language pool.Runtime, around map[string]any) {
 	walls := sandbox.Config{Files: language.Files(), Scratch: testrig.OpenDir(t)}
-	if own {
+	if a.own {
 		if why := walls.NoUsers(); why != "" {
 			t.Skip(why)
 		}
 		walls.Users = 61184 + (language.Language.Digit()-1)*sandbox.MaxUsers
 	}
-	p := pool.New(pool.Options{Runtime: language, Sandbox: walls, MemoryMB: 128, Idle: 1, MaxScratch: 16 << 20, MaxWorkers: 64})
+	p := pool.New(pool.Options{Runtime: language, Sandbox: walls, MemoryMB: 128, Idle: 1, MaxScratch: 16 << 20, MaxWorkers: 64, Egress: a.proxy})
 	testrig.Serve(t, p.Serve)
 	look := func() victim {
 		t.Helper()
-		result, err := p.Invoke(t.Context(), workOf(language, sources{nodejsVictim, pythonVictim, rubyVictim}, "victim"), invocation("{}"))
+		result, err := p.Invoke(t.Context(), a.work(language, nodejsVictim, pythonVictim, "victim", rubyVictim), invocation("{}"))
 		if err != nil {
 			t.Fatal("the victim: ", err)
 		}
@@ -303,13 +311,12 @@ func tryEscapes(t *testing.T, language pool.Runtime, own bool, around map[string
 	v := look()
 	around["victim"] = map[string]any{"pid": v.PID, "scratch": v.Scratch}
 	params, _ := json.Marshal(around)
-	for _, e := range escapes {
-		attempt := sources{e.nodejs, e.python, rubyEscapes[e.name]}
-		if attempt.of(language.Language) == "" {
-			continue // it has no words for it
+	for _, e := range a.escapes {
+		if language.Language == faas.NodeJS && e.nodejs == "" || language.Language == faas.Ruby && rubyEscapes[e.name] == "" {
+			continue // the language has no words for it
 		}
 		t.Run(e.name, func(t *testing.T) {
-			work := workOf(language, sources{nodejsHelpers + attempt.nodejs, pythonHelpers + attempt.python, rubyHelpers + attempt.ruby}, "attacker")
+			work := a.work(language, nodejsHelpers+e.nodejs, pythonHelpers+e.python, "attacker", rubyHelpers+rubyEscapes[e.name])
 			call := invocation(string(params))
 			if e.ends == faas.Timeout {
 				call.Deadline = time.Now().Add(time.Second)
@@ -325,15 +332,23 @@ func tryEscapes(t *testing.T, language pool.Runtime, own bool, around map[string
 	}
 }
 
+func (a attack) work(language pool.Runtime, nodejs, python, owner string, ruby ...string) pool.Work {
+	w := workOf(language, nodejs, python, owner, ruby...)
+	if a.proxy != nil {
+		w.Network = faas.Egress
+	}
+	return w
+}
+
 // A worker that has no user of its own has its threads counted.
 func TestThreadsAreCounted(t *testing.T) {
 	python := pool.Python(t)
 	p := pool.New(pool.Options{Runtime: python, Sandbox: sandbox.Config{Scratch: testrig.OpenDir(t)}, Idle: 1})
 	testrig.Serve(t, p.Serve)
 	const bomb = "import threading, time\nthreading.stack_size(32768)\nfor i in range(2000): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\ntime.sleep(10)"
-	_, err := p.Invoke(t.Context(), workOf(python, sources{python: bomb}, "attacker"), invocation("{}"))
+	_, err := p.Invoke(t.Context(), workOf(python, "", bomb, "attacker"), invocation("{}"))
 	escape{ends: faas.ResourceExhausted, limit: "threads"}.check(t, pool.Result{}, err)
-	if result, err := p.Invoke(t.Context(), workOf(python, sources{python: "result = 1"}, "victim"), invocation("{}")); err != nil {
+	if result, err := p.Invoke(t.Context(), workOf(python, "", "result = 1", "victim"), invocation("{}")); err != nil {
 		t.Errorf("another function: %s, %v", result.JSON, err)
 	}
 }
@@ -352,15 +367,15 @@ func (e escape) check(t *testing.T, result pool.Result, err error) {
 	}
 }
 
-// sources are code that does the same in each language.
-type sources struct{ nodejs, python, ruby string }
-
-func (s sources) of(language faas.Language) string {
-	return map[faas.Language]string{faas.NodeJS: s.nodejs, faas.Python: s.python, faas.Ruby: s.ruby}[language]
-}
-
-func workOf(language pool.Runtime, s sources, owner string) pool.Work {
-	return pool.Work{Script: faas.NewScript(language.Language, s.of(language.Language), nil), Owner: owner}
+func workOf(language pool.Runtime, nodejs, python, owner string, ruby ...string) pool.Work {
+	source := nodejs
+	switch language.Language {
+	case faas.Python:
+		source = python
+	case faas.Ruby:
+		source = strings.Join(ruby, "")
+	}
+	return pool.Work{Script: faas.NewScript(language.Language, source, nil), Owner: owner}
 }
 
 func invocation(params string) pool.Invocation {

@@ -21,17 +21,22 @@ func (p *Pool) SetIdle(n int) {
 
 // trimReady ends the generic workers that are more than wanted, with the lock held.
 func (p *Pool) trimReady() {
-	for len(p.ready) > p.wantedReady() && len(p.claims) == 0 {
-		w := p.ready[0] // whose memory is the coldest
-		p.remove(w)
-		w.kill(killIdle)
+	for _, k := range p.kinds {
+		for len(k.ready) > p.wantedReady(k) && len(k.claims) == 0 {
+			w := k.ready[0] // whose memory is the coldest
+			p.remove(w)
+			w.kill(killIdle)
+		}
 	}
 }
 
 // wantedReady is how many generic workers are to be ready, with the lock held: at least
 // Idle, and as many as were claimed a second of late, as far as there is room for them
-// beside the functions that have theirs.
-func (p *Pool) wantedReady() int {
+// beside the functions that have theirs. Other kinds than the plain one are started on demand.
+func (p *Pool) wantedReady(k *kind) int {
+	if !k.isPlain() {
+		return 0
+	}
 	return max(p.opt.Idle, min(p.demand.ready(), p.opt.MaxWorkers/maxReadyShare))
 }
 

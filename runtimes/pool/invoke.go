@@ -63,6 +63,9 @@ func (p *Pool) Invoke(ctx context.Context, work Work, inv Invocation) (Result, e
 		inv.Timeout = time.Until(inv.Deadline)
 	}
 	var r Result
+	if err := p.prepareBy(ctx, work, inv); err != nil {
+		return r, err
+	}
 	for {
 		w, waited, err := p.acquire(ctx, work, inv.Deadline)
 		r.Queue += waited
@@ -76,6 +79,20 @@ func (p *Pool) Invoke(ctx context.Context, work Work, inv Invocation) (Result, e
 			return r, err
 		} // else the worker ended, and none of the call was run
 	}
+}
+
+// prepareBy prepares the work within the call's deadline.
+func (p *Pool) prepareBy(ctx context.Context, work Work, inv Invocation) error {
+	if work.Script.Dependencies == nil {
+		return nil
+	}
+	within, cancel := context.WithDeadline(ctx, inv.Deadline)
+	defer cancel()
+	err := p.prepare(within, work)
+	if within.Err() != nil && ctx.Err() == nil {
+		return fault.Timeout(inv.Timeout)
+	}
+	return err
 }
 
 // invoke runs the code once in a worker that has it, and gives its turn back.
@@ -140,6 +157,9 @@ func (w *worker) memoryBytes(now time.Time) int64 {
 // INITIALIZATION_ERROR where the code does not load, or loads for longer than
 // LoadTimeout; RATE_LIMITED or UNAVAILABLE where no worker was free.
 func (p *Pool) Load(ctx context.Context, work Work) error {
+	if err := p.prepare(ctx, work); err != nil {
+		return err
+	}
 	w, _, err := p.acquire(ctx, work, time.Now().Add(startTimeout+p.opt.LoadTimeout))
 	if errors.Is(err, errLate) {
 		return fault.Unavailable("the function's worker is busy")

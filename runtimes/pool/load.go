@@ -70,6 +70,7 @@ func (p *Pool) offer(ctx context.Context, w *worker, kind frame.Type, script faa
 		Filename:  script.Language.Filename(),
 		Source:    script.Source,
 		MaxResult: p.opt.MaxResult,
+		Packages:  w.packages,
 	})
 	if err != nil {
 		return frame.Form{}, fmt.Errorf("encode code: %w", err)

@@ -26,6 +26,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"envoke/internal/faas"
+	"envoke/runtimes/egress"
 	"envoke/runtimes/fault"
 	"envoke/runtimes/frame"
 	"envoke/runtimes/sandbox"
@@ -75,8 +76,12 @@ type Options struct {
 	// MemoryShort tells whether idle workers are to be ended for their memory. Nil: where
 	// a twentieth of the machine's is available, or less.
 	MemoryShort func() bool
-	Logger      *slog.Logger
-	Registerer  prometheus.Registerer // nil: no metrics
+	// Egress lets workers out whose function has a network. Nil: no function may have one.
+	Egress *egress.Proxy
+	// Layers has what functions depend on. Nil: no function may depend on anything.
+	Layers     Layers
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer // nil: no metrics
 	// Log takes what functions print. It is called from the goroutine that reads
 	// the worker, so it must not block.
 	Log func(LogLine)
@@ -97,6 +102,9 @@ type Work struct {
 	Owner  string
 	// MemoryMB is the limit of memory of its worker; 0, or more than the pool's: the pool's.
 	MemoryMB int
+	// CPU is what one call may take; 0: no limit.
+	CPU     time.Duration
+	Network faas.Network // that its worker has
 }
 
 // key names the slot of the work.
@@ -105,7 +113,7 @@ func (p *Pool) key(work Work) key {
 	if limit == 0 || p.opt.MemoryMB > 0 && limit > p.opt.MemoryMB {
 		limit = p.opt.MemoryMB
 	}
-	return key{digest: work.Script.Digest, owner: work.Owner, memoryMB: limit}
+	return key{digest: work.Script.Digest, owner: work.Owner, memoryMB: limit, network: work.Network}
 }
 
 // memory is how many bytes a worker may write to whose function may have so many MiB; 0:
@@ -132,18 +140,15 @@ type Pool struct {
 	checked *lru.Cache[faas.Digest, frame.Form] // code that parses
 	tasks   sync.WaitGroup                      // one per worker and per load
 
-	mu       sync.Mutex // guards what follows, and the fields of workers that say so
-	open     bool
-	closed   bool
-	slots    map[key]*slot
-	workers  map[*worker]struct{} // with a process that is not reaped yet
-	size     int                  // workers starting, or neither removed nor ended
-	ready    []*worker            // generic
-	claims   []*slot              // waiting for a worker, oldest first
-	starting int
-	retryAt  time.Time // no refills before
-	demand   demand
-	version  string // of the interpreter
+	mu      sync.Mutex // guards what follows, and the fields of workers that say so
+	open    bool
+	closed  bool
+	slots   map[key]*slot
+	workers map[*worker]struct{} // with a process that is not reaped yet
+	size    int                  // workers starting, or neither removed nor ended
+	kinds   []*kind              // of workers; the first is the plain one
+	demand  demand
+	version string // of the interpreter
 }
 
 // New makes a pool. Serve must run for its other methods to get anywhere.
@@ -168,6 +173,9 @@ func New(opt Options) *Pool {
 	}
 	opt.Sandbox.Files, opt.Sandbox.Memory = opt.Files(), opt.memory(opt.MemoryMB)
 	opt.Sandbox.AddressSpace = opt.AddressSpace
+	if opt.Egress != nil {
+		opt.Sandbox.Connect = uint16(opt.Egress.Port())
+	}
 	checked, _ := lru.New[faas.Digest, frame.Form](maxChecked) // fails for no size only
 	p := &Pool{
 		opt:     opt,
@@ -175,6 +183,7 @@ func New(opt Options) *Pool {
 		spawner: sandbox.NewSpawner(opt.Sandbox),
 		slots:   make(map[key]*slot),
 		workers: make(map[*worker]struct{}),
+		kinds:   []*kind{{}},
 	}
 	p.metrics = newMetrics(opt.Registerer, opt.Language, p.Stats)
 	return p
@@ -222,7 +231,10 @@ func (p *Pool) Serve(ctx context.Context) error {
 
 func (p *Pool) close() {
 	p.mu.Lock()
-	p.closed, p.claims = true, nil
+	p.closed = true
+	for _, k := range p.kinds {
+		k.claims = nil
+	}
 	for _, s := range p.slots {
 		s.refuse(fault.Stopping)
 	}
@@ -242,41 +254,51 @@ func (p *Pool) close() {
 // the lock held, after every change that it may act on.
 func (p *Pool) balance() {
 	for p.open && !p.closed {
-		if len(p.claims) > 0 && len(p.ready) > 0 {
-			p.assign()
-			continue
-		}
-		if !p.lacks() || p.starting >= max(2, runtime.NumCPU()) {
+		if !p.each(p.assign) && !p.each(p.begin) {
 			return
 		}
-		if p.size >= p.opt.MaxWorkers && (len(p.claims) <= p.starting || !p.evict()) {
-			return
-		}
-		p.starting++
-		p.size++
-		p.tasks.Go(p.runWorker)
 	}
 }
 
-// lacks tells whether more workers should be starting than are.
-func (p *Pool) lacks() bool {
-	want := len(p.claims)
-	if time.Now().After(p.retryAt) {
-		want += p.wantedReady() - len(p.ready)
+// begin starts a worker if one is missing and there is a place for it.
+func (p *Pool) begin(k *kind) bool {
+	if !p.lacks(k) || p.starting() >= max(2, runtime.NumCPU()) {
+		return false
 	}
-	return want > p.starting
+	if p.size >= p.opt.MaxWorkers && (len(k.claims) <= k.starting || !p.evict() && !p.spare(k)) {
+		return false
+	}
+	k.starting++
+	p.size++
+	p.tasks.Go(func() { p.runWorker(k) })
+	return true
+}
+
+// lacks tells whether more workers should be starting than are.
+func (p *Pool) lacks(k *kind) bool {
+	want := len(k.claims)
+	if time.Now().After(k.retryAt) {
+		want += p.wantedReady(k) - len(k.ready)
+	}
+	return want > k.starting
 }
 
 // assign gives the newest ready worker, whose memory is the warmest, to the slot that
 // has waited longest.
-func (p *Pool) assign() {
-	s, w := p.claims[0], p.ready[len(p.ready)-1]
-	p.claims, p.ready = p.claims[1:], p.ready[:len(p.ready)-1]
+func (p *Pool) assign(k *kind) bool {
+	if len(k.claims) == 0 || len(k.ready) == 0 {
+		return false
+	}
+	s, w := k.claims[0], k.ready[len(k.ready)-1]
+	k.claims, k.ready = k.claims[1:], k.ready[:len(k.ready)-1]
 	s.coming, w.home = loading, s
 	w.belongs.Store(&s.key)
 	p.metrics.claims.Inc()
-	p.demand.claims++
+	if k.isPlain() {
+		p.demand.claims++
+	}
 	p.tasks.Go(func() { p.load(s, w) })
+	return true
 }
 
 // evict ends the worker that nobody has used for longest, if any is unused.
@@ -316,7 +338,7 @@ func (p *Pool) remove(w *worker) {
 	}
 	w.removed = true
 	p.size--
-	p.ready = slices.DeleteFunc(p.ready, func(other *worker) bool { return other == w })
+	w.kind.drop(w)
 	if w.loaded {
 		w.loaded = false
 		s := w.home
@@ -339,7 +361,7 @@ type Stats struct {
 func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	stats := Stats{Version: p.version, Starting: p.starting, Ready: len(p.ready)}
+	stats := Stats{Version: p.version, Starting: p.starting(), Ready: p.generic()}
 	for w := range p.workers {
 		if w.home != nil && !w.removed {
 			stats.Loaded++

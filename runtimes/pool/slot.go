@@ -15,6 +15,7 @@ type key struct {
 	digest   faas.Digest
 	owner    string
 	memoryMB int // limit; 0: none
+	network  faas.Network
 }
 
 // coming is how far a slot is with its next worker.
@@ -33,8 +34,9 @@ type slot struct {
 	script  faas.Script
 	workers []*worker // that have the code
 	coming  coming
-	serial  bool // its workers take one call at a time, so that it may have several
-	full    bool // it gets no more workers beside those it has: one could not be had
+	cpu     time.Duration // that one call may take, as the last one said; 0: no limit
+	serial  bool          // its workers take one call at a time, so that it may have several
+	full    bool          // it gets no more workers beside those it has: one could not be had
 	waiters []*waiter
 }
 
@@ -67,6 +69,9 @@ var errLate = errors.New("the deadline passed in the queue")
 // it did.
 func (p *Pool) acquire(ctx context.Context, work Work, deadline time.Time) (*worker, time.Duration, error) {
 	k := p.key(work)
+	if k.network == faas.Egress && p.opt.Egress == nil {
+		return nil, 0, fault.Unavailable("this runtime host has no way out to the network for functions")
+	}
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -74,6 +79,7 @@ func (p *Pool) acquire(ctx context.Context, work Work, deadline time.Time) (*wor
 	}
 	s := p.slots[k]
 	if s != nil && len(s.waiters) == 0 {
+		s.cpu = work.CPU
 		if w := s.free(); w != nil {
 			p.take(w)
 			p.mu.Unlock()
@@ -84,6 +90,7 @@ func (p *Pool) acquire(ctx context.Context, work Work, deadline time.Time) (*wor
 		s = &slot{key: k, script: work.Script}
 		p.slots[k] = s
 	}
+	s.cpu = work.CPU
 	turn, err := p.enqueue(s)
 	p.mu.Unlock()
 	if err != nil {
@@ -106,7 +113,7 @@ func (p *Pool) enqueue(s *slot) (*waiter, error) {
 	if len(s.waiters) >= limit {
 		return nil, fault.Busy("too many calls of this function are waiting")
 	}
-	if len(s.workers) == 0 && s.coming == nothing && len(p.claims) >= p.opt.MaxWorkers+p.opt.Queue {
+	if len(s.workers) == 0 && s.coming == nothing && len(p.kindOf(s).claims) >= p.opt.MaxWorkers+p.opt.Queue {
 		delete(p.slots, s.key)
 		return nil, fault.Busy("too many functions are waiting for a worker")
 	}
@@ -157,7 +164,8 @@ func (p *Pool) settle(s *slot) {
 	switch {
 	case s.coming == nothing && p.wants(s):
 		s.coming = claiming
-		p.claims = append(p.claims, s)
+		k := p.kindOf(s)
+		k.claims = append(k.claims, s)
 	case s.coming == claiming && len(s.workers) == 0 && len(s.waiters) == 0:
 		p.unclaim(s)
 	}
@@ -175,8 +183,9 @@ func (p *Pool) wants(s *slot) bool {
 	case len(s.workers) == 0:
 		return true
 	}
+	k := p.kindOf(s)
 	return s.serial && !s.full && len(s.workers) < p.opt.SerialWorkers &&
-		(p.size < p.opt.MaxWorkers || len(p.ready) > len(p.claims))
+		(p.size < p.opt.MaxWorkers || len(k.ready) > len(k.claims))
 }
 
 // giveUp ends a slot's claim for a worker that cannot be had. If it has others, those
@@ -196,7 +205,8 @@ func (p *Pool) giveUp(s *slot, err error) {
 
 func (p *Pool) unclaim(s *slot) {
 	s.coming = nothing
-	p.claims = slices.DeleteFunc(p.claims, func(other *slot) bool { return other == s })
+	k := p.kindOf(s)
+	k.claims = slices.DeleteFunc(k.claims, func(other *slot) bool { return other == s })
 }
 
 // take counts a call that is about to begin.
@@ -217,7 +227,7 @@ func (p *Pool) release(w *worker, now time.Time) {
 	w.lastUsed = now
 	if w.loaded {
 		p.serveWaiters(w.home)
-		if w.active == 0 && len(p.claims) > 0 {
+		if w.active == 0 && p.claimed() {
 			p.balance() // it may be evicted now
 		}
 	} else if w.active == 0 {

@@ -15,7 +15,7 @@ func TestWorkerThatIsStopped(t *testing.T) {
 	p := serve(t, Options{Idle: 1, LoadTimeout: 300 * time.Millisecond})
 	testrig.Eventually(t, "a ready worker", func() bool { return p.Stats().Ready == 1 })
 	p.mu.Lock()
-	stopped := p.ready[0].process.PID()
+	stopped := p.kinds[0].ready[0].process.PID()
 	p.mu.Unlock()
 	if err := unix.Kill(stopped, unix.SIGSTOP); err != nil {
 		t.Fatal(err)

@@ -14,15 +14,15 @@ import (
 )
 
 // runWorker is the whole life of one worker.
-func (p *Pool) runWorker() {
-	w, frames, err := p.startWorker()
+func (p *Pool) runWorker(k *kind) {
+	w, frames, err := p.startWorker(k)
 	p.mu.Lock()
-	p.starting--
+	k.starting--
 	if err != nil {
 		p.size--
-		p.startFailed(err)
+		p.startFailed(k, err)
 	} else {
-		p.ready = append(p.ready, w)
+		k.ready = append(k.ready, w)
 		p.metrics.coldStarts.Inc()
 	}
 	p.balance()
@@ -36,6 +36,7 @@ func (p *Pool) runWorker() {
 	p.balance()
 	p.mu.Unlock()
 	w.end(err)
+	w.strip()
 	p.mu.Lock()
 	delete(p.workers, w)
 	p.mu.Unlock()
@@ -43,22 +44,31 @@ func (p *Pool) runWorker() {
 
 // startFailed answers those who have waited longest, so that a host without a working
 // interpreter says so instead of trying for ever.
-func (p *Pool) startFailed(err error) {
+func (p *Pool) startFailed(k *kind, err error) {
 	if p.closed {
 		return
 	}
 	p.opt.Logger.Error("start a worker", "language", p.opt.Language, "error", err)
-	p.retryAt = time.Now().Add(startBackoff)
-	if len(p.claims) > 0 {
-		p.giveUp(p.claims[0], errNoWorker(err))
+	k.retryAt = time.Now().Add(startBackoff)
+	if len(k.claims) > 0 {
+		p.giveUp(k.claims[0], errNoWorker(err))
 	}
 }
 
 // startWorker starts a process and waits until it is ready.
-func (p *Pool) startWorker() (*worker, *bufio.Reader, error) {
-	w := &worker{pool: p, calls: make(map[uint32]*call)}
+func (p *Pool) startWorker(k *kind) (_ *worker, _ *bufio.Reader, err error) {
+	w := &worker{pool: p, kind: k, calls: make(map[uint32]*call)}
+	env, err := w.equip()
+	if err != nil {
+		return nil, nil, err
+	}
 	w.memory.Store(-1)
-	if err := w.spawn(); err != nil {
+	defer func() {
+		if err != nil {
+			w.strip()
+		}
+	}()
+	if err := w.spawn(env); err != nil {
 		return nil, nil, err
 	}
 	p.mu.Lock()
@@ -103,7 +113,7 @@ func (w *worker) awaitReady(frames *bufio.Reader) (version string, err error) {
 }
 
 // spawn starts the process with its descriptors.
-func (w *worker) spawn() error {
+func (w *worker) spawn(env []string) error {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("make a socketpair: %w", err)
@@ -122,7 +132,7 @@ func (w *worker) spawn() error {
 	defer func() { _ = printed.Close() }()
 	opt := &w.pool.opt
 	w.process, err = w.pool.spawner.Start(sandbox.Program{
-		Argv: opt.Argv, Env: opt.Env, Output: printed,
+		Argv: opt.Argv, Env: env, Output: printed, Connects: w.kind.connects, Read: w.packages,
 		Files: []*os.File{theirs}, // the first is descriptor 3
 	})
 	if err != nil {

@@ -29,6 +29,8 @@ type Part struct {
 type Stream struct {
 	// Head is JSON: null, or an object of what goes with the parts (statusCode, headers).
 	Head []byte
+	// AfterClose is called by the first Close. It may be nil.
+	AfterClose func()
 
 	worker  *worker
 	call    *call
@@ -115,7 +117,13 @@ func (s *Stream) Measures() Result {
 }
 
 // Close tells the function, if it has not ended, that nobody wants more.
-func (s *Stream) Close() { s.worker.cancel(s.call) }
+func (s *Stream) Close() {
+	s.worker.cancel(s.call)
+	if after := s.AfterClose; after != nil {
+		s.AfterClose = nil
+		after()
+	}
+}
 
 // collect reads a whole stream into one JSON value: the list of its parts, or the response
 // with that list as its body.

@@ -28,6 +28,7 @@ func (p *Pool) upkeep(now time.Time) {
 	}
 	p.trimReady()
 	p.balance()
+	p.trimKinds()
 }
 
 // isWorn tells whether a worker is to make room for a fresh one: after so many calls, after

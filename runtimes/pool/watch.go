@@ -29,6 +29,7 @@ func (p *Pool) watchOften(ctx context.Context) {
 	tick := time.NewTicker(watchOftenEvery)
 	defer tick.Stop()
 	before, _ := sandbox.Tasks()
+	marks := map[*worker]cpuMark{}
 	for {
 		select {
 		case <-tick.C:
@@ -36,6 +37,7 @@ func (p *Pool) watchOften(ctx context.Context) {
 			for _, w := range p.watched(func(w *worker) bool { return w.active > 0 }) {
 				p.checkMemory(w, w.memoryBytes(time.Now()))
 			}
+			marks = p.watchCPU(marks)
 		case <-ctx.Done():
 			return
 		}

@@ -31,6 +31,10 @@ type worker struct {
 	process *sandbox.Process
 	conn    *os.File // frames
 	log     logReader
+	kind    *kind
+	// strip takes back what its kind has, when it has ended; packages is the folder of them.
+	strip    func()
+	packages string
 
 	// Guarded by the pool's mutex.
 	home     *slot     // where it belongs; nil while generic

@@ -145,7 +145,7 @@ func (r *rig) newHost(t *testing.T, metrics *prometheus.Registry, maxTimeout tim
 	testrig.Serve(t, bundles.Serve)
 	return host.New(host.Options{
 		Language: faas.NodeJS, Version: "test", Engine: r.pool, Bundles: bundles,
-		MaxTimeout: maxTimeout, MaxScript: testMaxScript, MaxBody: testMaxMessage, MaxMemoryMB: 128,
+		MaxTimeout: maxTimeout, MaxScript: testMaxScript, MaxBody: testMaxMessage, MaxMemoryMB: 128, NoEgress: func(bool) string { return "" },
 		SessionExpiry: time.Hour, Failed: func(string, *faas.Error) {}, Logger: logger, Registerer: metrics,
 	})
 }

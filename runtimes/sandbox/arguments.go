@@ -44,14 +44,9 @@ var fcntls = []uint64{unix.F_SETOWN, unix.F_SETOWN_EX, unix.F_SETSIG, unix.F_SET
 // byArgument denies what arguments tell from what is allowed. No call may be in another
 // group of the policy too: the library's filter forgets the call's number where the
 // arguments do not match.
-func byArgument(on *arch.Info, secret uint32) (all []seccomp.NameWithConditions) {
+func byArgument(on *arch.Info, but exemptions) (all []seccomp.NameWithConditions) {
 	deny := func(name string, conditions ...seccomp.Condition) {
-		if len(known(on, []string{name})) > 0 {
-			all = append(all, seccomp.NameWithConditions{Name: name, Conditions: conditions})
-		}
-	}
-	is := func(argument uint32, operation seccomp.Operation, value uint64) seccomp.Condition {
-		return seccomp.Condition{Argument: argument, Operation: operation, Value: value}
+		all = append(all, where(on, name, conditions...)...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(commands)) {
 		for _, command := range commands[name] {
@@ -62,10 +57,11 @@ func byArgument(on *arch.Info, secret uint32) (all []seccomp.NameWithConditions)
 	for _, name := range ofOthers {
 		deny(name, is(0, seccomp.NotEqual, 0))
 	}
-	plain, withPidfd := startFlags(secret)
 	deny("clone", is(0, seccomp.BitsSet, namespaceFlags))
-	deny("clone", is(0, seccomp.BitsNotSet, unix.CLONE_THREAD),
-		is(0, seccomp.NotEqual, plain), is(0, seccomp.NotEqual, withPidfd))
+	if plain, withPidfd := startFlags(but.secret); !but.children {
+		deny("clone", is(0, seccomp.BitsNotSet, unix.CLONE_THREAD),
+			is(0, seccomp.NotEqual, plain), is(0, seccomp.NotEqual, withPidfd))
+	}
 	// setpgid(0, 0) is how Go makes the group, in the new process, after the filter: that
 	// one call cannot be denied. So is the signal at the end of its parent.
 	deny("setpgid", is(0, seccomp.NotEqual, 0))
@@ -78,4 +74,37 @@ func byArgument(on *arch.Info, secret uint32) (all []seccomp.NameWithConditions)
 	// unmapped or dropped.
 	deny("mmap", is(3, seccomp.BitsSet, unix.MAP_SHARED), is(3, seccomp.BitsSet, unix.MAP_ANONYMOUS))
 	return all
+}
+
+// onlyTCP denies to processes that may connect all sockets but those whose connections
+// Landlock sees: TCP over IPv4. It does not see those of Multipath TCP, which is TCP by
+// another number, nor one that is made by sending at once (TCP Fast Open).
+func onlyTCP(on *arch.Info) (all []seccomp.NameWithConditions) {
+	for _, deny := range []struct {
+		name       string
+		conditions []seccomp.Condition
+	}{
+		{"socket", []seccomp.Condition{is(0, seccomp.NotEqual, unix.AF_INET)}},
+		{"socket", []seccomp.Condition{is(1, seccomp.BitsSet, 0xf&^unix.SOCK_STREAM)}},
+		{"socket", []seccomp.Condition{is(1, seccomp.BitsNotSet, unix.SOCK_STREAM)}},
+		{"socket", []seccomp.Condition{is(2, seccomp.NotEqual, 0), is(2, seccomp.NotEqual, unix.IPPROTO_TCP)}},
+		{"sendto", []seccomp.Condition{is(3, seccomp.BitsSet, unix.MSG_FASTOPEN)}},
+		{"sendmsg", []seccomp.Condition{is(2, seccomp.BitsSet, unix.MSG_FASTOPEN)}},
+		{"sendmmsg", []seccomp.Condition{is(3, seccomp.BitsSet, unix.MSG_FASTOPEN)}},
+	} {
+		all = append(all, where(on, deny.name, deny.conditions...)...)
+	}
+	return all
+}
+
+// where is a call with all of the conditions; nothing, if there is no such call.
+func where(on *arch.Info, name string, conditions ...seccomp.Condition) []seccomp.NameWithConditions {
+	if len(known(on, []string{name})) == 0 {
+		return nil
+	}
+	return []seccomp.NameWithConditions{{Name: name, Conditions: conditions}}
+}
+
+func is(argument uint32, operation seccomp.Operation, value uint64) seccomp.Condition {
+	return seccomp.Condition{Argument: argument, Operation: operation, Value: value}
 }

@@ -8,21 +8,27 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"syscall"
 
+	"github.com/landlock-lsm/go-landlock/landlock"
 	"golang.org/x/sys/unix"
 )
 
 // cell is a thread behind the walls, with what belongs to the one process that it has at
 // a time.
 type cell struct {
-	number  int
-	scratch string // empty: none
-	user    *syscall.Credential
-	secret  uint32 // of the system call that starts processes
-	starts  chan start
-	ended   <-chan struct{}
+	number   int
+	connects bool
+	rights   bool
+	read     string // a folder that it sees beside what all see; empty: none
+	scratch  string // empty: none
+	user     *syscall.Credential
+	secret   uint32 // of the system call that starts processes
+	starts   chan start
+	over     chan struct{} // closed when it gets no more to start
+	ended    <-chan struct{}
 }
 
 type start struct {
@@ -47,6 +53,8 @@ func (c *cell) run(ended <-chan struct{}, config Config, entered chan<- error) {
 			select {
 			case start := <-c.starts:
 				start.done <- start.cmd.Start()
+			case <-c.over:
+				return
 			case <-ended:
 				return
 			}
@@ -97,10 +105,26 @@ func (c *cell) enter(config Config) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("allow no new privileges: %w", err)
 	}
-	if err := restrictFiles(config.Files, c.scratch); err != nil {
+	files := config.Files
+	if c.connects {
+		files.Read = slices.Concat(files.Read, certificates)
+	}
+	if c.read != "" {
+		files.Read = slices.Concat(files.Read, []string{c.read})
+	}
+	rules, err := files.rules(c.scratch)
+	if err != nil {
+		return fmt.Errorf("find what may be seen of the files: %w", err)
+	}
+	if c.connects {
+		rules = append(rules, landlock.ConnectTCP(config.Connect))
+	}
+	if err := restrict(rules); err != nil {
 		return err
 	}
-	return denySystemCalls(c.secret, c.user != nil)
+	return denySystemCalls(exemptions{
+		secret: c.secret, rights: c.user != nil || c.rights, children: config.Children, connects: c.connects,
+	})
 }
 
 // asUser runs f as the cell's user, if it has one, on a thread that ends with it: the user

@@ -33,6 +33,11 @@ var (
 		"/proc/sys/vm/overcommit_memory", "/sys/devices/system/cpu",
 	}
 	writableDevices = []string{"/dev/null"}
+	// certificates are those that the system trusts, where distributions keep them.
+	certificates = []string{
+		"/etc/ssl/cert.pem", "/etc/ssl/certs", "/etc/pki/tls/cert.pem", "/etc/pki/tls/certs", "/etc/pki/ca-trust/extracted",
+		"/usr/share/ca-certificates", "/usr/local/share/ca-certificates", "/var/lib/ca-certificates",
+	}
 )
 
 const (
@@ -50,13 +55,9 @@ const (
 // 6.12) signals and abstract sockets.
 var walls = landlock.V6.BestEffort()
 
-// restrictFiles puts the calling thread behind Landlock, or does nothing where the kernel
-// has none: Layers tells.
-func restrictFiles(files Files, scratch string) error {
-	rules, err := files.rules(scratch)
-	if err != nil {
-		return fmt.Errorf("find what may be seen of the files: %w", err)
-	}
+// restrict puts the calling thread behind Landlock, or does nothing where the kernel has
+// none: Layers tells.
+func restrict(rules []landlock.Rule) error {
 	ruleset, flags, err := walls.NewRulesetFD(rules...)
 	if err != nil {
 		return fmt.Errorf("make Landlock's rules: %w", err)

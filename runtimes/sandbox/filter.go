@@ -21,7 +21,7 @@ var denied = []string{
 	"kill", "tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal",
 	"ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "kcmp",
 	"pidfd_getfd", "setpriority", "ioprio_set", "migrate_pages", "move_pages",
-	"setsid", "fork", "vfork",
+	"setsid",
 	// The file system's shape, and files by handle (which walk around permissions).
 	"mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen",
 	"fsconfig", "fsmount", "fspick", "mount_setattr", "open_tree_attr", "name_to_handle_at",
@@ -52,20 +52,36 @@ var deniedToUs = []string{
 	"setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr", "fremovexattr", "removexattrat",
 }
 
+// starting lists what answers EPERM too where a process may start no others. So does clone,
+// by its arguments.
+var starting = []string{"fork", "vfork"}
+
+// connecting lists those of denied that processes make which may connect. byArgument
+// denies what is not TCP.
+var connecting = []string{"socket", "connect"}
+
 // actionNoSys makes a call look as if this kernel did not have it.
 const actionNoSys = seccomp.Action(unix.SECCOMP_RET_ERRNO | unix.ENOSYS)
 
+// exemptions are what the filters let pass of what they would deny.
+type exemptions struct {
+	secret   uint32 // of the system call that starts the process: see startFlags
+	rights   bool   // changing files' rights does no harm: its user is nobody else's, or it is a program of ours
+	children bool   // it may start processes
+	connects bool   // it may connect by TCP
+}
+
 // denySystemCalls loads the filters into the calling thread.
-func denySystemCalls(secret uint32, ownUser bool) error {
+func denySystemCalls(but exemptions) error {
 	native, err := arch.GetInfo("")
 	if err != nil {
 		return err
 	}
-	err = seccomp.LoadFilter(seccomp.Filter{NoNewPrivs: true, Policy: policy(native, secret, ownUser)})
+	err = seccomp.LoadFilter(seccomp.Filter{NoNewPrivs: true, Policy: policy(native, but)})
 	if err != nil {
 		return fmt.Errorf("load the filter of system calls: %w", err)
 	}
-	return denyUnknown(native, secret)
+	return denyUnknown(native, but.secret)
 }
 
 // dropCapabilities makes the next exec end without any capability, even as root, and
@@ -84,15 +100,22 @@ func dropCapabilities() error {
 
 // policy allows what is not denied: interpreters and their libraries change what they
 // need with every release, and a forgotten call would only show in somebody's function.
-func policy(on *arch.Info, secret uint32, ownUser bool) seccomp.Policy {
-	names := denied
-	if !ownUser {
-		names = slices.Concat(denied, deniedToUs)
+func policy(on *arch.Info, but exemptions) seccomp.Policy {
+	names, conditions := slices.Clone(denied), byArgument(on, but)
+	if !but.rights {
+		names = append(names, deniedToUs...)
+	}
+	if !but.children {
+		names = append(names, starting...)
+	}
+	if but.connects {
+		names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(connecting, name) })
+		conditions = append(conditions, onlyTCP(on)...)
 	}
 	return seccomp.Policy{
 		DefaultAction: seccomp.ActionAllow,
 		Syscalls: []seccomp.SyscallGroup{
-			{Action: seccomp.ActionErrno, Names: known(on, names), NamesWithCondtions: byArgument(on, secret)},
+			{Action: seccomp.ActionErrno, Names: known(on, names), NamesWithCondtions: conditions},
 			// What these do is behind a pointer, out of a filter's sight. C libraries take
 			// ENOSYS as the sign to use clone and openat.
 			{Action: actionNoSys, Names: known(on, []string{"clone3", "openat2"})},

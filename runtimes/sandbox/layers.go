@@ -32,6 +32,21 @@ func (c Config) Layers() []Layer {
 	return []Layer{{Name: "system calls", Kernel: true}, files, users}
 }
 
+// leastConnect is the version of Landlock that bounds what a process connects to.
+const leastConnect = 4
+
+// NoConnect says why processes cannot be kept to one port here, so that none may connect
+// to anything; empty: they can.
+func NoConnect() string {
+	switch version, err := syscall.LandlockGetABIVersion(); {
+	case err != nil || version < 1:
+		return "the kernel has no Landlock, or it is not enabled (lsm= of its command line)"
+	case version < leastConnect:
+		return fmt.Sprintf("the kernel's Landlock is version %d, and %d is needed to bound what a function connects to (Linux 6.7)", version, leastConnect)
+	}
+	return ""
+}
+
 // privileges are what it takes to start processes as other users, to kill them, and to
 // count and remove their files.
 var privileges = []struct {

@@ -32,6 +32,12 @@ type Config struct {
 	// Users is the first of the user ids that processes get, one for each at once; 0: they
 	// run as this process's user does. It takes CAP_SETUID, CAP_SETGID, CAP_CHOWN and CAP_KILL.
 	Users int
+	// Connect is the TCP port of this machine to which processes may connect that are
+	// started so (Program.Connects); 0: none may. It takes what NoConnect tells of.
+	Connect uint16
+	// Rights lets processes change rights and times of files that are this user's, where
+	// they have no users of their own: they run programs of ours, and nobody else's code.
+	Rights bool
 
 	OpenFiles uint64 // descriptors open at once; 0: 256
 	FileSize  uint64 // bytes of the largest file that it may write; 0: 64 MiB
@@ -43,6 +49,11 @@ type Config struct {
 	AddressSpace uint64
 	// Tasks bounds its threads and processes where it has a user of its own; 0: 256.
 	Tasks uint64
+	// CPU bounds the seconds that it may compute, on all cores together; 0: no bound.
+	CPU uint64
+	// Children lets it start those programs that it may run, each under the same limits. Only
+	// Tasks bounds their number, so it is for programs that run nobody's code.
+	Children bool
 }
 
 const (
@@ -67,7 +78,8 @@ type Spawner struct {
 
 	mu      sync.Mutex
 	stopped bool
-	free    []*cell
+	free    map[bool][]*cell // by whether they connect
+	numbers []int            // of cells that have ended, for others
 	cells   int
 	threads sync.WaitGroup
 	entered chan struct{} // closed when Serve has the first cell, or has failed
@@ -89,7 +101,7 @@ func NewSpawner(c Config) *Spawner {
 			*d.value = d.unset
 		}
 	}
-	s := &Spawner{config: c, entered: make(chan struct{}), ended: make(chan struct{}), limits: []limit{
+	s := &Spawner{config: c, free: make(map[bool][]*cell), entered: make(chan struct{}), ended: make(chan struct{}), limits: []limit{
 		{unix.RLIMIT_CORE, 0}, {unix.RLIMIT_NOFILE, c.OpenFiles}, {unix.RLIMIT_FSIZE, c.FileSize},
 	}}
 	if c.Memory > 0 {
@@ -97,6 +109,9 @@ func NewSpawner(c Config) *Spawner {
 	}
 	if c.AddressSpace > 0 {
 		s.limits = append(s.limits, limit{unix.RLIMIT_AS, c.AddressSpace})
+	}
+	if c.CPU > 0 {
+		s.limits = append(s.limits, limit{unix.RLIMIT_CPU, c.CPU})
 	}
 	if c.Users > 0 {
 		s.limits = append(s.limits, limit{unix.RLIMIT_NPROC, c.Tasks})
@@ -108,7 +123,7 @@ func NewSpawner(c Config) *Spawner {
 // started is killed by the kernel when it returns. It fails at once where the kernel
 // cannot build the walls: nothing ever runs without them.
 func (s *Spawner) Serve(ctx context.Context) error {
-	first, err := s.newCell()
+	first, err := s.newCell(false, "")
 	if err == nil {
 		s.leave(first)
 		close(s.entered)
@@ -126,43 +141,56 @@ func (s *Spawner) Serve(ctx context.Context) error {
 }
 
 // enter finds a free cell, or makes one.
-func (s *Spawner) enter() (*cell, error) {
+func (s *Spawner) enter(program Program) (*cell, error) {
 	<-s.entered
 	s.mu.Lock()
 	if s.stopped {
 		s.mu.Unlock()
 		return nil, ErrStopped
 	}
-	if last := len(s.free) - 1; last >= 0 {
-		c := s.free[last]
-		s.free = s.free[:last]
+	free := s.free[program.Connects]
+	if last := len(free) - 1; last >= 0 && program.Read == "" {
+		c := free[last]
+		s.free[program.Connects] = free[:last]
 		s.mu.Unlock()
 		return c, nil
 	}
 	s.mu.Unlock()
-	return s.newCell()
+	return s.newCell(program.Connects, program.Read)
 }
 
-// leave gives a cell back whose process is gone.
+// leave gives a cell back whose process is gone. One that sees more than others ends: who
+// needs the same may never come.
 func (s *Spawner) leave(c *cell) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.free = append(s.free, c)
+	if c.read != "" {
+		close(c.over)
+		s.numbers = append(s.numbers, c.number)
+		return
+	}
+	s.free[c.connects] = append(s.free[c.connects], c)
 }
 
 // newCell makes a cell, with its thread and its folder.
-func (s *Spawner) newCell() (*cell, error) {
+func (s *Spawner) newCell(connects bool, read string) (*cell, error) {
 	s.mu.Lock()
 	if s.stopped {
 		s.mu.Unlock()
 		return nil, ErrStopped
 	}
-	if s.config.Users > 0 && s.cells >= MaxUsers {
+	number := s.cells
+	if last := len(s.numbers) - 1; last >= 0 {
+		number, s.numbers = s.numbers[last], s.numbers[:last]
+	} else if s.cells++; s.config.Users > 0 && s.cells > MaxUsers {
+		s.cells--
 		s.mu.Unlock()
 		return nil, errNoUser
 	}
-	c := &cell{number: s.cells, starts: make(chan start)}
-	s.cells++
+	c := &cell{
+		number: number, connects: connects, read: read, rights: s.config.Rights,
+		starts: make(chan start), over: make(chan struct{}),
+	}
 	s.threads.Add(1)
 	s.mu.Unlock()
 	entered := make(chan error, 1)
@@ -178,18 +206,36 @@ func (s *Spawner) newCell() (*cell, error) {
 
 // Program is what Start starts: argv with absolute paths, not empty, and exactly the given
 // environment, beside HOME and TMPDIR, which are the scratch folder. It has no descriptor
-// but 0 (empty), 1 and 2 (Output, nil: discarded), and Files from 3 on.
+// but 0 (empty), 1 and 2 (Output, nil: discarded), and Files from 3 on. Input are files
+// that it finds in its scratch folder, by their names.
 type Program struct {
 	Argv, Env []string
 	Output    *os.File
 	Files     []*os.File
+	Input     map[string][]byte
+	// Connects lets it open sockets for TCP, connect them to Config.Connect, and read which
+	// certificates the system trusts.
+	Connects bool
+	// Read is a folder that it reads beside Config.Files; empty: none.
+	Read string
 }
 
-// Start starts a program, with its limits set; it waits for Serve to run. The process must
-// not run anybody's code before Start has returned.
+var errNoPort = errors.New("no program may connect to anything here")
+
+// Start starts a program, with its limits set; it waits for Serve to run. The limits are set
+// when it runs already, so that it must not run anybody's code before Start has returned. A
+// program that only reads such code may: it is loaded for longer than setting them takes,
+// and what it has by then counts too.
 func (s *Spawner) Start(program Program) (*Process, error) {
-	c, err := s.enter()
+	if program.Connects && s.config.Connect == 0 {
+		return nil, errNoPort
+	}
+	c, err := s.enter(program)
 	if err != nil {
+		return nil, err
+	}
+	if err := putFiles(c.scratch, program.Input); err != nil {
+		s.leave(c)
 		return nil, err
 	}
 	cmd, err := c.start(program)

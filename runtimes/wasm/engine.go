@@ -1,6 +1,6 @@
-// Package wasm runs ready WASI command modules (preview 1) inside the host's own
-// process, with wazero. It takes the same work as runtimes/pool, and answers with the
-// same results and errors.
+// Package wasm runs WASI command modules (preview 1) inside the host's own process, with
+// wazero: those that were sent, and those that a Builder makes of Rust source. It takes the
+// same work as runtimes/pool, and answers with the same results and errors.
 //
 // A module is loaded once for each digest: decoded, validated and tried, which takes
 // milliseconds. Its first call runs in wazero's interpreter. With the second, or where
@@ -27,7 +27,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/tetratelabs/wazero"
 
+	"envoke/internal/compile"
 	"envoke/internal/faas"
+	"envoke/runtimes/disk"
 	"envoke/runtimes/fault"
 	"envoke/runtimes/frame"
 	"envoke/runtimes/pool"
@@ -44,12 +46,25 @@ type Options struct {
 	Concurrency    int           // calls at once; 64
 	Queue          int           // calls waiting for their turn; 1024
 	CompileTimeout time.Duration // of loading one module; 60 s
+	Builder        Builder       // of modules from Rust source; nil: NoBuilder says why there is none
+	NoBuilder      string
+	MaxSource      int // bytes of Rust source; 1 MiB
 	Logger         *slog.Logger
 	Registerer     prometheus.Registerer // nil: no metrics
 	// Log takes what functions print to stderr, when their call is over. It must
 	// not block.
 	Log func(pool.LogLine)
 }
+
+// Builder makes a module of Rust source, and tells in which form that is. Its errors are the
+// context's own, or what callers are told: rust.Builder says which.
+type Builder interface {
+	Build(ctx context.Context, source string, options compile.Options) (module []byte, form string, err error)
+}
+
+// maxDisk bounds the cache of machine code on disk, in bytes, when an engine opens:
+// wazero only adds to it.
+const maxDisk = 1 << 30
 
 // stopTimeout bounds how long Serve waits for compilations, which nothing stops.
 const stopTimeout = 5 * time.Second
@@ -80,6 +95,7 @@ func Open(opt Options) (*Engine, error) {
 	setDefault(&opt.MaxModule, 32<<20)
 	setDefault(&opt.MaxMemory, 128<<20)
 	setDefault(&opt.MaxResult, 6<<20)
+	setDefault(&opt.MaxSource, 1<<20)
 	setDefault(&opt.MaxModules, 256)
 	setDefault(&opt.MaxBytes, 256<<20)
 	setDefault(&opt.Concurrency, 64)
@@ -102,7 +118,7 @@ func Open(opt Options) (*Engine, error) {
 	}
 	e.modules, _ = simplelru.NewLRU(max(1, opt.MaxModules), func(_ faas.Digest, m *module) { e.retire(m) })
 	if opt.CacheDir != "" {
-		if err := sweep(opt.CacheDir, maxDisk); err != nil {
+		if err := disk.Sweep(opt.CacheDir, maxDisk); err != nil {
 			return nil, fmt.Errorf("clear the cache of compiled modules: %w", err)
 		}
 		var err error
@@ -142,18 +158,20 @@ func (e *Engine) Serve(ctx context.Context) error {
 	return e.cache.Close(context.WithoutCancel(ctx))
 }
 
-// Check loads a module: it tells whether Invoke could run it. Errors are those of
-// Load.
+// Check loads a module, of source where that was sent: it tells whether Invoke could run it.
+// Errors are those of Load.
 func (e *Engine) Check(ctx context.Context, script faas.Script) (frame.Form, error) {
-	if _, err := e.find(ctx, script); err != nil {
+	m, err := e.find(ctx, script)
+	if err != nil {
 		return frame.Form{}, err
 	}
-	return frame.Form{Form: "wasi"}, nil
+	return frame.Form{Form: m.form}, nil
 }
 
 // Load makes sure that the work's module is loaded. The error is a *faas.Error:
-// INITIALIZATION_ERROR (422) where the script is no module that can be run here or takes
-// longer than CompileTimeout, PAYLOAD_TOO_LARGE (413), or UNAVAILABLE (503).
+// INITIALIZATION_ERROR (422) where the script is no module that can be run here, or source
+// that does not compile, or takes longer than CompileTimeout, PAYLOAD_TOO_LARGE (413),
+// RATE_LIMITED (429) where too many sources are waiting to be compiled, or UNAVAILABLE (503).
 func (e *Engine) Load(ctx context.Context, work pool.Work) error {
 	_, err := e.find(ctx, work.Script)
 	return err

@@ -348,26 +348,3 @@ func TestMachineCodeOutlivesTheEngine(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-func TestSweep(t *testing.T) {
-	dir := t.TempDir()
-	for i, name := range []string{"c", "a", "b"} {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, make([]byte, 10), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chtimes(path, time.Time{}, time.Unix(int64(i), 0)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := sweep(dir, 20); err != nil {
-		t.Fatal(err)
-	}
-	left, _ := filepath.Glob(dir + "/*")
-	if diff := cmp.Diff([]string{dir + "/a", dir + "/b"}, left); diff != "" {
-		t.Error(diff)
-	}
-	if err := sweep(filepath.Join(dir, "missing"), 0); err != nil {
-		t.Error(err)
-	}
-}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/tetratelabs/wazero/sys"
@@ -31,6 +33,8 @@ func (e *Engine) failure(ctx context.Context, r *run, err error) error {
 		return ctx.Err()
 	case r.refused:
 		return fault.OutOfMemory(int(r.limit >> 20))
+	case ended && exit.ExitCode() == panicCode && panicked.MatchString(r.stderr.end()):
+		return thrownByPanic(r.stderr.end())
 	case ended:
 		f := thrown("NonZeroExit", withEnd(fmt.Sprintf("the function exited with code %d", exit.ExitCode()), r), nil)
 		f.Details["exit_code"] = exit.ExitCode()
@@ -40,6 +44,21 @@ func (e *Engine) failure(ctx context.Context, r *run, err error) error {
 	f := thrown(t.kind, withEnd("the function trapped: "+t.text, r), err)
 	if t.stack != "" {
 		f.Details["stack_trace"] = fault.Cut(t.stack, fault.MaxStack)
+	}
+	return f
+}
+
+// panicCode is with what a function that was built of Rust source ends by a panic, and
+// panicked what it prints then: see runtimes/rust/crate.
+const panicCode = 101
+
+var panicked = regexp.MustCompile(`(?s)^(?:.*\n)?panicked at function\.rs:(\d+):(\d+):\n(.*)$`)
+
+func thrownByPanic(stderr string) *faas.Error {
+	words := panicked.FindStringSubmatch(stderr)
+	f := thrown("Panic", fault.Cut(words[3], fault.MaxMessage), nil)
+	for i, name := range []string{"line", "column"} {
+		f.Details[name], _ = strconv.Atoi(words[1+i]) // digits
 	}
 	return f
 }

@@ -25,6 +25,7 @@ const (
 type module struct {
 	loaded   chan struct{} // closed when what follows and the interpreted program are there
 	err      error         // why it could not be loaded
+	form     string
 	source   source
 	compile  sync.Once
 	compiled chan struct{} // closed when there is machine code, or there will be none
@@ -65,7 +66,11 @@ func (e *Engine) find(ctx context.Context, script faas.Script) (*module, error) 
 // it.
 func (e *Engine) prepare(m *module, script faas.Script) {
 	defer close(m.loaded)
-	source, interpreted, err := e.loadInTime(script)
+	var interpreted *program
+	source, form, err := e.open(script)
+	if err == nil {
+		source, interpreted, err = e.loadInTime(source)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.loading--
@@ -79,7 +84,7 @@ func (e *Engine) prepare(m *module, script faas.Script) {
 		e.drop(interpreted)
 		m.err = fault.Unavailable("the module was put out of memory before it was used: too many are in use")
 	default:
-		m.source, m.interpreted = source, interpreted
+		m.form, m.source, m.interpreted = form, source, interpreted
 		e.resize(m, interpretedBytes)
 	}
 }
@@ -105,7 +110,7 @@ func (e *Engine) resize(m *module, multiple int64) {
 
 // loadInTime answers at the deadline, even though nothing stops the load itself: it
 // keeps its place among the few that may run at once until it ends.
-func (e *Engine) loadInTime(script faas.Script) (source, *program, error) {
+func (e *Engine) loadInTime(s source) (source, *program, error) {
 	type loaded struct {
 		source  source
 		program *program
@@ -123,7 +128,7 @@ func (e *Engine) loadInTime(script faas.Script) (source, *program, error) {
 	e.tasks.Go(func() {
 		defer func() { <-e.loaders }()
 		var l loaded
-		l.source, l.program, l.err = e.load(script)
+		l.source, l.program, l.err = e.load(s)
 		select {
 		case answer <- l:
 		case <-late:
@@ -141,8 +146,8 @@ func (e *Engine) loadInTime(script faas.Script) (source, *program, error) {
 }
 
 // load makes the program that the interpreter runs, after every check there is.
-func (e *Engine) load(script faas.Script) (s source, p *program, err error) {
-	if s, err = e.decode(script); err != nil {
+func (e *Engine) load(s source) (_ source, p *program, err error) {
+	if s, err = e.decode(s); err != nil {
 		return source{}, nil, err
 	}
 	started := time.Now()

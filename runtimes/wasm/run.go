@@ -72,9 +72,14 @@ func (e *Engine) run(ctx context.Context, r *run, j job) (pool.Result, error) {
 		}
 		p = e.use(j.module)
 	}
-	p, err := e.runBest(ctx, r, p, j)
+	limited, cancel := limitCPU(ctx, j.work.CPU)
+	defer cancel()
+	p, err := e.runBest(limited, r, p, j)
 	e.giveBack(p)
 	took := time.Since(started)
+	if errors.Is(context.Cause(limited), errCPU) && err != nil {
+		err = fault.CPU(j.work.CPU, took)
+	}
 	e.log(r, j)
 	result := pool.Result{Duration: took, MemoryBytes: int64(r.used)}
 	if err == nil {
@@ -84,6 +89,17 @@ func (e *Engine) run(ctx context.Context, r *run, j job) (pool.Result, error) {
 		err = e.failure(ctx, r, err)
 	}
 	return result, err
+}
+
+var errCPU = errors.New("the limit of CPU time")
+
+// limitCPU ends a call by its limit of CPU time, which is the time that it runs: it waits
+// for nothing.
+func limitCPU(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	if limit == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, limit, errCPU)
 }
 
 // runBest begins with the given program and returns the one that it ended with.

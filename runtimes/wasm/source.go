@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -13,8 +14,9 @@ import (
 // target is what compile_options.target says for a ready module.
 const target = "wasm32-wasip1"
 
-// source is a module as it was sent, with what its options say.
+// source is a module as it was sent or built, with what its options say.
 type source struct {
+	base64 string // as it was sent; empty: it was built
 	wasm   []byte
 	memory uint64 // bytes that an instance may have
 }
@@ -39,45 +41,73 @@ func invalid(message string) *faas.Error {
 	}
 }
 
-// decode finds the module in a script.
-func (e *Engine) decode(script faas.Script) (source, error) {
+// wasi is the form of a module that was sent.
+const wasi = "wasi"
+
+// open reads what a script is: a module in base64, or source, of which it has one made. It
+// waits for that as long as the builder lets it.
+func (e *Engine) open(script faas.Script) (s source, form string, err error) {
 	options, err := compile.Parse(script.CompileOptions, "compile_options", e.opt.MaxMemory>>20)
 	if err != nil {
-		return source{}, invalid(faas.AsError(err).Message)
+		return source{}, "", invalid(faas.AsError(err).Message)
 	}
-	if err := checkTarget(options.Target, script.Source); err != nil {
-		return source{}, err
-	}
-	s := source{memory: uint64(e.opt.MaxMemory)}
+	s.memory = uint64(e.opt.MaxMemory)
 	if options.MemoryLimitMB != nil {
 		s.memory = uint64(*options.MemoryLimitMB) << 20
 	}
-	// Nothing is decoded that is too large, white space aside.
-	if len(script.Source) > 2*e.opt.MaxModule+1024 {
-		return source{}, tooLarge(e.opt.MaxModule)
+	wanted := ""
+	if options.Target != nil {
+		wanted = *options.Target
 	}
-	wasm, err := base64.StdEncoding.DecodeString(script.Source)
 	switch {
-	case err != nil:
-		return source{}, invalid("script_content is no base64: with target " + target + " it must be a WASI module in base64")
-	case len(wasm) > e.opt.MaxModule:
-		return source{}, tooLarge(e.opt.MaxModule)
+	case wanted == target:
+		s.base64 = script.Source
+		return s, wasi, nil
+	case wanted != "":
+		return source{}, "", invalid(fmt.Sprintf("compile_options.target is %.50q: only %s runs here", wanted, target))
+	case strings.HasPrefix(script.Source, base64Magic):
+		return source{}, "", invalid(`script_content is a WebAssembly module: say so with "compile_options": {"target": "` + target + `"}`)
 	}
-	s.wasm, err = bound(wasm)
-	return s, err
+	s.wasm, form, err = e.build(script.Source, options)
+	return s, form, err
 }
 
-func checkTarget(wanted *string, source string) error {
+// build compiles Rust source.
+func (e *Engine) build(text string, options compile.Options) (module []byte, form string, err error) {
 	switch {
-	case wanted != nil && *wanted == target:
-		return nil
-	case wanted != nil && *wanted != "":
-		return invalid(fmt.Sprintf("compile_options.target is %.50q: only %s runs here", *wanted, target))
-	case strings.HasPrefix(source, base64Magic):
-		return invalid(`script_content is a WebAssembly module: say so with "compile_options": {"target": "` + target + `"}`)
+	case len(text) > e.opt.MaxSource:
+		return nil, "", &faas.Error{
+			Code:    faas.PayloadTooLarge,
+			Message: fmt.Sprintf("script_content is larger than %d bytes", e.opt.MaxSource),
+			Details: map[string]any{"limit_bytes": e.opt.MaxSource},
+		}
+	case e.opt.Builder == nil:
+		return nil, "", invalid("Rust source cannot be compiled here: " + e.opt.NoBuilder + ". Or send a ready module in base64, with " +
+			`"compile_options": {"target": "` + target + `"}`)
 	}
-	return invalid("Rust source is not compiled here yet. Send a ready module: build it with `cargo build --release --target " +
-		target + "` and send the .wasm file, in base64, as script_content, with " + `"compile_options": {"target": "` + target + `"}`)
+	// It is built for all who want it, and the builder has a deadline of its own.
+	return e.opt.Builder.Build(context.Background(), text, options)
+}
+
+// decode finds the module in what was sent, and bounds it.
+func (e *Engine) decode(s source) (source, error) {
+	if s.base64 != "" {
+		// Nothing is decoded that is too large, white space aside.
+		if len(s.base64) > 2*e.opt.MaxModule+1024 {
+			return source{}, tooLarge(e.opt.MaxModule)
+		}
+		var err error
+		if s.wasm, err = base64.StdEncoding.DecodeString(s.base64); err != nil {
+			return source{}, invalid("script_content is no base64: with target " + target + " it must be a WASI module in base64")
+		}
+		s.base64 = ""
+	}
+	if len(s.wasm) > e.opt.MaxModule {
+		return source{}, tooLarge(e.opt.MaxModule)
+	}
+	var err error
+	s.wasm, err = bound(s.wasm)
+	return s, err
 }
 
 func tooLarge(limit int) error {

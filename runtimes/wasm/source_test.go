@@ -132,10 +132,10 @@ func TestEndlessStart(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	e, module := serve(t, Options{}), conformance.Module(t, "probe")
+	e, module := serve(t, Options{NoBuilder: "no rustc"}), conformance.Module(t, "probe")
 	for _, c := range []struct{ source, options, want string }{
-		{"fn main() {}", ``, "Rust source is not compiled here yet. Send a ready module: build it with `cargo build --release --target wasm32-wasip1`"},
-		{"fn main() {}", `{"target":null}`, "Rust source is not compiled here yet"},
+		{"fn main() {}", ``, "Rust source cannot be compiled here: no rustc. Or send a ready module in base64"},
+		{"fn main() {}", `{"target":null}`, "Rust source cannot be compiled here: no rustc"},
 		{module, `{}`, "script_content is a WebAssembly module: say so"},
 		{module, `{"target":"wasm32-wasip2"}`, `compile_options.target is "wasm32-wasip2": only wasm32-wasip1 runs here`},
 		{module, `{"target":1}`, "compile_options.target must be a string"},

@@ -3,6 +3,7 @@
 // Failures, as the host gets them: of anything that may be thrown, with the
 // place in the user's own source and without a frame of the worker's.
 
+const { hasNetwork } = require('./egress.js');
 const { inspect, types: { isNativeError } } = require('node:util');
 const { exec, getPrototypeOf, includes, indexOf, join, push, replace, slice, split, startsWith, uncurryThis } = require('./primordials.js');
 
@@ -19,8 +20,11 @@ const subarray = uncurryThis(Uint8Array.prototype.subarray);
 
 // Where Node was, which it puts before the stack of an error of its compiler.
 const placeInNode = /^node:[^\n]*\n(?:[^\n]+\n)*\n/;
-// What Node says where socket() was denied; a resolver's errors do not tell why.
-const networkDenied = /\b(?:(?:connect|listen|bind) EPERM|getaddrinfo E\w+|query\w* ECONNREFUSED)\b/;
+// What Node says where the kernel denied a connection; a resolver's errors do not tell why.
+const networkDenied = /\b(?:(?:connect|listen|bind) (?:EPERM|EACCES)|getaddrinfo E\w+|query\w* ECONNREFUSED)\b/;
+const why = hasNetwork
+  ? "functions reach the network by Node's own agents of http, https and fetch, or by the proxy of HTTPS_PROXY"
+  : 'functions have no network: socket() is not permitted';
 
 const frameStart = '\n    at ';
 const frameLine = /^ {4}at (?:async )?(?:.*? \()?(.*?)(?::(\d+):(\d+))?\)?$/;
@@ -68,7 +72,7 @@ function messageOf(thrown) {
   const cause = isNativeError(thrown) ? messageOfCause(thrown) : '';
   const message = cause === '' ? ownMessageOf(thrown) : `${ownMessageOf(thrown)}: ${cause}`;
   if (!isNativeError(thrown) || exec(networkDenied, message) === null) return message;
-  return `${message} (functions have no network: socket() is not permitted)`;
+  return `${message} (${why})`;
 }
 
 // messageOfCause looks for one that has text: that of several attempts to connect has none.

@@ -1,27 +1,43 @@
 'use strict';
 
-// What the user's code may import or require: the modules that Node brings.
+// What the user's code may import or require: the modules that Node brings, and the
+// packages that the function depends on.
 
-const { isBuiltin } = require('node:module');
+const { createRequire, isBuiltin } = require('node:module');
 const vm = require('node:vm');
 
 const requireBuiltin = require;
+let requirePackage; // undefined: there are none
+
+// usePackages makes those below a folder's node_modules the function's.
+function usePackages(folder) {
+  if (folder) requirePackage = createRequire(`${folder}/function.js`);
+}
 
 function notFound(specifier) {
-  const error = new Error(`Cannot find module '${specifier}': only Node's built-in modules can be loaded`);
+  const others = requirePackage === undefined ? '' : ", and the function's dependencies by their names";
+  const error = new Error(`Cannot find module '${specifier}': only Node's built-in modules can be loaded${others}`);
   error.code = 'MODULE_NOT_FOUND';
   return error;
 }
 
 function userRequire(specifier) {
-  if (typeof specifier !== 'string' || !isBuiltin(specifier)) throw notFound(specifier);
-  return requireBuiltin(specifier);
+  if (typeof specifier === 'string' && isBuiltin(specifier)) return requireBuiltin(specifier);
+  if (!isPackage(specifier)) throw notFound(specifier);
+  return requirePackage(specifier);
+}
+
+// isPackage tells a package's name, or a module of one, from a path.
+function isPackage(specifier) {
+  return requirePackage !== undefined && typeof specifier === 'string' && /^[@a-z0-9]/i.test(specifier) && !specifier.includes(':');
 }
 
 // importDynamically serves import() of the user's code.
 function importDynamically(specifier) {
-  if (!isBuiltin(specifier)) throw notFound(specifier);
-  return import(specifier);
+  if (isBuiltin(specifier)) return import(specifier);
+  if (!isPackage(specifier)) throw notFound(specifier);
+  const { pathToFileURL } = require('node:url');
+  return import(pathToFileURL(requirePackage.resolve(specifier)));
 }
 
 // link serves import statements: a synthetic module that exports what the built-in does.
@@ -33,4 +49,4 @@ async function link(specifier, referrer) {
   }, { identifier: specifier, context: referrer.context });
 }
 
-module.exports = { userRequire, importDynamically, link };
+module.exports = { usePackages, userRequire, importDynamically, link };

@@ -6,6 +6,7 @@ const { AsyncLocalStorage } = require('node:async_hooks');
 const { Channel, die, type } = require('./frames.js');
 const { describe } = require('./failure.js');
 const { parse: parseCode } = require('./load.js');
+const { usePackages } = require('./modules.js');
 const log = require('./log.js');
 const { parse, stringify, uncurryThis } = require('./primordials.js');
 const { encode, TooLarge } = require('./result.js');
@@ -74,6 +75,7 @@ function onCheck(call, code) {
 function onLoad(call, code) {
   filename = code.filename;
   maxResult = code.max_result || Infinity;
+  usePackages(code.packages);
   run(calls, call, load, call, code);
 }
 
@@ -175,6 +177,7 @@ function send(level, call, text) {
 
 log.install(print);
 require('./memory.js').install();
+require('./egress.js').install();
 process.setUncaughtExceptionCaptureCallback(onUncaught);
 process.on('unhandledRejection', onUncaught);
 process.on('exit', () => channel.flush());

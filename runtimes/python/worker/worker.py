@@ -90,6 +90,8 @@ def on_load(id, message):
     global code, concurrent, handler, max_result
     code = Code(message['filename'], message['source'])
     max_result = message.get('max_result') or sys.maxsize
+    if message.get('packages'):
+        sys.path.append(message['packages'] + '/packages')
     call = Call(id, code)
     current.set(call)
     try:

@@ -1,4 +1,5 @@
-package wasm
+// Package disk bounds folders of what can be made again.
+package disk
 
 import (
 	"cmp"
@@ -9,13 +10,9 @@ import (
 	"slices"
 )
 
-// maxDisk bounds the cache of machine code on disk, in bytes, when an engine opens:
-// wazero only adds to it.
-const maxDisk = 1 << 30
-
-// sweep removes the oldest files below dir until limit bytes are left. Two engines may
+// Sweep removes the oldest files below dir until limit bytes are left. Two processes may
 // share the folder.
-func sweep(dir string, limit int64) error {
+func Sweep(dir string, limit int64) error {
 	var files []fs.FileInfo
 	paths := map[fs.FileInfo]string{}
 	var total int64

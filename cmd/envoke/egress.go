@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"envoke/runtimes/egress"
+	"envoke/runtimes/sandbox"
+)
+
+// Values of the setting egress.
+const (
+	egressOff        = "off"
+	egressRegistered = "registered"
+	egressAll        = "all"
+)
+
+func (c *Config) checkEgress() []error {
+	var faults []error
+	if values := []string{egressOff, egressRegistered, egressAll}; !slices.Contains(values, c.Egress) {
+		faults = append(faults, fmt.Errorf("EGRESS is %q: it must be %s, %s or %s", c.Egress, egressOff, egressRegistered, egressAll))
+	}
+	if _, err := egress.ParseRules(c.EgressAllow, c.EgressDeny); err != nil {
+		faults = append(faults, fmt.Errorf("EGRESS_ALLOW or EGRESS_DENY: %w", err))
+	}
+	return faults
+}
+
+// startEgress starts the proxy by which functions reach the network, if any may and the
+// kernel can keep them to it.
+func startEgress(ctx context.Context, e *environment, l *lifecycle) error {
+	if e.config.Egress == egressOff {
+		return nil
+	}
+	if why := sandbox.NoConnect(); why != "" {
+		e.logger.Warn("no function gets a network here", "reason", why)
+		return nil
+	}
+	rules, err := egress.ParseRules(e.config.EgressAllow, e.config.EgressDeny)
+	if err != nil {
+		return err
+	}
+	e.egress, err = egress.Open(ctx, egress.Options{Rules: rules, Logger: e.logger, Registerer: e.metrics})
+	if err != nil {
+		return err
+	}
+	l.start("egress", e.egress.Serve)
+	for _, port := range []int{e.config.Port, e.config.AdminPort} {
+		e.egress.Own(port)
+	}
+	return nil
+}
+
+// guardPorts tells the proxy which ports this process listens on.
+func (e *environment) guardPorts() {
+	if e.egress == nil {
+		return
+	}
+	for _, address := range []string{e.publicURL, e.operatorsURL} {
+		at, err := url.Parse(address)
+		if err != nil {
+			continue // not there
+		}
+		if port, err := strconv.Atoi(at.Port()); err == nil {
+			e.egress.Own(port)
+		}
+	}
+}
+
+// noEgress says why functions of a language get no network.
+func (e *environment) noEgress(l language) func(registered bool) string {
+	return func(registered bool) string {
+		switch {
+		case !l.hasWorkers():
+			return "WebAssembly modules have no network"
+		case e.config.Egress == egressOff:
+			return "the operator lets no function out (EGRESS=off)"
+		case e.egress == nil:
+			return sandbox.NoConnect()
+		case !registered && e.config.Egress != egressAll:
+			return "the operator lets registered functions out only (EGRESS=registered)"
+		}
+		return ""
+	}
+}
