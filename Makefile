@@ -48,6 +48,13 @@ PEERS := $(CACHE)/peers
 GO_LEAST = $(shell awk '$$1 == "go" { print $$2 }' go.mod)
 RACE = $(if $(shell command -v "$$(go env CC)"),-race)
 
+# $(call download,packages) gets packages of Debian into the current folder.
+define download
+{ apt-get -qq -o APT::Sandbox::User=root download $(1) || { \
+	options=(-qq -o Dir::State=$(APT) -o Dir::State::Lists=$(APT)/lists -o Dir::Cache=$(APT) -o APT::Sandbox::User=root); \
+	apt-get "$${options[@]}" update && apt-get "$${options[@]}" download $(1); }; }
+endef
+
 # $(call need,name,least version,command that prints the version found)
 define need
 found=$$({ $(3); } 2>/dev/null || true); \
@@ -202,8 +209,8 @@ ruby:
 # program ($$ORIGIN, in a name of the same length), and is told where its modules are.
 $(TOOLS)/ruby@$(RUBY_VERSION):
 	rm -rf $@ $@.new
-	mkdir -p $@.new
-	cd $@.new && apt-get download --quiet=2 -o APT::Sandbox::User=root {ruby3.1,libruby3.1}=$(RUBY_VERSION) && \
+	mkdir -p $@.new $(APT)/lists/partial
+	cd $@.new && $(call download,ruby3.1=$(RUBY_VERSION) libruby3.1=$(RUBY_VERSION)) && \
 	for package in *.deb; do dpkg-deb --extract "$$package" .; done && \
 	cp usr/lib/*/libruby-3.1.so.3.1 usr/bin/libruby.so && \
 	sed --in-place 's|libruby-3\.1\.so\.3\.1|$$ORIGIN/libruby.so|' usr/bin/ruby3.1
@@ -239,9 +246,7 @@ rust: ## fetch the Rust that the tests compile functions with, without root
 $(RUST):
 	rm -rf $@ $@.new
 	mkdir -p $@.new/packages $(APT)/lists/partial
-	cd $@.new/packages && { apt-get -qq -o APT::Sandbox::User=root download $(RUST_PACKAGES) || { \
-		options=(-qq -o Dir::State=$(APT) -o Dir::State::Lists=$(APT)/lists -o Dir::Cache=$(APT) -o APT::Sandbox::User=root); \
-		apt-get "$${options[@]}" update && apt-get "$${options[@]}" download $(RUST_PACKAGES); }; }
+	cd $@.new/packages && $(call download,$(RUST_PACKAGES))
 	for package in $@.new/packages/*.deb; do dpkg-deb -x "$$package" $@.new; done
 	rm -rf $@.new/packages $@.new/usr/share $@.new/usr/lib/rustlib/wasm32-unknown-unknown
 	mv $@.new $@
