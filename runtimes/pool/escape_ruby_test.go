@@ -1,5 +1,30 @@
 package pool_test
 
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"envoke/internal/testrig"
+	"envoke/runtimes/pool"
+)
+
+// rubyFor is the Ruby of the tests, or a copy of it that all users can run: the cache that
+// make ruby fetches it into is closed to others.
+func rubyFor(t *testing.T, others bool) pool.Runtime {
+	t.Helper()
+	path := testrig.FindRuby()
+	if others && strings.Contains(path, ".envoke/cache") {
+		dir := filepath.Join(testrig.OpenDir(t), "ruby")
+		if err := os.CopyFS(dir, os.DirFS(filepath.Dir(path))); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("RUBY", filepath.Join(dir, filepath.Base(path)))
+	}
+	return pool.Ruby(t)
+}
+
 // What Ruby tries of the escapes, by their names. It has no words for those left out.
 var rubyEscapes = map[string]string{
 	"files of the system and the host":           `any(-> { File.read("/etc/shadow") }, -> { File.read("/etc/passwd") }, -> { File.read(secret) }, -> { Dir.children("/root") }, -> { Dir.children("/") }, -> { File.write("/tmp/envoke-escaped", "") })`,

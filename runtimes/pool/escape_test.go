@@ -258,7 +258,7 @@ func TestEscapes(t *testing.T) {
 	for _, own := range []bool{false, true} {
 		languages := []pool.Runtime{pool.JavaScript(t), pythonFor(t, own)}
 		if testrig.FindRuby() != "" || os.Getenv("CI") != "" {
-			languages = append(languages, pool.Ruby(t))
+			languages = append(languages, rubyFor(t, own))
 		}
 		for _, language := range languages {
 			t.Run(fmt.Sprintf("%s, users of their own %v", language.Language, own), func(t *testing.T) {
