@@ -39,11 +39,21 @@ RUST_PACKAGES := rustc=1.63.0+dfsg1-2 libstd-rust-1.63=1.63.0+dfsg1-2 libstd-rus
 	libllvm14=1:14.0.6-12 lld-14=1:14.0.6-12 libedit2 libz3-4 libxml2 libicu72 libbsd0 libmd0 libffi8 libtinfo6
 APT := $(CACHE)/apt
 
+# The Ruby of Debian 12, for tests where none is on PATH.
+RUBY_VERSION := 3.1.2-7+deb12u1
+
 # What the benchmark compares with, beside what is here anyway.
 PEERS := $(CACHE)/peers
 
 GO_LEAST = $(shell awk '$$1 == "go" { print $$2 }' go.mod)
 RACE = $(if $(shell command -v "$$(go env CC)"),-race)
+
+# $(call download,packages) gets packages of Debian into the current folder.
+define download
+{ apt-get -qq -o APT::Sandbox::User=root download $(1) || { \
+	options=(-qq -o Dir::State=$(APT) -o Dir::State::Lists=$(APT)/lists -o Dir::Cache=$(APT) -o APT::Sandbox::User=root); \
+	apt-get "$${options[@]}" update && apt-get "$${options[@]}" download $(1); }; }
+endef
 
 # $(call need,name,least version,command that prints the version found)
 define need
@@ -87,7 +97,7 @@ soak: build ## load Envoke for ten minutes; every answer must be right, all memo
 ##@ Develop
 
 .PHONY: test
-test: tools filter peers rust $(OPENAPI_PYTHON_CLIENT) ## unit and end-to-end tests on a real Envoy, with the race detector
+test: tools filter peers rust ruby $(OPENAPI_PYTHON_CLIENT) ## unit and end-to-end tests on a real Envoy, with the race detector
 	@$(if $(RACE),,echo "no C compiler ($$(go env CC)): the tests run without the race detector" >&2)
 	OPENAPI_PYTHON_CLIENT=$(OPENAPI_PYTHON_CLIENT) go test $(RACE) -timeout 9m $(TESTFLAGS) ./...
 
@@ -189,6 +199,25 @@ $(PROTOC_GEN_GO):
 $(PROTOC_GEN_GO_GRPC):
 	GOBIN=$(@D) go install google.golang.org/grpc/cmd/$(notdir $(@D))
 
+# Without apt, or where Debian has another Ruby, Ruby's tests are skipped and say so.
+.PHONY: ruby
+ruby:
+	@command -v ruby >/dev/null || $(MAKE) --silent --no-print-directory $(TOOLS)/ruby@$(RUBY_VERSION) || \
+	echo "Ruby $(RUBY_VERSION) could not be fetched (Debian 12's apt is needed): put a ruby 3.0 or newer on PATH" >&2
+
+# Debian's Ruby expects to be in /usr. Here it looks for its library in the folder of the
+# program ($$ORIGIN, in a name of the same length), and is told where its modules are.
+$(TOOLS)/ruby@$(RUBY_VERSION):
+	rm -rf $@ $@.new
+	mkdir -p $@.new $(APT)/lists/partial
+	cd $@.new && $(call download,ruby3.1=$(RUBY_VERSION) libruby3.1=$(RUBY_VERSION)) && \
+	for package in *.deb; do dpkg-deb --extract "$$package" .; done && \
+	cp usr/lib/*/libruby-3.1.so.3.1 usr/bin/libruby.so && \
+	sed --in-place 's|libruby-3\.1\.so\.3\.1|$$ORIGIN/libruby.so|' usr/bin/ruby3.1
+	cd $@.new/usr/lib && printf '#!/bin/sh\nhere=$$(dirname "$$0")/usr\nexec "$$here/bin/ruby3.1" -I "$$here/lib/ruby/3.1.0" -I "$$here/lib/%s" "$$@"\n' */ruby/3.1.0 >../../ruby
+	chmod 755 $@.new/ruby
+	mv $@.new $@
+
 # What cannot be installed is missing in the benchmark's table, and its tests are
 # skipped; in CI those of PyPI fail.
 .PHONY: peers
@@ -217,9 +246,7 @@ rust: ## fetch the Rust that the tests compile functions with, without root
 $(RUST):
 	rm -rf $@ $@.new
 	mkdir -p $@.new/packages $(APT)/lists/partial
-	cd $@.new/packages && { apt-get -qq -o APT::Sandbox::User=root download $(RUST_PACKAGES) || { \
-		options=(-qq -o Dir::State=$(APT) -o Dir::State::Lists=$(APT)/lists -o Dir::Cache=$(APT) -o APT::Sandbox::User=root); \
-		apt-get "$${options[@]}" update && apt-get "$${options[@]}" download $(RUST_PACKAGES); }; }
+	cd $@.new/packages && $(call download,$(RUST_PACKAGES))
 	for package in $@.new/packages/*.deb; do dpkg-deb -x "$$package" $@.new; done
 	rm -rf $@.new/packages $@.new/usr/share $@.new/usr/lib/rustlib/wasm32-unknown-unknown
 	mv $@.new $@

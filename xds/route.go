@@ -3,7 +3,6 @@ package xds
 import (
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -184,9 +183,8 @@ const (
 )
 
 func sessionID(language faas.Language, flags string) *routev3.RouteMatch {
-	digit := slices.Index(faas.Languages(), language) + 1
 	return pathRegex(fmt.Sprintf(
-		executePath+"/[0-9a-f]{8}-[0-9a-f]{4}-8%x%s[0-9a-f]-[89ab][0-9a-f]{3}-[0-9a-f]{12}", digit, flags))
+		executePath+"/[0-9a-f]{8}-[0-9a-f]{4}-8%x%s[0-9a-f]-[89ab][0-9a-f]{3}-[0-9a-f]{12}", language.Digit(), flags))
 }
 
 // viaExtProc has ext_proc look at the headers first: it answers itself, or names

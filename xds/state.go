@@ -130,7 +130,7 @@ func (s State) check() error {
 
 func (r Runtime) check() error {
 	var faults []error
-	if !slices.Contains(faas.Languages(), r.Language) {
+	if !r.Language.Known() {
 		faults = append(faults, fmt.Errorf("runtime %q is of no known language", r.Language))
 	}
 	seen := map[Endpoint]bool{}

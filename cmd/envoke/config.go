@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"sigs.k8s.io/yaml"
+
+	"envoke/internal/faas"
 )
 
 // Config holds every setting. A setting is a flag (--max-script-size), an
@@ -27,8 +29,7 @@ type Config struct {
 	InsecurePublic bool
 
 	DataDir, CacheDir, RunDir string
-	Node, Python, Envoy       string
-	Rustc                     string
+	Rustc, Envoy              string
 	EnvoyConcurrency          int
 	Filter                    bool
 	CacheMemoryMB             int
@@ -40,9 +41,9 @@ type Config struct {
 
 	RuntimeSelectionStrategy, RuntimeMappingsFile string
 
-	NodejsRuntimeURL      string
-	PythonRuntimeURL      string
-	RustRuntimeURL        string
+	Interpreters map[faas.Language]*string // that were asked for
+	RuntimeURLs  map[faas.Language]*string // of hosts elsewhere
+
 	RuntimeTimeoutSeconds int
 	StreamTimeoutSeconds  int
 	RuntimeMaxRequests    int
@@ -84,8 +85,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.StringVar(&c.DataDir, "data-dir", "", "folder of the database and the access log (default $XDG_DATA_HOME/envoke)")
 	f.StringVar(&c.CacheDir, "cache-dir", "", "folder of what can be fetched again, such as Envoy (default $XDG_CACHE_HOME/envoke)")
 	f.StringVar(&c.RunDir, "run-dir", "", "folder of the sockets, of a short path (default: a new one in the temporary folder)")
-	f.StringVar(&c.Node, "node", "", "Node.js to run JavaScript with, 20 or newer (default: node on PATH)")
-	f.StringVar(&c.Python, "python", "", "Python to run Python with, 3.10 or newer, and to fetch Envoy with (default: python3 on PATH)")
+	c.bindInterpreters(f)
 	f.StringVar(&c.Rustc, "rustc", "", "Rust compiler with the target wasm32-wasip1, 1.63 or newer (default: rustc on PATH; without one, only ready WebAssembly modules run)")
 	f.StringVar(&c.Envoy, "envoy", "", "Envoy binary of the pinned version (default: fetched into the cache folder)")
 	f.IntVar(&c.EnvoyConcurrency, "envoy-concurrency", 0, "Envoy's worker threads, 0 for one per core")
@@ -100,9 +100,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 
 	f.StringVar(&c.RuntimeSelectionStrategy, "runtime-selection-strategy", "prefix", "how a function's name tells its language: prefix, or config (by --runtime-mappings-file)")
 	f.StringVar(&c.RuntimeMappingsFile, "runtime-mappings-file", "", "JSON list of {pattern, runtime_type, is_regex}: the first that matches a name is its language")
-	f.StringVar(&c.NodejsRuntimeURL, "nodejs-runtime-url", "", "unix:<path> or http://<IP address>:<port> of a nodejs host, or several with commas between; empty: started here")
-	f.StringVar(&c.PythonRuntimeURL, "python-runtime-url", "", "the same of python hosts")
-	f.StringVar(&c.RustRuntimeURL, "rust-runtime-url", "", "the same of rust hosts")
+	c.bindHosts(f)
 	f.IntVar(&c.RuntimeTimeoutSeconds, "runtime-timeout-seconds", 30, "longest time that one execute may take, or a stream from one part to the next")
 	f.IntVar(&c.StreamTimeoutSeconds, "stream-timeout-seconds", 300, "longest time that a whole stream may take")
 	f.IntVar(&c.RuntimeMaxRequests, "runtime-max-requests", 8192, "requests under way at the hosts of one language before Envoy answers 429")
@@ -139,6 +137,26 @@ func (c *Config) bindWorkers(f *pflag.FlagSet) {
 	f.BoolVar(&c.Dependencies, "dependencies", true, "install packages that functions depend on; without it none may have any")
 	f.StringVar(&c.NPMRegistry, "npm-registry", "https://registry.npmjs.org/", "where packages of JavaScript come from")
 	f.StringVar(&c.PipIndexURL, "pip-index-url", "https://pypi.org/simple", "where packages of Python come from")
+}
+
+// bindInterpreters declares the flag of each language that has an interpreter.
+func (c *Config) bindInterpreters(f *pflag.FlagSet) {
+	c.Interpreters = map[faas.Language]*string{}
+	for _, l := range languages() {
+		if i := l.interpreted; i != nil {
+			c.Interpreters[l.Language] = f.String(i.setting, "", i.usage)
+		}
+	}
+}
+
+// bindHosts declares the flag of each language that says where its hosts are.
+func (c *Config) bindHosts(f *pflag.FlagSet) {
+	c.RuntimeURLs = map[faas.Language]*string{}
+	usage := "unix:<path> or http://<IP address>:<port> of a %s host, or several with commas between; empty: started here"
+	for _, l := range languages() {
+		c.RuntimeURLs[l.Language] = f.String(l.hostsFlag(), "", fmt.Sprintf(usage, l.Language))
+		usage = "the same of %s hosts"
+	}
 }
 
 // notBuilt are variables of the contract whose part does not exist yet. Silence

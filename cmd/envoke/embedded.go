@@ -20,11 +20,14 @@ func embedded(s streams) cli.Start {
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 		given := newSettings(nil)
-		if err := given.all.Parse([]string{
+		flags := []string{
 			"--host=127.0.0.1", "--port=0", "--admin-port=0", "--data-dir=" + dir, "--run-dir=", "--database-url=",
-			"--nodejs-runtime-url=", "--python-runtime-url=", "--rust-runtime-url=", "--filter=false", "--idle-workers=1",
-			"--drain-timeout-seconds=2", "--log-level=warn",
-		}); err != nil {
+			"--filter=false", "--idle-workers=1", "--drain-timeout-seconds=2", "--log-level=warn",
+		}
+		for _, l := range languages() {
+			flags = append(flags, "--"+l.hostsFlag()+"=")
+		}
+		if err := given.all.Parse(flags); err != nil {
 			return err
 		}
 		quiet := streams{getenv: s.getenv, stdout: io.Discard, stderr: s.stderr}

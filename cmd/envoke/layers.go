@@ -71,6 +71,9 @@ func noPackages(code engine) string {
 
 // noDependencies says why functions of a language cannot depend on packages.
 func (e *environment) noDependencies(language faas.Language, found interpreter.Interpreter) string {
+	if language != faas.NodeJS && language != faas.Python {
+		return "nothing installs packages of this language"
+	}
 	if !e.config.Dependencies {
 		return "the operator lets no function have any (DEPENDENCIES=false)"
 	}

@@ -42,7 +42,7 @@ func runtimeCommand(s streams) *cobra.Command {
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	for _, l := range languages() {
-		command.AddCommand(partCommand(s, flagsOfHost(l.Language), startHost(l), &cobra.Command{
+		command.AddCommand(partCommand(s, flagsOfHost(l), startHost(l), &cobra.Command{
 			Use:   string(l.Language),
 			Short: "Run the host of " + l.title + " functions",
 			Long:  fmt.Sprintf("Run the host of %s functions. It finds control by the socket in --run-dir and makes %s.sock there.", l.title, l.Language),
@@ -65,7 +65,7 @@ type runtimeHost struct {
 }
 
 func openHost(ctx context.Context, e *environment, l language) (*runtimeHost, error) {
-	code, err := l.open(ctx, e)
+	code, err := l.openEngine(ctx, e)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func openHost(ctx context.Context, e *environment, l language) (*runtimeHost, er
 	})
 	h.host = host.New(host.Options{
 		Language: l.Language, Bundles: h.bundles, Engine: code, Version: version,
-		MaxTimeout: e.config.runtimeTimeout(), MaxScript: l.maxScript(e.config), MaxBody: maxBody, MaxMemoryMB: e.config.WorkerMemoryMB,
+		MaxTimeout: e.config.runtimeTimeout(), MaxScript: l.maxScriptSize(e.config), MaxBody: maxBody, MaxMemoryMB: e.config.WorkerMemoryMB,
 		MaxCPU:        time.Duration(e.config.WorkerCPUMS) * time.Millisecond,
 		SessionExpiry: e.config.sessionExpiry(), NoEgress: e.noEgress(l), NoDependencies: noPackages(code), Failed: e.failedIn(faas.InRuntime), Logger: e.logger, Registerer: e.metrics,
 	})
@@ -141,7 +141,7 @@ type runtimeProbe struct {
 // probes has one for each language that this installation runs.
 func probes(e *environment) map[faas.Language]*runtimeProbe {
 	out := make(map[faas.Language]*runtimeProbe)
-	for _, l := range languages() {
+	for _, l := range served(e.config) {
 		probe := newProbe(l.endpoints(e))
 		if l.elsewhere(e.config) == "" {
 			probe.grpc = []xds.Endpoint{{Path: e.sockets.hostGRPC(string(l.Language))}}

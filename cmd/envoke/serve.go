@@ -48,7 +48,7 @@ func startAll(ctx context.Context, s streams, e *environment, l *lifecycle) (str
 		return "", err
 	}
 	ready := []func(context.Context) error{c.ready}
-	for _, language := range languages() {
+	for _, language := range served(e.config) {
 		if language.elsewhere(e.config) != "" {
 			continue
 		}

@@ -4,8 +4,6 @@ import (
 	"slices"
 
 	"github.com/spf13/pflag"
-
-	"envoke/internal/faas"
 )
 
 // settings are a Config with the flags of all its settings, of which a subcommand
@@ -32,11 +30,11 @@ func (s settings) has(name string) bool {
 var (
 	flagsOfEach = []string{"config", "admin-port", "run-dir", "log-level", "log-format"}
 
-	flagsOfControl = []string{
+	flagsOfControl = append(flagsOfLanguages(),
 		"host", "port", "insecure-public", "data-dir", "database-url", "db-logging-enabled", "log-retention-hours",
-		"nodejs-runtime-url", "python-runtime-url", "rust-runtime-url", "runtime-timeout-seconds", "runtime-max-requests", "request-timeout-seconds",
+		"runtime-timeout-seconds", "runtime-max-requests", "request-timeout-seconds",
 		"max-script-size", "max-module-size", "filter", "cache-memory-mb", "runtime-selection-strategy", "runtime-mappings-file",
-	}
+	)
 	flagsOfHosts = []string{
 		"cache-dir", "session-expiry-seconds", "runtime-timeout-seconds", "worker-concurrency", "worker-memory-mb", "worker-cpu-ms",
 	}
@@ -48,17 +46,23 @@ var (
 	flagsOfEnvoy = []string{"cache-dir", "python", "envoy", "envoy-concurrency", "drain-timeout-seconds"}
 )
 
-// flagsOfHost are those of one language's host: another's interpreter is not its own.
-func flagsOfHost(language faas.Language) []string {
-	switch language {
-	case faas.NodeJS:
-		return slices.Concat(flagsOfHosts, flagsOfPools, []string{"node", "npm-registry"})
-	case faas.Python:
-		return slices.Concat(flagsOfHosts, flagsOfPools, []string{"python", "pip-index-url"})
-	case faas.Rust:
-		return slices.Concat(flagsOfHosts, []string{"max-script-size", "max-module-size", "wasm-compile-timeout-seconds", "rustc", "sandbox"})
+// flagsOfLanguages tell control which languages there are, and where.
+func flagsOfLanguages() (flags []string) {
+	for _, l := range languages() {
+		flags = append(flags, l.hostsFlag())
+		if l.Optional() && l.interpreted != nil {
+			flags = append(flags, l.interpreted.setting)
+		}
 	}
-	return flagsOfHosts
+	return flags
+}
+
+// flagsOfHost are those of one language's host: another's interpreter is not its own.
+func flagsOfHost(l language) []string {
+	if l.interpreted == nil {
+		return slices.Concat(flagsOfHosts, l.flags)
+	}
+	return slices.Concat(flagsOfHosts, flagsOfPools, l.flags, []string{l.interpreted.setting})
 }
 
 // show adds the flags to a subcommand's.

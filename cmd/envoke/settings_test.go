@@ -7,15 +7,17 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
-
-	"envoke/internal/faas"
 )
 
 // TestEachSettingBelongsToAPart: a flag that no part has could be given to serve only.
 func TestEachSettingBelongsToAPart(t *testing.T) {
 	all := newSettings(nil)
 	known := map[string]bool{}
-	for _, names := range [][]string{flagsOfEach, flagsOfControl, flagsOfHost(faas.NodeJS), flagsOfHost(faas.Python), flagsOfHost(faas.Rust), flagsOfEnvoy} {
+	parts := [][]string{flagsOfEach, flagsOfControl, flagsOfEnvoy}
+	for _, l := range languages() {
+		parts = append(parts, flagsOfHost(l))
+	}
+	for _, names := range parts {
 		for _, name := range names {
 			if known[name] = true; all.all.Lookup(name) == nil {
 				t.Errorf("there is no setting %s", name)
@@ -33,7 +35,7 @@ func TestEachSettingBelongsToAPart(t *testing.T) {
 func TestAPartMakesItsOwnFoldersOnly(t *testing.T) {
 	for name, test := range map[string]struct{ flags, want []string }{
 		"control": {flagsOfControl, []string{"data"}},
-		"nodejs":  {flagsOfHost(faas.NodeJS), []string{"cache"}},
+		"nodejs":  {flagsOfHost(languages()[0]), []string{"cache"}},
 		"envoy":   {flagsOfEnvoy, []string{"cache"}},
 		"serve":   {nil, []string{"cache", "data"}},
 	} {

@@ -173,7 +173,7 @@ func (i *installation) startParts(t *testing.T, controlFlags ...string) *parts {
 	t.Helper()
 	p := &parts{installation: i, controlFlags: controlFlags, hosts: map[faas.Language]*process{}}
 	p.startControl(t)
-	for _, l := range languages() {
+	for _, l := range served(&Config{}) {
 		p.hosts[l.Language] = startProcess(t, append(i.part("runtime", string(l.Language)), "--cache-dir", cacheDir())...)
 	}
 	startProcess(t, append(i.part("envoy"), "--cache-dir", cacheDir())...)

@@ -20,9 +20,13 @@ const (
 	sandboxRequire = "require"
 )
 
-// Users of workers, and of builds, a range for each language. Linux distributions keep it for
-// users that services make and nobody logs in as.
-var workerUsers = map[faas.Language]int{faas.NodeJS: 61184, faas.Python: 63232, faas.Rust: 65280}
+// firstUser of workers, and of builds, begins the range of the first language; the others'
+// follow. Linux distributions keep them for users that services make and nobody logs in as.
+const firstUser = 61184
+
+func workerUsers(language faas.Language) int {
+	return firstUser + (language.Digit()-1)*sandbox.MaxUsers
+}
 
 const workersPrefix = "envoke-workers-"
 
@@ -74,7 +78,7 @@ func (e *environment) walls(language faas.Language, files sandbox.Files) (sandbo
 		return c, fmt.Errorf("make the scratch folders: %w", err)
 	}
 	if c.NoUsers() == "" && e.config.MaxWorkers < sandbox.MaxUsers/2 {
-		c.Users = workerUsers[language]
+		c.Users = workerUsers(language)
 	}
 	for _, layer := range c.Layers() {
 		switch {

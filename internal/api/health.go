@@ -58,14 +58,17 @@ func (a *api) controller(r *http.Request) string {
 	return stateOK
 }
 
-// runtimes are the states of all languages, of those not in use too.
+// runtimes are the states of all languages, of those not in use too unless they are
+// optional.
 func (a *api) runtimes(ctx context.Context) map[faas.Language]string {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
 	known := a.Runtimes(ctx)
 	all := make(map[faas.Language]string)
 	for _, language := range faas.Languages() {
-		all[language] = cmp.Or(known[language], notConfigured)
+		if known[language] != "" || !language.Optional() {
+			all[language] = cmp.Or(known[language], notConfigured)
+		}
 	}
 	return all
 }

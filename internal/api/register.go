@@ -90,7 +90,7 @@ func (a *api) changed(r *http.Request, name faas.Name, err error) {
 // name is the name that the body of a POST gives.
 func (d *definition) name() (faas.Name, error) {
 	if d.Language == nil {
-		return faas.Name{}, strict.BadMember("language", "is missing: send nodejs, python or rust")
+		return faas.Name{}, strict.BadMember("language", "is missing: send "+faas.Either(""))
 	}
 	if d.Title == nil {
 		return faas.Name{}, strict.BadMember("title", "is missing: the function will be called <language>-<title>")
@@ -111,7 +111,7 @@ func (d *definition) agreesWith(name faas.Name) error {
 
 func (d *definition) checkName() error {
 	if !d.Language.Known() {
-		return strict.BadMember("language", "must be nodejs, python or rust")
+		return strict.BadMember("language", "must be "+faas.Either(""))
 	}
 	if err := faas.CheckTitle(*d.Title); err != nil {
 		e := faas.AsError(err)

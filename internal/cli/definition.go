@@ -179,13 +179,13 @@ func onlySource(folder string) (string, error) {
 	}
 	var found []string
 	for _, entry := range entries {
-		if _, ok := languages[filepath.Ext(entry.Name())]; ok && entry.Type().IsRegular() {
+		if _, ok := languageOf(entry.Name()); ok && entry.Type().IsRegular() {
 			found = append(found, entry.Name())
 		}
 	}
 	switch len(found) {
 	case 0:
-		return "", misuse("%s has no file of code (.js, .mjs, .cjs, .py, .rs, .wasm)", folder)
+		return "", misuse("%s has no file of code (known are %s)", folder, extensions())
 	case 1:
 		return found[0], nil
 	}

@@ -36,7 +36,7 @@ func TestDoubt(t *testing.T) {
 		"a module":                   {"a.wasm", "\x00asm", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			language := languages[filepath.Ext(test.path)]
+			language, _ := languageOf(test.path)
 			code := source{path: test.path, name: faas.Name{Language: language, Title: "a"}, content: []byte(test.code)}
 			if got := doubt(code); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)

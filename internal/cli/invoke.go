@@ -99,7 +99,7 @@ func runTarget(ctx context.Context, server *client.Client, target string, call c
 		return result, explain(err, nil)
 	}
 	if !isName(target) {
-		return client.Invocation{}, misuse("%q is no file, no session and no name of a function (those begin with nodejs-, python- or rust-)", target)
+		return client.Invocation{}, misuse("%q is no file, no session and no name of a function (those begin with %s)", target, faas.Either("-"))
 	}
 	result, err := server.Invoke(ctx, target, call)
 	return result, explain(err, nil)

@@ -4,9 +4,11 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"envoke/internal/faas"
@@ -18,9 +20,23 @@ const maxSource = 64 << 20
 
 const wasm = ".wasm"
 
-// languages are told by the end of a file's name.
-var languages = map[string]faas.Language{
-	".js": faas.NodeJS, ".mjs": faas.NodeJS, ".cjs": faas.NodeJS, ".py": faas.Python, ".rs": faas.Rust, wasm: faas.Rust,
+// languageOf tells it by the end of a file's name.
+func languageOf(path string) (faas.Language, bool) {
+	for _, language := range faas.Languages() {
+		if slices.Contains(language.Extensions(), filepath.Ext(path)) {
+			return language, true
+		}
+	}
+	return "", false
+}
+
+// extensions lists them for people.
+func extensions() string {
+	var all []string
+	for _, language := range faas.Languages() {
+		all = append(all, fmt.Sprintf("%s (%s)", strings.Join(language.Extensions(), ", "), language))
+	}
+	return strings.Join(all, ", ")
 }
 
 // source is code in a local file.
@@ -32,9 +48,9 @@ type source struct {
 
 // readSource reads a file and names it after itself.
 func readSource(path string) (source, error) {
-	language, ok := languages[filepath.Ext(path)]
+	language, ok := languageOf(path)
 	if !ok {
-		return source{}, misuse("%s: the end of its name tells no language: .js, .mjs and .cjs are nodejs, .py is python, .rs is rust, .wasm a WASI module", path)
+		return source{}, misuse("%s: the end of its name tells no language: known are %s", path, extensions())
 	}
 	content, err := readFile(path)
 	if err != nil {

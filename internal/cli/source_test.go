@@ -36,6 +36,7 @@ func TestDefine(t *testing.T) {
 		"CommonJS":   {"hello.cjs", "", []string{"hello.cjs", "x"}, client.Definition{Language: faas.NodeJS, Title: "hello", ScriptContent: "x"}},
 		"Python":     {"hello.py", "", []string{"hello.py", "x"}, client.Definition{Language: faas.Python, Title: "hello", ScriptContent: "x"}},
 		"Rust":       {"hello.rs", "", []string{"hello.rs", "x"}, client.Definition{Language: faas.Rust, Title: "hello", ScriptContent: "x"}},
+		"Ruby":       {"hello.rb", "", []string{"hello.rb", "x"}, client.Definition{Language: faas.Ruby, Title: "hello", ScriptContent: "x"}},
 		"wasm": {"hello.wasm", "", []string{"hello.wasm", "\x00asm"}, client.Definition{
 			Language: faas.Rust, Title: "hello", ScriptContent: "AGFzbQ==", CompileOptions: []byte(`{"target":"wasm32-wasip1"}`),
 		}},

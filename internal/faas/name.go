@@ -14,13 +14,77 @@ const (
 	NodeJS Language = "nodejs"
 	Python Language = "python"
 	Rust   Language = "rust"
+	Ruby   Language = "ruby"
 )
 
+// rows are all languages, in the order of their digit in session ids.
+var rows = []struct {
+	language   Language
+	extensions []string // of files of its code; the first is that of stack traces
+	optional   bool
+}{
+	{NodeJS, []string{".js", ".mjs", ".cjs"}, false},
+	{Python, []string{".py"}, false},
+	{Rust, []string{".rs", ".wasm"}, false},
+	{Ruby, []string{".rb"}, true},
+}
+
+var languages = list()
+
+func list() (all []Language) {
+	for _, row := range rows {
+		all = append(all, row.language)
+	}
+	return all
+}
+
 // Languages lists every known language in the order of its digit in session ids.
-func Languages() []Language { return []Language{NodeJS, Python, Rust} }
+func Languages() []Language { return slices.Clone(languages) }
 
 // Known tells whether it is one of Languages.
-func (l Language) Known() bool { return slices.Contains(Languages(), l) }
+func (l Language) Known() bool { return l.index() >= 0 }
+
+func (l Language) index() int { return slices.Index(languages, l) }
+
+// Digit is that of session ids, from 1; 0 for an unknown language.
+func (l Language) Digit() int { return l.index() + 1 }
+
+// Optional tells whether only those installations have the language whose settings ask
+// for it.
+func (l Language) Optional() bool { return l.Known() && rows[l.index()].optional }
+
+// Extensions are what files of the language's code end with.
+func (l Language) Extensions() []string {
+	if !l.Known() {
+		return nil
+	}
+	return rows[l.index()].extensions
+}
+
+// Filename is what stack traces call the language's code.
+func (l Language) Filename() string {
+	if !l.Known() {
+		return "function"
+	}
+	return "function" + l.Extensions()[0]
+}
+
+// Either lists the languages for people: "nodejs, python or rust", each with what is to
+// follow it.
+func Either(suffix string) string {
+	var out strings.Builder
+	for i, language := range languages {
+		switch {
+		case i == 0:
+		case i == len(languages)-1:
+			out.WriteString(" or ")
+		default:
+			out.WriteString(", ")
+		}
+		out.WriteString(string(language) + suffix)
+	}
+	return out.String()
+}
 
 // MaxTitle bounds the title of a function, in bytes.
 const MaxTitle = 128
@@ -59,7 +123,7 @@ func parseName(place Place, s string) (Name, error) {
 	if s == "" {
 		return Name{}, badName(place.of("the function's name") + " is missing: send <language>-<title>, such as nodejs-hello")
 	}
-	for _, language := range Languages() {
+	for _, language := range languages {
 		title, ok := strings.CutPrefix(s, string(language)+"-")
 		if !ok {
 			continue
@@ -69,7 +133,7 @@ func parseName(place Place, s string) (Name, error) {
 		}
 		return Name{Language: language, Title: title}, nil
 	}
-	return Name{}, badName(place.of("the function's name") + " must begin with nodejs-, python- or rust-")
+	return Name{}, badName(place.of("the function's name") + " must begin with " + Either("-"))
 }
 
 // CheckTitle tells what is wrong with the title of a function, as ParseName does.

@@ -78,12 +78,12 @@ func TestPlaces(t *testing.T) {
 		in, want string
 	}{
 		{InHeader, "", "the function's name in the Language-Title header is missing: send <language>-<title>, such as nodejs-hello"},
-		{InHeader, "perl-x", "the function's name in the Language-Title header must begin with nodejs-, python- or rust-"},
+		{InHeader, "perl-x", "the function's name in the Language-Title header must begin with nodejs-, python-, rust- or ruby-"},
 		{InHeader, "nodejs-", "the title in the Language-Title header is empty"},
 		{InPath, "", "the function's name in the path is missing: send <language>-<title>, such as nodejs-hello"},
-		{InPath, "perl-x", "the function's name in the path must begin with nodejs-, python- or rust-"},
+		{InPath, "perl-x", "the function's name in the path must begin with nodejs-, python-, rust- or ruby-"},
 		{InPath, "nodejs-a..b@1", "the title in the path must not contain '..'"},
-		{"", "perl-x", "the function's name must begin with nodejs-, python- or rust-"},
+		{"", "perl-x", "the function's name must begin with nodejs-, python-, rust- or ruby-"},
 		{"", "nodejs-", "the title is empty"},
 	} {
 		_, err := ParseRefIn(test.place, test.in)
@@ -98,7 +98,7 @@ func FuzzParseName(f *testing.F) {
 		f.Add(seed)
 	}
 	// The grammar, said another way than in the parser; RE2 has no look-ahead for "..".
-	grammar := regexp.MustCompile(`^(nodejs|python|rust)-[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+	grammar := regexp.MustCompile(`^(nodejs|python|rust|ruby)-[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 	f.Fuzz(func(t *testing.T, s string) {
 		name, err := ParseName(s)
 		if want := grammar.MatchString(s) && !strings.Contains(s, ".."); (err == nil) != want {

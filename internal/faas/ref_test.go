@@ -72,7 +72,7 @@ func FuzzParseRef(f *testing.F) {
 		f.Add(seed)
 	}
 	// The grammar, said another way than in the parser.
-	grammar := regexp.MustCompile(`^(nodejs|python|rust)-[A-Za-z0-9][A-Za-z0-9._-]{0,127}(@[1-9][0-9]{0,8}|:[A-Za-z0-9][A-Za-z0-9._-]{0,63})?$`)
+	grammar := regexp.MustCompile(`^(nodejs|python|rust|ruby)-[A-Za-z0-9][A-Za-z0-9._-]{0,127}(@[1-9][0-9]{0,8}|:[A-Za-z0-9][A-Za-z0-9._-]{0,63})?$`)
 	number := regexp.MustCompile(`:[0-9]+$`)
 	f.Fuzz(func(t *testing.T, s string) {
 		ref, err := ParseRef(s)

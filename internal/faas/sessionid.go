@@ -12,7 +12,7 @@ import (
 //
 //	rrrrrrrr-rrrr-8LFr-yrrr-mmmmmmmmmmmm     (one character is four bits)
 //
-// L is the language's digit (1 nodejs, 2 python, 3 rust), F holds flags (bit 0:
+// L is the language's digit (Language.Digit), F holds flags (bit 0:
 // plain), y the RFC's variant and two random bits, m 48 bits of an HMAC-SHA-256
 // over all the rest; with y's, 66 bits are random. Envoy's routes read L and F; ext_proc and the hosts check
 // the HMAC before any look-up, so that a forged id costs nothing.
@@ -80,7 +80,7 @@ func (id SessionID) Language() (language Language, ok bool) {
 	if !id.parse(&raw) {
 		return "", false
 	}
-	return Languages()[raw[versionByte]&0x0f-1], true
+	return languages[raw[versionByte]&0x0f-1], true
 }
 
 // Plain tells whether executes of this session skip ext_proc.
@@ -111,7 +111,7 @@ func (id SessionID) parse(raw *[16]byte) bool {
 		at += 2
 	}
 	digit := raw[versionByte] & 0x0f
-	return raw[versionByte]>>4 == 8 && digit >= 1 && int(digit) <= len(Languages()) && raw[variantByte]>>6 == 2
+	return raw[versionByte]>>4 == 8 && digit >= 1 && int(digit) <= len(languages) && raw[variantByte]>>6 == 2
 }
 
 func nibble(c byte) byte {
@@ -125,10 +125,8 @@ func nibble(c byte) byte {
 }
 
 func languageDigit(language Language) byte {
-	for i, l := range Languages() {
-		if l == language {
-			return byte(i + 1)
-		}
+	if digit := language.Digit(); digit > 0 {
+		return byte(digit)
 	}
 	panic("faas: no digit for language " + string(language))
 }

@@ -64,7 +64,7 @@ func TestOpenRefuses(t *testing.T) {
 		"nothing":         {`[]`, []string{"no entries"}},
 		"all faults": {
 			`[{"pattern": "a", "runtime_type": "python"}, {"pattern": "(", "is_regex": true, "runtime_type": "go"}, {"runtime_type": "rust"}]`,
-			[]string{"entry 2: runtime_type \"go\" is none of [nodejs python rust]", "pattern: error parsing regexp", "entry 3: pattern is missing"},
+			[]string{"entry 2: runtime_type \"go\" is none of [nodejs python rust ruby]", "pattern: error parsing regexp", "entry 3: pattern is missing"},
 		},
 	} {
 		path := filepath.Join(t.TempDir(), "mappings.json")

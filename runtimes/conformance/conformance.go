@@ -4,6 +4,7 @@
 package conformance
 
 import (
+	"bytes"
 	"embed"
 	"encoding/base64"
 	"encoding/json"
@@ -67,10 +68,9 @@ type Case struct {
 	Exits   bool            `json:"exits"` // the worker dies of the call
 	Logs    []Entry         `json:"logs"`  // of the load and of the first call
 
-	NodeJS *Program `json:"nodejs"`
-	Python *Program `json:"python"`
-	Wasm   *Program `json:"wasm"`
-	Rust   *Program `json:"rust"` // by RustSource
+	// Programs are members of their own in the file, called as their language;
+	// wasm is Rust's ready modules.
+	Programs map[faas.Language]Program `json:"-"`
 }
 
 // Program is a case in one language.
@@ -82,18 +82,46 @@ type Program struct {
 	Failure  *frame.Failure `json:"failure"` // instead of the case's
 }
 
-func (c Case) program(language faas.Language) *Program {
-	switch language {
-	case faas.NodeJS:
-		return c.NodeJS
-	case faas.Python:
-		return c.Python
-	case faas.Rust:
-		return c.Wasm
-	case RustSource:
-		return c.Rust
+// UnmarshalJSON implements json.Unmarshaler. It takes no member that it does not know.
+func (c *Case) UnmarshalJSON(text []byte) error {
+	members := map[string]json.RawMessage{}
+	if err := json.Unmarshal(text, &members); err != nil {
+		return err
 	}
-	return nil
+	programs := map[faas.Language]Program{}
+	for _, language := range append(faas.Languages(), RustSource) {
+		name := string(language)
+		switch language {
+		case faas.Rust:
+			name = "wasm"
+		case RustSource:
+			name = string(faas.Rust)
+		}
+		program, ok := members[name]
+		if !ok {
+			continue
+		}
+		var p Program
+		if err := unmarshalStrict(program, &p); err != nil {
+			return fmt.Errorf("%s: %w", language, err)
+		}
+		programs[language] = p
+		delete(members, name)
+	}
+	rest, err := json.Marshal(members)
+	if err != nil {
+		return err
+	}
+	type plain Case // without this method
+	err = unmarshalStrict(rest, (*plain)(c))
+	c.Programs = programs
+	return err
+}
+
+func unmarshalStrict(text []byte, value any) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	return d.Decode(value)
 }
 
 // Run runs the cases that have a program in the language, each in a worker of its
@@ -104,7 +132,7 @@ func Run(t *testing.T, language faas.Language, start func(t *testing.T) Worker) 
 			for _, c := range read(t, file, language) {
 				t.Run(c.Name, func(t *testing.T) {
 					t.Parallel()
-					c.run(t, *c.program(language), start(t))
+					c.run(t, c.Programs[language], start(t))
 				})
 			}
 		})
@@ -131,7 +159,10 @@ func read(t *testing.T, file string, language faas.Language) []Case {
 	if err := yaml.UnmarshalStrict(text, &cases); err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
-	return slices.DeleteFunc(cases, func(c Case) bool { return c.program(language) == nil })
+	return slices.DeleteFunc(cases, func(c Case) bool {
+		_, ok := c.Programs[language]
+		return !ok
+	})
 }
 
 // maxResult is the case's bound, or the default.

@@ -113,8 +113,11 @@ func (o *owner) failure(t *testing.T, err error) Outcome {
 	failure.Line, _ = e.Details["line"].(int)
 	failure.Column, _ = e.Details["column"].(int)
 	stack, _ := e.Details["stack_trace"].(string)
-	extension := map[faas.Language]string{faas.NodeJS: ".js", faas.Python: ".py", RustSource: ".rs"}[o.language]
-	failure.Stack = strings.ReplaceAll(stack, "function"+extension, o.filename)
+	language := o.language
+	if language == RustSource {
+		language = faas.Rust
+	}
+	failure.Stack = strings.ReplaceAll(stack, language.Filename(), o.filename)
 	return Outcome{Failure: &failure}
 }
 

@@ -20,6 +20,11 @@ import (
 
 const findTimeout = 10 * time.Second
 
+// AddressSpace is what a worker may reserve, in bytes, where its interpreter reserves
+// little more than it uses: many times that, and so little that the kernel's page tables
+// for it stay small.
+const AddressSpace = 8 << 30
+
 // A Kind is a language's interpreter, as it is looked for.
 type Kind struct {
 	Title   string   // for people, such as "Node.js"

@@ -1,9 +1,18 @@
 package interpreter
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"os"
 	"path/filepath"
 )
+
+// Sum names what a worker is made of, so that hosts of different versions may share a
+// folder.
+func Sum(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:8])
+}
 
 // Write puts a worker's file at path, whole or not at all: hosts may share a folder,
 // and start workers from it meanwhile.

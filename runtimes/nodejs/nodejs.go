@@ -5,9 +5,7 @@
 package nodejs
 
 import (
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -78,8 +76,7 @@ load(%q);
 // write puts the worker into a file named for its content, so that hosts of
 // different versions may share a folder, and so that it is there whole or not.
 func write(dir, source string) (string, error) {
-	sum := sha256.Sum256([]byte(source))
-	path := filepath.Join(dir, "nodejs-worker-"+hex.EncodeToString(sum[:8])+".js")
+	path := filepath.Join(dir, "nodejs-worker-"+interpreter.Sum([]byte(source))+".js")
 	if present, err := os.ReadFile(path); err == nil && string(present) == source {
 		return path, nil
 	}

@@ -11,8 +11,9 @@ import (
 // What a worker promises holds through the pool and in the sandbox too. The suite knows
 // pools, so that it cannot be run from within their package.
 func TestPoolConforms(t *testing.T) {
-	for _, runtime := range []pool.Runtime{pool.JavaScript(t), pool.Python(t)} {
-		t.Run(string(runtime.Language), func(t *testing.T) {
+	for language, open := range pool.Runtimes {
+		t.Run(string(language), func(t *testing.T) {
+			runtime := open(t)
 			conformance.RunEngine(t, runtime.Language, func(maxResult int, log func(pool.LogLine)) conformance.Engine {
 				p := pool.New(pool.Options{Runtime: runtime, Idle: 2, MaxWorkers: 8, MaxResult: maxResult, Log: log})
 				testrig.Serve(t, p.Serve)

@@ -77,8 +77,10 @@ func describe(state *os.ProcessState) string {
 	return "unknown reason"
 }
 
-// ranOutOfMemory recognises the last words of V8 and of our Python worker.
-func ranOutOfMemory(tail []byte) bool { return bytes.Contains(tail, []byte("heap out of memory")) }
+// ranOutOfMemory recognises the last words of V8 and of our Python worker, and of Ruby.
+func ranOutOfMemory(tail []byte) bool {
+	return bytes.Contains(tail, []byte("heap out of memory")) || bytes.Contains(tail, []byte("[FATAL] failed to allocate memory"))
+}
 
 // invokeEnded is the error of a call whose worker ended.
 func (p *Pool) invokeEnded(err error, timeout time.Duration) error {

@@ -256,7 +256,11 @@ func TestEscapes(t *testing.T) {
 		"host": os.Getpid(), "port": server.Addr().(*net.TCPAddr).Port, "socket": path, "secret": secret,
 	}
 	for _, own := range []bool{false, true} {
-		for _, language := range []pool.Runtime{pool.JavaScript(t), pythonFor(t, own)} {
+		languages := []pool.Runtime{pool.JavaScript(t), pythonFor(t, own)}
+		if testrig.FindRuby() != "" || os.Getenv("CI") != "" {
+			languages = append(languages, rubyFor(t, own))
+		}
+		for _, language := range languages {
 			t.Run(fmt.Sprintf("%s, users of their own %v", language.Language, own), func(t *testing.T) {
 				t.Parallel() // most of the time is the watch's
 				attack{escapes: escapes, own: own}.try(t, language, maps.Clone(around))
@@ -288,13 +292,13 @@ func (a attack) try(t *testing.T, language pool.Runtime, around map[string]any) 
 		if why := walls.NoUsers(); why != "" {
 			t.Skip(why)
 		}
-		walls.Users = map[faas.Language]int{faas.NodeJS: 61184, faas.Python: 63232}[language.Language]
+		walls.Users = 61184 + (language.Language.Digit()-1)*sandbox.MaxUsers
 	}
 	p := pool.New(pool.Options{Runtime: language, Sandbox: walls, MemoryMB: 128, Idle: 1, MaxScratch: 16 << 20, MaxWorkers: 64, Egress: a.proxy})
 	testrig.Serve(t, p.Serve)
 	look := func() victim {
 		t.Helper()
-		result, err := p.Invoke(t.Context(), a.work(language, nodejsVictim, pythonVictim, "victim"), invocation("{}"))
+		result, err := p.Invoke(t.Context(), a.work(language, nodejsVictim, pythonVictim, "victim", rubyVictim), invocation("{}"))
 		if err != nil {
 			t.Fatal("the victim: ", err)
 		}
@@ -308,11 +312,11 @@ func (a attack) try(t *testing.T, language pool.Runtime, around map[string]any) 
 	around["victim"] = map[string]any{"pid": v.PID, "scratch": v.Scratch}
 	params, _ := json.Marshal(around)
 	for _, e := range a.escapes {
-		if language.Language == faas.NodeJS && e.nodejs == "" {
-			continue // JavaScript has no words for it
+		if language.Language == faas.NodeJS && e.nodejs == "" || language.Language == faas.Ruby && rubyEscapes[e.name] == "" {
+			continue // the language has no words for it
 		}
 		t.Run(e.name, func(t *testing.T) {
-			work := a.work(language, nodejsHelpers+e.nodejs, pythonHelpers+e.python, "attacker")
+			work := a.work(language, nodejsHelpers+e.nodejs, pythonHelpers+e.python, "attacker", rubyHelpers+rubyEscapes[e.name])
 			call := invocation(string(params))
 			if e.ends == faas.Timeout {
 				call.Deadline = time.Now().Add(time.Second)
@@ -328,8 +332,8 @@ func (a attack) try(t *testing.T, language pool.Runtime, around map[string]any) 
 	}
 }
 
-func (a attack) work(language pool.Runtime, nodejs, python, owner string) pool.Work {
-	w := workOf(language, nodejs, python, owner)
+func (a attack) work(language pool.Runtime, nodejs, python, owner string, ruby ...string) pool.Work {
+	w := workOf(language, nodejs, python, owner, ruby...)
 	if a.proxy != nil {
 		w.Network = faas.Egress
 	}
@@ -363,10 +367,13 @@ func (e escape) check(t *testing.T, result pool.Result, err error) {
 	}
 }
 
-func workOf(language pool.Runtime, nodejs, python, owner string) pool.Work {
+func workOf(language pool.Runtime, nodejs, python, owner string, ruby ...string) pool.Work {
 	source := nodejs
-	if language.Language == faas.Python {
+	switch language.Language {
+	case faas.Python:
 		source = python
+	case faas.Ruby:
+		source = strings.Join(ruby, "")
 	}
 	return pool.Work{Script: faas.NewScript(language.Language, source, nil), Owner: owner}
 }

@@ -10,8 +10,10 @@ import (
 
 	"envoke/internal/faas"
 	"envoke/internal/testrig"
+	"envoke/runtimes/interpreter"
 	"envoke/runtimes/nodejs"
 	"envoke/runtimes/python"
+	"envoke/runtimes/ruby"
 )
 
 // JavaScript is the real worker of Node.js. It is exported, as Python is, for the tests
@@ -41,8 +43,31 @@ func Python(t testing.TB) Runtime {
 		t.Fatal(err)
 	}
 	return Runtime{
-		Language: faas.Python, Argv: command.Argv, Env: command.Env, Read: command.Files, AddressSpace: python.AddressSpace,
+		Language: faas.Python, Argv: command.Argv, Env: command.Env, Read: command.Files, AddressSpace: interpreter.AddressSpace,
 	}
+}
+
+// Ruby is the real worker of Ruby.
+func Ruby(t testing.TB) Runtime {
+	t.Helper()
+	found, err := ruby.Kind.Find(t.Context(), testrig.Ruby(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	command, err := ruby.Prepare(t.Context(), testrig.OpenDir(t), found)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Runtime{
+		Language: faas.Ruby, Argv: command.Argv, Env: command.Env, Read: command.Files,
+		OwnMemory: ruby.OwnMemory, AddressSpace: interpreter.AddressSpace,
+	}
+}
+
+// Runtimes are the real workers of each language that has some, each made when a test
+// wants it: a test of Ruby is skipped where there is none.
+var Runtimes = map[faas.Language]func(testing.TB) Runtime{
+	faas.NodeJS: JavaScript, faas.Python: Python, faas.Ruby: Ruby,
 }
 
 // What Node.js says of a socket that it may not open tells its user nothing.
@@ -69,14 +94,15 @@ func TestNoNetworkIsSaid(t *testing.T) {
 
 // A function may have less memory than others, and cannot have more.
 func TestMemoryOfOneFunction(t *testing.T) {
-	for _, runtime := range []Runtime{JavaScript(t), Python(t)} {
-		t.Run(string(runtime.Language), func(t *testing.T) {
+	sources := map[faas.Language]string{
+		faas.NodeJS: "const all = []; for (let i = 0; i < event.params; i++) all.push(Buffer.alloc(1 << 20, 1)); return all.length",
+		faas.Python: "all = [b'x' * (1 << 20) for i in range(params)]; result = len(all)",
+		faas.Ruby:   "(1..params).map { 'x' * (1 << 20) }.size",
+	}
+	for language, source := range sources {
+		t.Run(string(language), func(t *testing.T) {
+			runtime := Runtimes[language](t)
 			p := serve(t, Options{Runtime: runtime, MemoryMB: 128, Idle: 1})
-			const nodejs = "const all = []; for (let i = 0; i < event.params; i++) all.push(Buffer.alloc(1 << 20, 1)); return all.length"
-			source := nodejs
-			if runtime.Language == faas.Python {
-				source = "all = [b'x' * (1 << 20) for i in range(params)]; result = len(all)"
-			}
 			for _, tt := range []struct{ limitMB, wants, hits int }{
 				{0, 90, 0}, {32, 10, 0}, {32, 200, 32}, {0, 400, 128}, {4096, 400, 128}, {128, 90, 0},
 			} {

@@ -67,7 +67,7 @@ func (p *Pool) limitMemory(w *worker, k key) error {
 // or a *faas.Error.
 func (p *Pool) offer(ctx context.Context, w *worker, kind frame.Type, script faas.Script) (frame.Form, error) {
 	code, err := json.Marshal(frame.Code{
-		Filename:  filename(script.Language),
+		Filename:  script.Language.Filename(),
 		Source:    script.Source,
 		MaxResult: p.opt.MaxResult,
 		Packages:  w.packages,
@@ -91,15 +91,4 @@ func (p *Pool) offer(ctx context.Context, w *worker, kind frame.Type, script faa
 		return frame.Form{}, p.broken(w, err)
 	}
 	return form, nil
-}
-
-// filename is what a function's own stack traces show.
-func filename(language faas.Language) string {
-	switch language {
-	case faas.NodeJS:
-		return "function.js"
-	case faas.Python:
-		return "function.py"
-	}
-	return "function"
 }

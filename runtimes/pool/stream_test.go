@@ -50,6 +50,18 @@ var streamers = map[faas.Language]streaming{
 		nothing:  "result = iter([])",
 		shared:   "async def handle(params):\n if params: return params\n return forever()\nasync def forever():\n try:\n  while True: yield 'x'\n finally:\n  print('closed')",
 	},
+	faas.Ruby: {
+		items:    "Enumerator.new { |y| y << 1 << 'two' << { three: [3] } << \"\\x00\\xff\".b << nil }",
+		response: "{ statusCode: 201, headers: { a: 'b' }, body: %w[x y].each }",
+		late:     "Enumerator.new { |y| y << 1\nraise 'late' }",
+		early:    "Enumerator.new { |y|\nraise 'early' }",
+		endless:  "Enumerator.new { |y| n = 0; begin; loop { n += 1; y << 'x' * 1000 }; ensure puts \"made #{n}\"; end }",
+		slow:     "(0...30).lazy.map { |i| sleep 0.1; i }",
+		hangs:    "def handle(params)\n return enum_for(:handle, params) unless block_given?\n yield 1\n loop {}\nend",
+		exits:    "Enumerator.new { |y| y << 1; exit!(3) }",
+		large:    "['x' * 70000].each",
+		nothing:  "[].each",
+	},
 }
 
 // streamRig runs one language's streaming functions.
@@ -66,10 +78,7 @@ func eachStreamer(t *testing.T, opt Options, test func(*testing.T, *streamRig)) 
 	for language, functions := range streamers {
 		t.Run(string(language), func(t *testing.T) {
 			own := opt
-			own.Runtime, own.Idle = JavaScript(t), 1
-			if language == faas.Python {
-				own.Runtime = Python(t)
-			}
+			own.Runtime, own.Idle = Runtimes[language](t), 1
 			r := &streamRig{streaming: functions, language: language}
 			own.Log = func(line LogLine) {
 				r.mu.Lock()
@@ -243,6 +252,9 @@ func TestStreamIsCutOff(t *testing.T) {
 // Other calls of the function go on beside a stream, and outlive it.
 func TestStreamSharesItsWorker(t *testing.T) {
 	eachStreamer(t, Options{}, func(t *testing.T, r *streamRig) {
+		if r.shared == "" {
+			t.Skip("its calls share no worker")
+		}
 		ctx, leave := context.WithCancel(t.Context())
 		result, err := r.Invoke(ctx, r.work(r.shared), within(10*time.Second, Invocation{Stream: true}))
 		if err != nil {

@@ -7,9 +7,7 @@ package python
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os/exec"
@@ -29,10 +27,6 @@ var build string
 var modules = []string{"frames", "failure", "result", "call", "log", "load", "stream", "worker"}
 
 const buildTimeout = 10 * time.Second
-
-// AddressSpace is what a worker may reserve, in bytes: many times what it may use, and so
-// little that the kernel's page tables for it stay small.
-const AddressSpace = 8 << 30
 
 // python is how Python is looked for.
 var python = interpreter.Kind{
@@ -64,8 +58,8 @@ func Prepare(ctx context.Context, dir string, found interpreter.Interpreter) (in
 	if err != nil {
 		return interpreter.Command{}, fmt.Errorf("compile the worker: %w", err)
 	}
-	sum := sha256.Sum256(append([]byte(found.Path+found.Version), sources...))
-	main := filepath.Join(dir, "python-worker-"+hex.EncodeToString(sum[:8])+".pyc")
+	sum := interpreter.Sum(append([]byte(found.Path+found.Version), sources...))
+	main := filepath.Join(dir, "python-worker-"+sum+".pyc")
 	if err := interpreter.Write(main, compiled); err != nil {
 		return interpreter.Command{}, fmt.Errorf("write the worker: %w", err)
 	}

@@ -66,7 +66,7 @@ const (
 var ErrStopped = errors.New("the spawner has stopped")
 
 // MaxUsers is how many users processes get, from Config.Users on.
-const MaxUsers = 2048
+const MaxUsers = 1024
 
 var errNoUser = errors.New("no user is left for another process: scratch folders that could not be emptied keep theirs")
 
