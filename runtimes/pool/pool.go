@@ -109,6 +109,9 @@ type Work struct {
 
 // key names the slot of the work.
 func (p *Pool) key(work Work) key {
+	if work.Script.Digest == "" {
+		return key{} // the checker's
+	}
 	limit := work.MemoryMB
 	if limit == 0 || p.opt.MemoryMB > 0 && limit > p.opt.MemoryMB {
 		limit = p.opt.MemoryMB

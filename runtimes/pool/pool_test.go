@@ -141,7 +141,7 @@ func TestCodeThatLoadsForEver(t *testing.T) {
 func TestChecksShareAWorkerThatIsRecycled(t *testing.T) {
 	const checks = 2*recycleChecker + 10
 	registry := prometheus.NewRegistry()
-	p := serve(t, Options{Idle: 1, Queue: checks, Registerer: registry})
+	p := serve(t, Options{Idle: 1, Queue: checks, Registerer: registry, MemoryMB: 1024})
 	var group sync.WaitGroup
 	for i := range checks {
 		group.Go(func() {
