@@ -83,7 +83,7 @@ examples: build $(OPENAPI_PYTHON_CLIENT) ## run all of examples/, against ENVOKE
 		echo "== $$example"; $$example; done'
 
 .PHONY: bench
-bench: build peers ## measure against Envoy alone, a controller hop and peers (8 minutes); writes bench.json
+bench: build peers ## measure against Envoy alone, a controller hop and peers (9 minutes); writes bench.json
 	@go run ./cmd/bench -json bench.json $(ARGS)
 
 .PHONY: bench-docs

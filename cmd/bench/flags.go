@@ -27,7 +27,7 @@ functions-framework, which listens on ports only.
 Each but the one-shots is measured in closed loops of 32 connections and of one, and in
 an open loop of a fixed rate whose latency counts from the time a request was due. Cases
 take turns in short rounds; medians are shown with their least and greatest values. Each
-one-shot waits until the pool of ready workers is full again. All of it takes some eight
+one-shot waits until the pool of ready workers is full again. All of it takes some nine
 minutes. Build Envoke first (make build), and let the machine rest: the table says how
 much CPU other programs took.
 
@@ -65,9 +65,9 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	flags.SetOutput(io.Discard) // main prints errors
 	quick := flags.Bool("quick", false, "a rough run in a third of the time: short rounds, and fewer of them")
 	only := flags.String("only", "", "`parts` to measure, with commas between: js, python, wasm, peers, cache, many (default: all)")
-	flags.IntVar(&s.Rounds, "rounds", 7, "`number` of rounds")
+	flags.IntVar(&s.Rounds, "rounds", 6, "`number` of rounds")
 	flags.DurationVar(&s.Duration, "duration", 500*time.Millisecond, "`duration` of one measurement; of the open loop three times that")
-	flags.DurationVar(&s.WarmUp, "warm-up", time.Second, "`duration` of each case's warm-up")
+	flags.DurationVar(&s.WarmUp, "warm-up", 600*time.Millisecond, "`duration` of each case's warm-up")
 	flags.Float64Var(&s.Rate, "rate", 2000, "`arrivals` a second of the open loop")
 	flags.IntVar(&s.ColdStarts, "cold-starts", 20, "`number` of cold starts of each language in a round")
 	many := flags.Int("functions", 1000, "`number` of resident Python functions of the part many; the others are in proportion")

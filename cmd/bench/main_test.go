@@ -149,7 +149,7 @@ func TestRun(t *testing.T) {
 	}
 	for _, burst := range report.Bursts {
 		if burst.Failed > 0 {
-			t.Errorf("of %s %d failed", burst.Name, burst.Failed)
+			t.Errorf("of %s %d failed: %s", burst.Name, burst.Failed, burst.Why)
 		}
 	}
 	if d := report.Density; d == nil || d.Python != 20 || d.Nodejs != 8 || d.Registered != 200 || d.NodejsPSS <= d.PythonPSS || d.ColdP50 <= 0 || d.Among.Median <= 0 {
@@ -169,7 +169,7 @@ func checkMissing(t *testing.T, missing map[string]bool) {
 	missing = maps.Clone(missing)
 	delete(missing, "cf")
 	delete(missing, "cx")
-	want := map[string]bool{"pb": true, "pd": true, "nb": true, "nd": true, "yb": true, "yd": true, "kb": true, "kd": true, "cd": true}
+	want := map[string]bool{"pb": true, "pd": true, "gd": true, "nb": true, "nd": true, "yb": true, "yd": true, "kb": true, "kd": true, "cd": true}
 	if diff := cmp.Diff(want, missing); diff != "" {
 		t.Errorf("missing (-want +got): %s", diff)
 	}

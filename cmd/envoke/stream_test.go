@@ -67,6 +67,7 @@ func TestGoneCallerCancelsStream(t *testing.T) {
 	if r := i.send(t, http.MethodPost, "/api/v1/functions", body); r.status != http.StatusCreated {
 		t.Fatalf("%d: %s", r.status, r.body)
 	}
+	t.Cleanup(func() { _, _ = send(http.MethodDelete, i.base+"/api/v1/functions/nodejs-endless", "") })
 	ctx, leave := context.WithCancel(t.Context())
 	defer leave()
 	response := i.openStream(ctx, t, "/function/nodejs-endless")

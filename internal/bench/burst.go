@@ -22,7 +22,8 @@ type Burst struct {
 	Case     string  `json:"case"`
 	Name     string  `json:"name"`
 	Requests int     `json:"requests"`
-	Failed   int     `json:"failed"` // were not answered with their result
+	Failed   int     `json:"failed"`        // were not answered with their result
+	Why      string  `json:"why,omitempty"` // of the first of those
 	P50      float64 `json:"p50_ms"`
 	P99      float64 `json:"p99_ms"`
 	Most     float64 `json:"p99_most_ms"`
@@ -44,7 +45,7 @@ func (r *run) measureBursts(ctx context.Context) error {
 		}
 		b.Case, b.Name = c.Key, c.Name
 		r.bursts = append(r.bursts, b)
-		if _, _, err := r.settle(ctx, startPolls, startMost); err != nil {
+		if err := r.rest(ctx); err != nil {
 			return err
 		}
 	}
@@ -78,11 +79,14 @@ func burst(ctx context.Context, endpoint Endpoint) (Burst, error) {
 	if err := ctx.Err(); err != nil {
 		return Burst{}, errors.Join(err, errors.Join(failures...))
 	}
-	failed := len(slices.DeleteFunc(failures, func(err error) bool { return err == nil }))
+	failures = slices.DeleteFunc(failures, func(err error) bool { return err == nil })
 	slices.Sort(latencies)
 	b := Burst{
-		Requests: burstSize, Failed: failed, Most: milliseconds(burstMost),
+		Requests: burstSize, Failed: len(failures), Most: milliseconds(burstMost),
 		P50: milliseconds(percentile(latencies, 0.50)), P99: milliseconds(percentile(latencies, 0.99)),
+	}
+	if len(failures) > 0 {
+		b.Why = failures[0].Error()
 	}
 	b.Missed = b.Failed > 0 || b.P99 > b.Most
 	return b, nil

@@ -85,7 +85,6 @@ func Cases() []Case {
 
 		{Key: "pb", Part: Python, Name: "Envoy → uvicorn"},
 		{Key: "pd", Part: Python, Name: "uvicorn alone"},
-		{Key: "gb", Part: Python, Name: "Envoy → granian"},
 		{Key: "gd", Part: Python, Name: "granian alone"},
 		{Key: "pe", Part: Python, Name: "python host alone"},
 		{Key: "pf", Part: Python, Name: "Envoke, plain execute of Python"},

@@ -33,7 +33,6 @@ var comparisons = []Ratio{
 
 	{Case: "pf", Beside: "pb", Part: Python, Target: 0.78, Means: "plain execute / Envoy → uvicorn"},
 	{Case: "pe", Beside: "pd", Part: Python, Target: 1.3, Means: "python host / uvicorn, no Envoy"},
-	{Case: "pf", Beside: "gb", Part: Python, Means: "plain execute / Envoy → granian"},
 	{Case: "pe", Beside: "gd", Part: Python, Means: "python host / granian, no Envoy"},
 
 	{Case: "we", Beside: "wd", Part: Wasm, Target: 0.7, Means: "rust host / bare wazero, no Envoy"},

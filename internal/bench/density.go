@@ -175,7 +175,7 @@ func (m *many) load(ctx context.Context, ids []string) (Spread, error) {
 	m.config.Progress(fmt.Sprintf("loading %d functions", len(ids)))
 	var rates []float64
 	for range densityRounds {
-		if _, _, err := m.settle(ctx, startPolls, startMost); err != nil {
+		if err := m.rest(ctx); err != nil {
 			return Spread{}, err
 		}
 		var endpoints []Endpoint

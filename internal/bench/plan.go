@@ -11,8 +11,8 @@ const (
 	usualStart   = 25 * time.Second       // until all servers run and rest
 	usualSettle  = 250 * time.Millisecond // after a measurement, or a warm-up
 	usualOneShot = 250 * time.Millisecond // and until the pool of workers is full again
-	usualBurst   = 10 * time.Second
-	usualMany    = 100 * time.Second
+	usualBurst   = 5 * time.Second
+	usualMany    = 90 * time.Second // of a thousand functions
 )
 
 // Planned is about how long a run takes.

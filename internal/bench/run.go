@@ -23,6 +23,13 @@ const (
 	startMost  = 30 * time.Second
 )
 
+// rest waits until what a burst or many new functions have begun is over, as far as the
+// length of a measurement allows.
+func (r *run) rest(ctx context.Context) error {
+	_, _, err := r.settle(ctx, startPolls, min(startMost, 20*r.config.Duration))
+	return err
+}
+
 // resultKey names a series of rounds.
 type resultKey struct{ caseKey, load string }
 

@@ -70,7 +70,7 @@ func (s *stand) servers(ports []string) []server {
 				"--log-level", "warning", "--no-access-log", "--timeout-keep-alive", "600", "asgi:app"),
 		},
 		{
-			name: "granian", role: Interpreter, address: socket("granian"), alone: "gd", behind: "gb",
+			name: "granian", role: Interpreter, address: socket("granian"), alone: "gd",
 			installed: filepath.Join(packages, "granian"),
 			argv: append(python, "granian", "--interface", "asgi", "--uds", socket("granian"), "--no-log",
 				"--working-dir", files, "asgi:app"),

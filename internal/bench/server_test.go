@@ -96,7 +96,7 @@ func TestAPeerThatDoesNotStartIsMissing(t *testing.T) {
 	if _, err := s.startServers(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if len(s.missing) != 4 || !strings.Contains(s.missing[0].Why, "broken") {
+	if len(s.missing) != 3 || !strings.Contains(s.missing[0].Why, "broken") {
 		t.Errorf("missing: %+v", s.missing)
 	}
 }
