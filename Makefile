@@ -99,7 +99,7 @@ soak: build ## load Envoke for ten minutes; every answer must be right, all memo
 .PHONY: test
 test: tools filter peers rust ruby $(OPENAPI_PYTHON_CLIENT) ## unit and end-to-end tests on a real Envoy, with the race detector
 	@$(if $(RACE),,echo "no C compiler ($$(go env CC)): the tests run without the race detector" >&2)
-	OPENAPI_PYTHON_CLIENT=$(OPENAPI_PYTHON_CLIENT) go test $(RACE) -timeout 9m $(TESTFLAGS) ./...
+	OPENAPI_PYTHON_CLIENT=$(OPENAPI_PYTHON_CLIENT) go test $(RACE) -timeout 15m $(TESTFLAGS) ./...
 
 .PHONY: test-filter
 test-filter: tools filter $(OPENAPI_PYTHON_CLIENT) ## the end-to-end tests with the filter in every Envoy, then in none (5 minutes)
