@@ -43,7 +43,8 @@ func (h *Host) limited(ctx context.Context, session *bundle.Session, inv pool.In
 		wanted.CPU = h.MaxCPU
 	}
 	if limits.Concurrency == 0 {
-		return within(limits.Output)(h.Engine.Invoke(ctx, wanted, inv))
+		result, err := h.Engine.Invoke(ctx, wanted, inv)
+		return result, within(limits.Output, result, err)
 	}
 	arrived := time.Now()
 	leave, err := h.gates.enter(ctx, wanted, limits.Concurrency, inv)
@@ -51,23 +52,21 @@ func (h *Host) limited(ctx context.Context, session *bundle.Session, inv pool.In
 	if err != nil {
 		return pool.Result{Queue: waited}, err
 	}
-	result, err := within(limits.Output)(h.Engine.Invoke(ctx, wanted, inv))
+	result, err := h.Engine.Invoke(ctx, wanted, inv)
 	result.Queue += waited
 	if result.Stream != nil {
 		result.Stream.AfterClose = leave
 	} else {
 		leave()
 	}
-	return result, err
+	return result, within(limits.Output, result, err)
 }
 
 // within refuses a result of more than limit bytes of JSON; 0: none. What a stream makes is
 // counted as it comes.
-func within(limit int) func(pool.Result, error) (pool.Result, error) {
-	return func(result pool.Result, err error) (pool.Result, error) {
-		if err == nil && limit > 0 && len(result.JSON) > limit {
-			err = fault.OutputOf(limit, len(result.JSON))
-		}
-		return result, err
+func within(limit int, result pool.Result, err error) error {
+	if err == nil && limit > 0 && len(result.JSON) > limit {
+		return fault.OutputOf(limit, len(result.JSON))
 	}
+	return err
 }

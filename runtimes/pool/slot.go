@@ -78,19 +78,18 @@ func (p *Pool) acquire(ctx context.Context, work Work, deadline time.Time) (*wor
 		return nil, 0, fault.Stopping
 	}
 	s := p.slots[k]
-	if s != nil && len(s.waiters) == 0 {
-		s.cpu = work.CPU
+	if s == nil {
+		s = &slot{key: k, script: work.Script}
+		p.slots[k] = s
+	}
+	s.cpu = work.CPU
+	if len(s.waiters) == 0 {
 		if w := s.free(); w != nil {
 			p.take(w)
 			p.mu.Unlock()
 			return w, 0, nil
 		}
 	}
-	if s == nil {
-		s = &slot{key: k, script: work.Script}
-		p.slots[k] = s
-	}
-	s.cpu = work.CPU
 	turn, err := p.enqueue(s)
 	p.mu.Unlock()
 	if err != nil {
