@@ -65,10 +65,10 @@ const (
 func publicRoutes(s State) *routev3.RouteConfiguration {
 	routes := []*routev3.Route{doubledHost()}
 	for _, r := range s.Runtimes {
-		routes = append(routes, plainExecute(s, r.Language))
+		routes = append(routes, plainExecute(s, r))
 	}
 	for _, r := range s.Runtimes {
-		routes = append(routes, uncachedExecute(s, r.Language), checkedExecute(s, r.Language))
+		routes = append(routes, uncachedExecute(s, r), checkedExecute(s, r))
 	}
 	routes = append(routes, invokes(s)...)
 	post := method(http.MethodPost)
@@ -113,25 +113,25 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 // plainExecute matches the ids of plain sessions of one language (see
 // faas.SessionID) and sends them straight to its hosts: no ext_proc, which costs as
 // much as a controller's hop. A cache header needs ext_proc, whatever it says.
-func plainExecute(s State, language faas.Language) *routev3.Route {
-	m := match(sessionID(language, plainFlag), method(http.MethodPost), absent(CacheControlHeader))
-	return direct(s, faas.Execute+"-plain", m, language)
+func plainExecute(s State, r Runtime) *routev3.Route {
+	m := match(sessionID(r.Language, plainFlag), method(http.MethodPost), absent(CacheControlHeader))
+	return direct(s, faas.Execute+"-plain", m, r)
 }
 
 // uncachedExecute matches all ids of one language where the caller wants nothing
 // cached: ext_proc looks the session up and refuses or lets pass. The id names the
 // cluster, so that Envoy selects a route once: with a header of ext_proc's it would have
 // to a second time.
-func uncachedExecute(s State, language faas.Language) *routev3.Route {
-	m := match(sessionID(language, anyFlags), method(http.MethodPost), noCache())
-	return enable(extProcFilter, direct(s, faas.Execute, m, language))
+func uncachedExecute(s State, r Runtime) *routev3.Route {
+	m := match(sessionID(r.Language, anyFlags), method(http.MethodPost), noCache())
+	return enable(extProcFilter, direct(s, faas.Execute, m, r))
 }
 
 // checkedExecute matches all other executes of one language, whose results may be
 // cached: the filter answers or ext_proc does, which looks the session up as well.
-func checkedExecute(s State, language faas.Language) *routev3.Route {
-	m := match(sessionID(language, anyFlags), method(http.MethodPost))
-	return cached(enable(extProcFilter, direct(s, faas.Execute, m, language)))
+func checkedExecute(s State, r Runtime) *routev3.Route {
+	m := match(sessionID(r.Language, anyFlags), method(http.MethodPost))
+	return cached(enable(extProcFilter, direct(s, faas.Execute, m, r)))
 }
 
 // cached has the filter answer what it holds. A body that is more than the filter
@@ -152,15 +152,15 @@ func invokes(s State) (routes []*routev3.Route) {
 	for _, r := range s.Runtimes {
 		path := runtimePath + string(r.Language) + "/"
 		routes = append(routes,
-			direct(s, faas.Invoke, match(prefix(path), method(http.MethodPost), absent(CacheControlHeader)), r.Language),
-			cached(enable(extProcFilter, direct(s, faas.Invoke, match(prefix(path), method(http.MethodPost)), r.Language))),
+			direct(s, faas.Invoke, match(prefix(path), method(http.MethodPost), absent(CacheControlHeader)), r),
+			cached(enable(extProcFilter, direct(s, faas.Invoke, match(prefix(path), method(http.MethodPost)), r))),
 			wrongMethod(prefix(path), "POST"))
 		if !s.MappedNames {
 			path := functionPath + string(r.Language) + "-"
 			routes = append(routes,
-				passBy(direct(s, faas.InvokeHTTP, match(prefix(path), uncached()), r.Language)),
-				cached(enableOpen(direct(s, faas.InvokeHTTP, match(prefix(path), cacheable()...), r.Language))),
-				direct(s, faas.InvokeHTTP, prefix(path), r.Language))
+				passBy(direct(s, faas.InvokeHTTP, match(prefix(path), uncached()), r)),
+				cached(enableOpen(direct(s, faas.InvokeHTTP, match(prefix(path), cacheable()...), r))),
+				direct(s, faas.InvokeHTTP, prefix(path), r))
 		}
 	}
 	if s.MappedNames {
@@ -169,11 +169,16 @@ func invokes(s State) (routes []*routev3.Route) {
 	return routes
 }
 
-// direct sends a request straight to the hosts of a language.
-func direct(s State, operation faas.Operation, m *routev3.RouteMatch, language faas.Language) *routev3.Route {
+// direct sends a request straight to the hosts of a language. A policy of retries costs
+// each request 2.5 % of Envoy's time, also where nothing is retried, so there is none where
+// the only host is this machine's: when that is gone, nobody else is there to ask.
+func direct(s State, operation faas.Operation, m *routev3.RouteMatch, r Runtime) *routev3.Route {
 	action := runtimeAction(s, ":path")
-	action.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: RuntimeCluster(language)}
-	return toHost(string(operation)+"-"+string(language), m, action)
+	action.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: RuntimeCluster(r.Language)}
+	if len(r.Endpoints) == 1 && r.Endpoints[0].Path != "" {
+		action.RetryPolicy = nil
+	}
+	return toHost(string(operation)+"-"+string(r.Language), m, action)
 }
 
 // What the digit of a session's id may be that has its flags (see faas.SessionID).
