@@ -250,11 +250,12 @@ func (h *Host) open(ctx context.Context, p post) (*bundle.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return session, h.keep(ctx, p, session)
+	return session, h.keep(ctx, p, session, h.load)
 }
 
 // openFor makes a session to be run with the post's params, and stores it: like any
-// other, but not for params that its function would never see.
+// other, but not for params that its function would never see. New code is loaded where it
+// will run at once, and not parsed by another worker before.
 func (h *Host) openFor(ctx context.Context, p post) (*bundle.Session, error) {
 	session, err := h.prepare(ctx, p)
 	if err != nil {
@@ -263,7 +264,11 @@ func (h *Host) openFor(ctx context.Context, p post) (*bundle.Session, error) {
 	if err := checkParams(session.Params, p.params); err != nil {
 		return nil, err
 	}
-	return session, h.keep(ctx, p, session)
+	load := h.load
+	if p.script != nil {
+		load = h.Engine.Load
+	}
+	return session, h.keep(ctx, p, session, load)
 }
 
 // prepare makes a session that is stored nowhere yet.
@@ -278,9 +283,9 @@ func (h *Host) prepare(ctx context.Context, p post) (*bundle.Session, error) {
 	return session, h.findCode(ctx, p, session)
 }
 
-// keep stores the session, unless its code does not load where it will run.
-func (h *Host) keep(ctx context.Context, p post, session *bundle.Session) error {
-	loads := func() error { return h.load(ctx, work(session)) }
+// keep stores the session, unless its code does not load.
+func (h *Host) keep(ctx context.Context, p post, session *bundle.Session, load func(context.Context, pool.Work) error) error {
+	loads := func() error { return load(ctx, work(session)) }
 	return h.Bundles.Create(ctx, session, p.script != nil, loads)
 }
 

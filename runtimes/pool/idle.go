@@ -1,6 +1,9 @@
 package pool
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 // Idle is how many generic workers are kept ready at least.
 func (p *Pool) Idle() int {
@@ -38,6 +41,22 @@ func (p *Pool) wantedReady(k *kind) int {
 		return 0
 	}
 	return max(p.opt.Idle, min(p.demand.ready(), p.opt.MaxWorkers/maxReadyShare))
+}
+
+// refillAfter is how long after a claim nobody is started in the worker's place: that takes
+// more CPU time than a first call, which would wait for it.
+const refillAfter = 25 * time.Millisecond
+
+// putOff has no ready workers replaced for a while after a claim, with the lock held; in a
+// burst for no longer than half of them last.
+func (p *Pool) putOff(k *kind) {
+	now := time.Now()
+	until := now.Add(refillAfter)
+	if k.refillAt.After(until) || k.refillAt.After(now) && len(k.ready) < p.wantedReady(k)/2 {
+		return
+	}
+	k.refillAt = until
+	p.refill.Reset(refillAfter)
 }
 
 // maxReadyShare bounds the workers that are kept ready for demand, as a share of all.

@@ -151,6 +151,7 @@ type Pool struct {
 	size    int                  // workers starting, or neither removed nor ended
 	kinds   []*kind              // of workers; the first is the plain one
 	demand  demand
+	refill  *time.Timer // after which balance starts what it put off
 	version string // of the interpreter
 }
 
@@ -187,6 +188,7 @@ func New(opt Options) *Pool {
 		slots:   make(map[key]*slot),
 		workers: make(map[*worker]struct{}),
 		kinds:   []*kind{{}},
+		refill:  time.NewTimer(0),
 	}
 	p.metrics = newMetrics(opt.Registerer, opt.Language, p.Stats)
 	return p
@@ -216,10 +218,15 @@ func (p *Pool) Serve(ctx context.Context) error {
 	p.mu.Unlock()
 	tick := time.NewTicker(min(time.Second, p.opt.IdleTimeout/4+1))
 	defer tick.Stop()
+	defer p.refill.Stop()
 	for {
 		select {
 		case now := <-tick.C:
 			p.upkeep(now)
+		case <-p.refill.C:
+			p.mu.Lock()
+			p.balance()
+			p.mu.Unlock()
 		case <-ctx.Done():
 			p.close()
 			stop()
@@ -280,7 +287,7 @@ func (p *Pool) begin(k *kind) bool {
 // lacks tells whether more workers should be starting than are.
 func (p *Pool) lacks(k *kind) bool {
 	want := len(k.claims)
-	if time.Now().After(k.retryAt) {
+	if !time.Now().Before(k.refillAt) {
 		want += p.wantedReady(k) - len(k.ready)
 	}
 	return want > k.starting
@@ -300,6 +307,7 @@ func (p *Pool) assign(k *kind) bool {
 	if k.isPlain() {
 		p.demand.claims++
 	}
+	p.putOff(k)
 	p.tasks.Go(func() { p.load(s, w) })
 	return true
 }

@@ -49,7 +49,7 @@ func (p *Pool) startFailed(k *kind, err error) {
 		return
 	}
 	p.opt.Logger.Error("start a worker", "language", p.opt.Language, "error", err)
-	k.retryAt = time.Now().Add(startBackoff)
+	k.refillAt = time.Now().Add(startBackoff)
 	if len(k.claims) > 0 {
 		p.giveUp(k.claims[0], errNoWorker(err))
 	}

@@ -19,9 +19,12 @@ const getStore = uncurryThis(AsyncLocalStorage.prototype.getStore);
 const calls = new AsyncLocalStorage();
 const channel = new Channel(3, onFrame);
 
+const WARM_AFTER = 50; // milliseconds without a frame
+
 let filename = 'function.js';
 let maxResult = Infinity;
 let handler;
+let idle; // a timer, until the first frame comes
 
 // A Call is a question of the host's that is answered once.
 class Call {
@@ -53,6 +56,7 @@ const background = new Call(0);
 background.answered = true;
 
 function onFrame(frameType, id, payload) {
+  clearTimeout(idle);
   switch (frameType) {
     case type.invoke: return onInvoke(new Call(id), payload);
     case type.more: return more(id, payload);
@@ -175,6 +179,22 @@ function send(level, call, text) {
   channel.send(type.log, call.answered ? 0 : call.id, text, level);
 }
 
+// warmUp runs code of each form while nobody waits: V8 compiles the worker's own when it
+// is run first.
+async function warmUp() {
+  const sources = [
+    'module.exports = async (event, context) => ({ sum: event.params.a + 1 })',
+    'export default (event) => [`${event.params.a}`]',
+    'return params.a',
+  ];
+  for (const source of sources) {
+    const call = new Call(0);
+    const { load } = parseCode(parse(stringify({ filename, source })));
+    const rehearsed = await run(calls, call, load);
+    encode(await run(calls, call, rehearsed, parse('{"params":{"a":1}}')), maxResult);
+  }
+}
+
 log.install(print);
 require('./memory.js').install();
 require('./egress.js').install();
@@ -182,3 +202,4 @@ process.setUncaughtExceptionCaptureCallback(onUncaught);
 process.on('unhandledRejection', onUncaught);
 process.on('exit', () => channel.flush());
 channel.send(type.ready, 0, stringify({ version: process.version }));
+idle = setTimeout(warmUp, WARM_AFTER);
