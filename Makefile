@@ -109,6 +109,10 @@ test-filter: tools filter $(OPENAPI_PYTHON_CLIENT) ## the end-to-end tests with 
 			go test -count=1 -timeout 20m $(TESTFLAGS) ./cmd/envoke; \
 	done
 
+.PHONY: test-long
+test-long: tools filter ## tests that make test has with fewer rounds, as 10,000 sessions (2 minutes)
+	ENVOKE_TEST_LONG=1 go test $(RACE) -count=1 -timeout 15m -v -run TestConfigDoesNotGrowWithSessions $(TESTFLAGS) ./cmd/envoke
+
 # By default inputs are counted: go test, stopped by the clock, at times calls that a
 # failure ("context deadline exceeded").
 .PHONY: fuzz

@@ -36,7 +36,8 @@ const RustSource faas.Language = "rust source"
 type Worker interface {
 	Check(t *testing.T, code frame.Code) Outcome
 	Load(t *testing.T, code frame.Code) Outcome
-	Invoke(t *testing.T, event json.RawMessage) Outcome
+	// Invoke takes so many parts of a stream, and cancels it then; 0: all of them.
+	Invoke(t *testing.T, event json.RawMessage, take int) Outcome
 }
 
 // An Outcome is what came of a question: a form, a result or a failure, or none
@@ -44,7 +45,9 @@ type Worker interface {
 type Outcome struct {
 	Form    *frame.Form
 	Result  json.RawMessage
+	Stream  *Stream
 	Failure *frame.Failure
+	Error   *faas.Error // what an engine made of the failure
 	Exited  bool
 	Logs    []Entry // in order
 }
@@ -53,6 +56,26 @@ type Outcome struct {
 type Entry struct {
 	Level string `json:"level"` // debug, info, warn or error
 	Text  string `json:"text"`
+}
+
+// A Stream is a result that came in parts: of JSON, or bytes as a string of base64.
+type Stream struct {
+	Head  json.RawMessage   `json:"head"` // default: null
+	Parts []json.RawMessage `json:"parts"`
+}
+
+// Limits are what a function may take of a call. Engines hold it to them, bare workers do
+// not: they leave such a case out.
+type Limits struct {
+	TimeoutMS int `json:"timeout_ms"`
+	CPUMS     int `json:"cpu_ms"`
+	MemoryMB  int `json:"memory_mb"`
+}
+
+// Excess is how an error tells of a limit.
+type Excess struct {
+	Code  faas.Code `json:"code"`
+	Limit string    `json:"limit"` // of its details
 }
 
 // Case is one entry of a file in testdata. Everything that is left out is not
@@ -64,9 +87,15 @@ type Case struct {
 	MaxResult int `json:"max_result"`
 
 	Want    json.RawMessage `json:"want"`
+	Stream  *Stream         `json:"stream"` // in place of a result
+	Take    int             `json:"take"`   // so many parts of it; 0: all
 	Failure *frame.Failure  `json:"failure"`
+	Excess  *Excess         `json:"excess"`
 	Exits   bool            `json:"exits"` // the worker dies of the call
 	Logs    []Entry         `json:"logs"`  // of the load and of the first call
+
+	Limits   *Limits           `json:"limits"`
+	Packages map[string]string `json:"packages"` // files of those that the function depends on, by their paths
 
 	// Programs are members of their own in the file, called as their language;
 	// wasm is Rust's ready modules.
@@ -124,15 +153,24 @@ func unmarshalStrict(text []byte, value any) error {
 	return d.Decode(value)
 }
 
-// Run runs the cases that have a program in the language, each in a worker of its
+// Run runs the cases that have a program in the language, each in a bare worker of its
 // own.
 func Run(t *testing.T, language faas.Language, start func(t *testing.T) Worker) {
+	run(t, language, func(t *testing.T, c Case) Worker {
+		if c.Limits != nil {
+			t.Skip("a bare worker has no limits")
+		}
+		return start(t)
+	})
+}
+
+func run(t *testing.T, language faas.Language, start func(*testing.T, Case) Worker) {
 	for _, file := range files(t) {
 		t.Run(strings.TrimSuffix(path.Base(file), ".yaml"), func(t *testing.T) {
 			for _, c := range read(t, file, language) {
 				t.Run(c.Name, func(t *testing.T) {
 					t.Parallel()
-					c.run(t, c.Programs[language], start(t))
+					c.run(t, c.Programs[language], start(t, c))
 				})
 			}
 		})
@@ -195,6 +233,9 @@ func (c Case) run(t *testing.T, p Program, w Worker) {
 	if code.Filename == "" {
 		code.Filename = "function"
 	}
+	if c.Packages != nil {
+		code.Packages = writePackages(t, c.Packages)
+	}
 	logs, loaded := c.load(t, w, code, p.Form)
 	if !loaded {
 		return
@@ -203,11 +244,11 @@ func (c Case) run(t *testing.T, p Program, w Worker) {
 	if event == nil {
 		event = json.RawMessage(`{"params":{},"context":{}}`)
 	}
-	first := w.Invoke(t, event)
+	first := w.Invoke(t, event, c.Take)
 	c.checkOutcome(t, first)
 	c.checkLogs(t, append(logs, first.Logs...))
 	if !c.Exits {
-		c.checkOutcome(t, w.Invoke(t, event)) // whatever the first call did, the next one works
+		c.checkOutcome(t, w.Invoke(t, event, c.Take)) // whatever the first call did, the next one works
 	}
 }
 
@@ -245,6 +286,14 @@ func (c Case) checkOutcome(t *testing.T, got Outcome) {
 		if !got.Exited {
 			t.Errorf("got %s, want the worker to exit", got)
 		}
+	case c.Excess != nil:
+		if diff := cmp.Diff(c.Excess, got.excess()); diff != "" {
+			t.Errorf("limit (-want +got): %s\n%s", got, diff)
+		}
+	case c.Stream != nil:
+		if diff := cmp.Diff(c.Stream.decode(t), got.Stream.decode(t)); diff != "" {
+			t.Errorf("stream (-want +got): %s\n%s", got, diff)
+		}
 	case c.Failure != nil:
 		if got.Failure == nil {
 			t.Fatalf("got %s, want a failure", got)
@@ -260,6 +309,26 @@ func (c Case) checkOutcome(t *testing.T, got Outcome) {
 			t.Errorf("result (-want +got):\n%s", diff)
 		}
 	}
+}
+
+func (o Outcome) excess() *Excess {
+	if o.Error == nil {
+		return nil
+	}
+	limit, _ := o.Error.Details["limit"].(string)
+	return &Excess{Code: o.Error.Code, Limit: limit}
+}
+
+// decode is the head and the parts, nil of no stream.
+func (s *Stream) decode(t *testing.T) []any {
+	if s == nil {
+		return nil
+	}
+	decoded := []any{decode(t, s.Head)}
+	for _, part := range s.Parts {
+		decoded = append(decoded, decode(t, part))
+	}
+	return decoded
 }
 
 // only blanks the fields of got that want says nothing about.
@@ -306,12 +375,16 @@ func decode(t *testing.T, text json.RawMessage) any {
 
 func (o Outcome) String() string {
 	switch {
+	case o.Error != nil:
+		return fmt.Sprintf("error %v %v", o.Error, o.Error.Details)
 	case o.Failure != nil:
 		return fmt.Sprintf("failure %+v", *o.Failure)
 	case o.Form != nil:
 		return fmt.Sprintf("form %+v", *o.Form)
 	case o.Exited:
 		return "exit"
+	case o.Stream != nil:
+		return fmt.Sprintf("stream %s", o.Stream)
 	}
 	return fmt.Sprintf("result %.200s", o.Result)
 }

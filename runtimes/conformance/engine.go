@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"envoke/internal/faas"
+	"envoke/internal/testrig"
 	"envoke/runtimes/frame"
 	"envoke/runtimes/pool"
 )
@@ -24,19 +26,23 @@ type Engine interface {
 // RunEngine runs the cases that have a program in the language, each with an owner of
 // its own: what is promised of a worker holds through what stands around it too. It
 // opens an engine for each bound of results, in bytes of JSON, that a case wants; each
-// passes on what functions log and lives until t ends.
-func RunEngine(t *testing.T, language faas.Language, open func(maxResult int, log func(pool.LogLine)) Engine) {
+// passes on what functions log, has their packages from layers and lives until t ends.
+func RunEngine(t *testing.T, language faas.Language, open func(maxResult int, log func(pool.LogLine), layers pool.Layers) Engine) {
 	owned := logs{entries: map[string][]Entry{}}
 	engines := map[int]Engine{}
 	for _, file := range files(t) {
 		for _, c := range read(t, file, language) {
 			if bound := c.maxResult(); engines[bound] == nil {
-				engines[bound] = open(bound, owned.add)
+				engines[bound] = open(bound, owned.add, layers{t})
 			}
 		}
 	}
-	Run(t, language, func(t *testing.T) Worker {
-		return &owner{engines: engines, logs: &owned, name: t.Name(), language: language}
+	run(t, language, func(t *testing.T, c Case) Worker {
+		o := &owner{engines: engines, logs: &owned, name: t.Name(), language: language, packages: c.Packages}
+		if c.Limits != nil {
+			o.limits = *c.Limits
+		}
+		return o
 	})
 }
 
@@ -46,6 +52,8 @@ type owner struct {
 	logs     *logs
 	name     string
 	language faas.Language
+	limits   Limits
+	packages map[string]string
 
 	engine   Engine
 	work     pool.Work
@@ -65,7 +73,13 @@ func (o *owner) Check(t *testing.T, code frame.Code) Outcome {
 		language, options = faas.Rust, json.RawMessage(`{"optimization_level": "debug"}`) // it compiles faster
 	}
 	o.engine, o.filename = o.engines[code.MaxResult], code.Filename
-	o.work = pool.Work{Script: faas.NewScript(language, code.Source, options), Owner: o.name}
+	o.work = pool.Work{
+		Script: faas.NewScript(language, code.Source, options), Owner: o.name,
+		MemoryMB: o.limits.MemoryMB, CPU: time.Duration(o.limits.CPUMS) * time.Millisecond,
+	}
+	if o.packages != nil {
+		o.work.Script = o.work.Script.With(marshal(t, o.packages))
+	}
 	form, err := o.engine.Check(t.Context(), o.work.Script)
 	o.form = form
 	return o.outcome(t, err, Outcome{Form: &form})
@@ -78,14 +92,46 @@ func (o *owner) Load(t *testing.T, _ frame.Code) Outcome {
 }
 
 // Invoke implements Worker.
-func (o *owner) Invoke(t *testing.T, event json.RawMessage) Outcome {
+func (o *owner) Invoke(t *testing.T, event json.RawMessage, take int) Outcome {
 	t.Helper()
 	parts := unmarshal[struct{ Params, Context json.RawMessage }](t, event)
-	deadline := time.Now().Add(askTimeout)
-	ctx, cancel := context.WithDeadline(t.Context(), deadline)
+	timeout := askTimeout
+	if o.limits.TimeoutMS > 0 {
+		timeout = time.Duration(o.limits.TimeoutMS) * time.Millisecond
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), askTimeout)
 	defer cancel()
-	result, err := o.engine.Invoke(ctx, o.work, pool.Invocation{Deadline: deadline, Params: parts.Params, Context: parts.Context})
+	result, err := o.engine.Invoke(ctx, o.work, pool.Invocation{
+		Deadline: time.Now().Add(timeout), Timeout: timeout, Params: parts.Params, Context: parts.Context, Stream: true,
+	})
+	if err == nil && result.Stream != nil {
+		return o.drain(ctx, t, result.Stream, take)
+	}
 	return o.outcome(t, err, Outcome{Result: result.JSON})
+}
+
+// drain takes parts of a stream. A function whose stream is cancelled logs its end.
+func (o *owner) drain(ctx context.Context, t *testing.T, s *pool.Stream, take int) Outcome {
+	t.Helper()
+	defer s.Close()
+	got := &Stream{Head: s.Head}
+	for {
+		parts, err := s.Next(ctx)
+		for _, part := range parts {
+			got.Parts = append(got.Parts, part.AppendJSON(nil))
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return o.outcome(t, nil, Outcome{Stream: got})
+		case err != nil:
+			return o.outcome(t, err, Outcome{})
+		case take > 0 && len(got.Parts) >= take:
+			got.Parts = got.Parts[:take]
+			s.Close()
+			testrig.Eventually(t, "the cancelled function has ended", func() bool { return o.logs.has(o.name) })
+			return o.outcome(t, nil, Outcome{Stream: got})
+		}
+	}
 }
 
 // outcome is good unless there was an error, which it makes the worker's again.
@@ -105,8 +151,11 @@ func (o *owner) failure(t *testing.T, err error) Outcome {
 	if !errors.As(err, &e) {
 		t.Fatal(err)
 	}
-	if e.Details["type"] == "WorkerExited" {
-		return Outcome{Exited: true}
+	switch {
+	case e.Details["type"] == "WorkerExited":
+		return Outcome{Error: e, Exited: true}
+	case e.Code == faas.Timeout, e.Details["limit"] == "cpu":
+		return Outcome{Error: e}
 	}
 	failure := frame.Failure{Kind: kindOf(t, e), Message: e.Message}
 	failure.Type, _ = e.Details["type"].(string)
@@ -118,7 +167,7 @@ func (o *owner) failure(t *testing.T, err error) Outcome {
 		language = faas.Rust
 	}
 	failure.Stack = strings.ReplaceAll(stack, language.Filename(), o.filename)
-	return Outcome{Failure: &failure}
+	return Outcome{Error: e, Failure: &failure}
 }
 
 func kindOf(t *testing.T, e *faas.Error) frame.FailureKind {
@@ -150,6 +199,12 @@ func (l *logs) add(line pool.LogLine) {
 	defer l.mu.Unlock()
 	level := strings.ToLower(line.Level.String())
 	l.entries[line.Owner] = append(l.entries[line.Owner], Entry{Level: level, Text: line.Text})
+}
+
+func (l *logs) has(owner string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.entries[owner]) > 0
 }
 
 func (l *logs) take(owner string) []Entry {

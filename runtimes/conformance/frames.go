@@ -86,18 +86,18 @@ func inPieces(t *testing.T, w *Process) {
 
 func largeBodies(t *testing.T, w *Process) {
 	want := `"` + strings.Repeat("é", 3<<20) + `!"`
-	if got := w.Invoke(t, json.RawMessage(`{"params":`+want+`}`)); string(got.Result) != want {
+	if got := w.Invoke(t, json.RawMessage(`{"params":`+want+`}`), 0); string(got.Result) != want {
 		t.Fatalf("got %d bytes (%.50s), want %d", len(got.Result), got, len(want))
 	}
 }
 
 func notJSON(t *testing.T, w *Process, more []string) {
 	for _, event := range append([]string{``, `{"params":`, `{"params":NaN}`, `{"params":1} 2`}, more...) {
-		if got := w.Invoke(t, json.RawMessage(event)); got.Failure == nil || got.Failure.Kind != frame.ParamsFailure {
+		if got := w.Invoke(t, json.RawMessage(event), 0); got.Failure == nil || got.Failure.Kind != frame.ParamsFailure {
 			t.Errorf("%.20q: got %s, want a failure of kind params", event, got)
 		}
 	}
-	if got := w.Invoke(t, json.RawMessage(`{"params":1}`)); string(got.Result) != "1" {
+	if got := w.Invoke(t, json.RawMessage(`{"params":1}`), 0); string(got.Result) != "1" {
 		t.Errorf("the next call: %s", got)
 	}
 }
@@ -123,7 +123,7 @@ func anyOrder(t *testing.T, w *Process) {
 }
 
 func hugeError(t *testing.T, w *Process) {
-	got := w.Invoke(t, json.RawMessage(`{}`))
+	got := w.Invoke(t, json.RawMessage(`{}`), 0)
 	if got.Failure == nil || len(got.Failure.Message) != 8<<10 || len(got.Failure.Stack) > 16<<10 {
 		t.Fatalf("got %.100s", got)
 	}

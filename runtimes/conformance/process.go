@@ -7,11 +7,13 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
 
 	"envoke/runtimes/frame"
+	"envoke/runtimes/pool"
 )
 
 const (
@@ -25,6 +27,7 @@ type Process struct {
 	Conn    net.Conn // the host's end
 	reader  *bufio.Reader
 	call    uint32
+	take    int // parts of a stream before it is cancelled; 0: all
 }
 
 // Start starts a worker, waits until it is ready and kills it when the test ends.
@@ -107,8 +110,9 @@ func (p *Process) Load(t *testing.T, code frame.Code) Outcome {
 }
 
 // Invoke implements Worker.
-func (p *Process) Invoke(t *testing.T, event json.RawMessage) Outcome {
+func (p *Process) Invoke(t *testing.T, event json.RawMessage, take int) Outcome {
 	t.Helper()
+	p.take = take
 	return p.ask(t, frame.Invoke, event)
 }
 
@@ -136,11 +140,33 @@ func (p *Process) ask(t *testing.T, question frame.Type, payload []byte) Outcome
 			outcome.Failure = unmarshal[frame.Failure](t, f.Payload)
 		case frame.Result:
 			outcome.Result = f.Payload
+		case frame.Stream:
+			outcome.Stream = &Stream{Head: f.Payload}
+			continue
+		case frame.Part:
+			p.takePart(t, f, outcome.Stream)
+			continue
 		default:
 			t.Fatalf("unexpected frame %d", f.Type)
 		}
 		return outcome
 	}
+}
+
+// takePart has the worker go on, or cancels its stream. Parts that are on their way then
+// are left out.
+func (p *Process) takePart(t *testing.T, f frame.Frame, s *Stream) {
+	t.Helper()
+	if p.take > 0 && len(s.Parts) >= p.take {
+		return
+	}
+	part := pool.Part{Kind: frame.PartKind(f.Payload[0]), Data: f.Payload[1:]}
+	s.Parts = append(s.Parts, part.AppendJSON(nil))
+	if len(s.Parts) == p.take {
+		p.Send(t, frame.Frame{Type: frame.Cancel, Call: p.call})
+		return
+	}
+	p.Send(t, frame.Frame{Type: frame.More, Call: p.call, Payload: strconv.AppendInt(nil, int64(len(part.Data)+frame.PartCost), 10)})
 }
 
 func entry(t testing.TB, f frame.Frame) Entry {

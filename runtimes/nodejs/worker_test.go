@@ -81,12 +81,12 @@ func TestLogLimits(t *testing.T) {
 	w := load(t, `
 		if (params === 'long') console.log('é'.repeat(1e6))
 		else for (let i = 0; i < 5000; i++) console.log('x'.repeat(1000))`)
-	got := w.Invoke(t, json.RawMessage(`{"params":"long"}`))
+	got := w.Invoke(t, json.RawMessage(`{"params":"long"}`), 0)
 	if len(got.Logs) != 1 || got.Logs[0].Text != strings.Repeat("é", 4<<10) {
 		t.Errorf("a long entry: got %d entries, the first of %d bytes", len(got.Logs), len(got.Logs[0].Text))
 	}
 	for range 2 { // each call has a budget of its own
-		got = w.Invoke(t, json.RawMessage(`{"params":"many"}`))
+		got = w.Invoke(t, json.RawMessage(`{"params":"many"}`), 0)
 		last := got.Logs[len(got.Logs)-1]
 		if len(got.Logs) != 1+1<<20/1016 || last.Level != "warn" || !strings.HasSuffix(last.Text, "more characters were not logged") {
 			t.Errorf("many entries: got %d, the last one %+v", len(got.Logs), last)
@@ -97,14 +97,14 @@ func TestLogLimits(t *testing.T) {
 // What a function leaves behind does not touch the calls that come after it.
 func TestErrorsAfterTheAnswerAreLogged(t *testing.T) {
 	w := load(t, `setTimeout(() => { throw new Error('too late') }); return 1`)
-	if got := w.Invoke(t, json.RawMessage(`{}`)); string(got.Result) != "1" {
+	if got := w.Invoke(t, json.RawMessage(`{}`), 0); string(got.Result) != "1" {
 		t.Fatal(got)
 	}
 	f := w.Receive(t)
 	if want := "uncaught: Error: too late\n    at Timeout._onTimeout (function.js:1:26)"; f.Type != frame.Log || f.Call != 0 || string(f.Payload[1:]) != want {
 		t.Errorf("got %d %d %q, want %q", f.Type, f.Call, f.Payload, want)
 	}
-	if got := w.Invoke(t, json.RawMessage(`{}`)); string(got.Result) != "1" {
+	if got := w.Invoke(t, json.RawMessage(`{}`), 0); string(got.Result) != "1" {
 		t.Fatal(got)
 	}
 }
@@ -148,7 +148,7 @@ func TestCheckRunsNothing(t *testing.T) {
 		w.Check(t, frame.Code{Filename: "function.js", Source: source})
 	}
 	w.Load(t, frame.Code{Filename: "function.js", Source: `return globalThis.ran === undefined`})
-	if got := w.Invoke(t, json.RawMessage(`{}`)); string(got.Result) != "true" {
+	if got := w.Invoke(t, json.RawMessage(`{}`), 0); string(got.Result) != "true" {
 		t.Fatal(got)
 	}
 }
@@ -156,7 +156,7 @@ func TestCheckRunsNothing(t *testing.T) {
 func TestHeapIsBounded(t *testing.T) {
 	w := start(t, prepare(t, 64))
 	w.Load(t, frame.Code{Filename: "function.js", Source: `return require('v8').getHeapStatistics().heap_size_limit`})
-	got := w.Invoke(t, json.RawMessage(`{}`))
+	got := w.Invoke(t, json.RawMessage(`{}`), 0)
 	var limit int
 	const young = 192 << 20 // what Node.js 24 adds for young objects
 	if err := json.Unmarshal(got.Result, &limit); err != nil || limit > 64<<20+young {

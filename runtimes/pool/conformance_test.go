@@ -14,8 +14,8 @@ func TestPoolConforms(t *testing.T) {
 	for language, open := range pool.Runtimes {
 		t.Run(string(language), func(t *testing.T) {
 			runtime := open(t)
-			conformance.RunEngine(t, runtime.Language, func(maxResult int, log func(pool.LogLine)) conformance.Engine {
-				p := pool.New(pool.Options{Runtime: runtime, Idle: 2, MaxWorkers: 8, MaxResult: maxResult, Log: log})
+			conformance.RunEngine(t, runtime.Language, func(maxResult int, log func(pool.LogLine), layers pool.Layers) conformance.Engine {
+				p := pool.New(pool.Options{Runtime: runtime, Idle: 2, MaxWorkers: 8, MaxResult: maxResult, Log: log, Layers: layers})
 				testrig.Serve(t, p.Serve)
 				return p
 			})

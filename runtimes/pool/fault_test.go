@@ -297,10 +297,7 @@ func TestGenerationsLeaveNothing(t *testing.T) {
 	}
 	testrig.Succeeds(t, settled)
 	before := descriptors()
-	generations := 200
-	if testing.Short() {
-		generations = 20
-	}
+	const generations = 50
 	for range generations {
 		if _, err := p.Invoke(t.Context(), work("again"), do("exit")); err == nil {
 			t.Fatal("want an error")

@@ -92,7 +92,7 @@ func TestNumbersSurvive(t *testing.T) {
 	w := load(t, `result = params`)
 	digits := strings.Repeat("1234567890", 1000)
 	for _, number := range []string{"9007199254740993", "-123456789012345678901234567890", digits, "1.5", "-0.0", "1e+100", "0.1"} {
-		if got := w.Invoke(t, json.RawMessage(`{"params":`+number+`}`)); string(got.Result) != number {
+		if got := w.Invoke(t, json.RawMessage(`{"params":`+number+`}`), 0); string(got.Result) != number {
 			t.Errorf("got %.60s, want %.60s", got, number)
 		}
 	}
@@ -103,12 +103,12 @@ func TestLogLimits(t *testing.T) {
 if params == 'long': print('é' * 1000000)
 else:
     for i in range(5000): print('x' * 1000)`)
-	got := w.Invoke(t, json.RawMessage(`{"params":"long"}`))
+	got := w.Invoke(t, json.RawMessage(`{"params":"long"}`), 0)
 	if len(got.Logs) != 1 || got.Logs[0].Text != strings.Repeat("é", 4<<10) {
 		t.Errorf("a long entry: got %d entries, the first of %d bytes", len(got.Logs), len(got.Logs[0].Text))
 	}
 	for range 2 { // each call has a budget of its own
-		got = w.Invoke(t, json.RawMessage(`{"params":"many"}`))
+		got = w.Invoke(t, json.RawMessage(`{"params":"many"}`), 0)
 		last := got.Logs[len(got.Logs)-1]
 		if len(got.Logs) != 1+1<<20/1016 || last.Level != "warn" || !strings.HasSuffix(last.Text, "more characters were not logged") {
 			t.Errorf("many entries: got %d, the last one %+v", len(got.Logs), last)
@@ -129,7 +129,7 @@ def handle(params):
         for thread in threading.enumerate():
             if thread is not threading.current_thread(): thread.join()
     print(params)`)
-	got := w.Invoke(t, json.RawMessage(`{"params":"leave"}`))
+	got := w.Invoke(t, json.RawMessage(`{"params":"leave"}`), 0)
 	want := []conformance.Entry{{Level: "info", Text: "during"}, {Level: "info", Text: "leave"}}
 	if fmt.Sprint(got.Logs) != fmt.Sprint(want) {
 		t.Errorf("got %v, want %v", got.Logs, want)
@@ -159,7 +159,7 @@ def handle(params):
     if params: [thread.join() for thread in threads]
     return 'z' * 300000`)
 	for i := range 4 {
-		got := w.Invoke(t, fmt.Appendf(nil, `{"params":%d}`, i%2))
+		got := w.Invoke(t, fmt.Appendf(nil, `{"params":%d}`, i%2), 0)
 		if want := `"` + strings.Repeat("z", 300000) + `"`; string(got.Result) != want {
 			t.Fatalf("got %.60s", got)
 		}
@@ -176,7 +176,7 @@ func TestColumnsCountCharacters(t *testing.T) {
 		t.Skip("Python 3.10 has no columns")
 	}
 	w := load(t, `a = '😀é'; b = 1 / 0`)
-	if got := w.Invoke(t, json.RawMessage(`{}`)); got.Failure == nil || got.Failure.Column != 15 {
+	if got := w.Invoke(t, json.RawMessage(`{}`), 0); got.Failure == nil || got.Failure.Column != 15 {
 		t.Errorf("got %s, want column 15", got)
 	}
 }
@@ -197,7 +197,7 @@ func TestCheckRunsNothing(t *testing.T) {
 		}
 	}
 	w.Load(t, frame.Code{Filename: "function.py", Source: "import builtins; result = not hasattr(builtins, 'ran')"})
-	if got := w.Invoke(t, json.RawMessage(`{}`)); string(got.Result) != "true" {
+	if got := w.Invoke(t, json.RawMessage(`{}`), 0); string(got.Result) != "true" {
 		t.Fatal(got)
 	}
 }

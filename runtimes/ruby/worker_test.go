@@ -62,7 +62,7 @@ func prepare(t testing.TB) interpreter.Command {
 func TestNumbersSurvive(t *testing.T) {
 	w := load(t, "params")
 	for _, number := range []string{"9007199254740993", "-" + strings.Repeat("1234567890", 1000), "1.5", "-0.0", "1.0e+100", "0.1"} {
-		if got := w.Invoke(t, json.RawMessage(`{"params":`+number+`}`)); string(got.Result) != number {
+		if got := w.Invoke(t, json.RawMessage(`{"params":`+number+`}`), 0); string(got.Result) != number {
 			t.Errorf("got %.60s, want %.60s", got, number)
 		}
 	}
@@ -70,12 +70,12 @@ func TestNumbersSurvive(t *testing.T) {
 
 func TestLogLimits(t *testing.T) {
 	w := load(t, "if params == 'long' then puts 'é' * 1000000 else 5000.times { puts 'x' * 1000 } end")
-	got := w.Invoke(t, json.RawMessage(`{"params":"long"}`))
+	got := w.Invoke(t, json.RawMessage(`{"params":"long"}`), 0)
 	if len(got.Logs) != 1 || got.Logs[0].Text != strings.Repeat("é", 4<<10) {
 		t.Errorf("a long entry: got %d entries", len(got.Logs))
 	}
 	for range 2 { // each call has a budget of its own
-		got = w.Invoke(t, json.RawMessage(`{"params":"many"}`))
+		got = w.Invoke(t, json.RawMessage(`{"params":"many"}`), 0)
 		last := got.Logs[len(got.Logs)-1]
 		if len(got.Logs) != 1+1<<20/1016 || last.Level != "warn" || !strings.HasSuffix(last.Text, "more characters were not logged") {
 			t.Errorf("many entries: got %d, the last one %+v", len(got.Logs), last)
@@ -94,7 +94,7 @@ def handle(params)
   end
 end`)
 	invoke := func(params string) conformance.Outcome {
-		return w.Invoke(t, json.RawMessage(`{"params":"`+params+`"}`))
+		return w.Invoke(t, json.RawMessage(`{"params":"`+params+`"}`), 0)
 	}
 	if got := invoke("leave"); fmt.Sprint(got.Logs) != "[{info during}]" || got.Result == nil {
 		t.Errorf("%s, %v", got, got.Logs)
@@ -124,7 +124,7 @@ def handle(params)
   'z' * 300000
 end`)
 	for i := range 4 {
-		got := w.Invoke(t, fmt.Appendf(nil, `{"params":%d}`, i%2))
+		got := w.Invoke(t, fmt.Appendf(nil, `{"params":%d}`, i%2), 0)
 		if want := `"` + strings.Repeat("z", 300000) + `"`; string(got.Result) != want {
 			t.Fatalf("got %.60s", got)
 		}
@@ -144,7 +144,7 @@ func TestCheckRunsNothing(t *testing.T) {
 		}
 	}
 	w.Load(t, frame.Code{Filename: "function.rb", Source: "$ran.nil?"})
-	if got := w.Invoke(t, json.RawMessage(`{}`)); string(got.Result) != "true" {
+	if got := w.Invoke(t, json.RawMessage(`{}`), 0); string(got.Result) != "true" {
 		t.Fatal(got)
 	}
 }
