@@ -22,7 +22,7 @@ type kind struct {
 	ready        []*worker
 	claims       []*slot // waiting for a worker, oldest first
 	starting     int
-	refillAt      time.Time // no refills before
+	refillAt     time.Time // no refills before
 }
 
 // Layers has the packages that functions depend on (layer.Layers).

@@ -152,7 +152,7 @@ type Pool struct {
 	kinds   []*kind              // of workers; the first is the plain one
 	demand  demand
 	refill  *time.Timer // after which balance starts what it put off
-	version string // of the interpreter
+	version string      // of the interpreter
 }
 
 // New makes a pool. Serve must run for its other methods to get anywhere.

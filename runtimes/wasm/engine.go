@@ -75,9 +75,10 @@ type Engine struct {
 	cache     wazero.CompilationCache
 	memories  memories
 	metrics   *metrics
-	loaders   chan struct{} // a place for each module that is being loaded
-	compilers chan struct{} // and compiled
-	turns     chan struct{} // and for each call under way
+	loaders   chan struct{}       // a place for each module that is being loaded
+	compilers chan struct{}       // and compiled
+	turns     chan struct{}       // and for each call under way
+	spare     chan wazero.Runtime // of the interpreter, ready for a module
 	tasks     sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows, and the fields of modules that say so
@@ -114,6 +115,7 @@ func Open(opt Options) (*Engine, error) {
 		loaders:   make(chan struct{}, runtime.NumCPU()),
 		compilers: make(chan struct{}, max(1, runtime.NumCPU()/2)),
 		turns:     make(chan struct{}, opt.Concurrency),
+		spare:     make(chan wazero.Runtime, runtime.NumCPU()),
 		calls:     make(map[*run]context.CancelFunc),
 	}
 	e.modules, _ = simplelru.NewLRU(max(1, opt.MaxModules), func(_ faas.Digest, m *module) { e.retire(m) })
@@ -127,6 +129,7 @@ func Open(opt Options) (*Engine, error) {
 		}
 	}
 	e.metrics = newMetrics(opt.Registerer, e.Stats)
+	e.refill()
 	return e, nil
 }
 
@@ -155,6 +158,10 @@ func (e *Engine) Serve(ctx context.Context) error {
 		return fmt.Errorf("a module was still being compiled %v after the end", stopTimeout)
 	}
 	e.memories.close()
+	close(e.spare)
+	for r := range e.spare {
+		_ = r.Close(context.WithoutCancel(ctx))
+	}
 	return e.cache.Close(context.WithoutCancel(ctx))
 }
 

@@ -134,6 +134,7 @@ func (e *Engine) loadInTime(s source) (source, *program, error) {
 		case <-late:
 			l.program.close()
 		}
+		e.refill()
 	})
 	select {
 	case l := <-answer:
@@ -159,7 +160,11 @@ func (e *Engine) load(s source) (_ source, p *program, err error) {
 		}
 		e.metrics.observe(interpreter, started, err)
 	}()
-	if p, err = newProgram(s, interpreter, e.cache); err != nil {
+	r, err := e.spareRuntime()
+	if err != nil {
+		return source{}, nil, err
+	}
+	if p, err = newProgram(s, interpreter, r); err != nil {
 		return source{}, nil, err
 	}
 	if err = e.try(p); err != nil {
@@ -217,11 +222,19 @@ func (e *Engine) machineCode(s source) (p *program, err error) {
 			err = fmt.Errorf("compile: %v", caught)
 		}
 	}()
-	if p, err = newProgram(s, compiler, e.cache); err == nil {
+	if p, err = newMachineCode(s, e.cache); err == nil {
 		return p, nil
 	}
 	e.opt.Logger.Warn("compile a module", "error", err)
-	return newProgram(s, compiler, wazero.NewCompilationCache())
+	return newMachineCode(s, wazero.NewCompilationCache())
+}
+
+func newMachineCode(s source, cache wazero.CompilationCache) (*program, error) {
+	r, err := newRuntime(compiler, cache)
+	if err != nil {
+		return nil, err
+	}
+	return newProgram(s, compiler, r)
 }
 
 // use takes the module's best program, for drop to give back. It is nil where the
