@@ -144,7 +144,7 @@ func TestRun(t *testing.T) {
 		}
 	}
 	checkMissing(t, missing)
-	if len(report.Bursts) != 3 {
+	if n := len(report.Bursts); n != 5 || report.Bursts[n-1].Ready != report.Bursts[n-1].Requests {
 		t.Errorf("bursts: %+v", report.Bursts)
 	}
 	for _, burst := range report.Bursts {

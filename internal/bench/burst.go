@@ -23,44 +23,107 @@ type Burst struct {
 	Case     string  `json:"case"`
 	Name     string  `json:"name"`
 	Requests int     `json:"requests"`
+	Ready    int     `json:"ready"`         // workers that were kept ready; 0: as many as by default, or no case of workers
 	Failed   int     `json:"failed"`        // were not answered with their result
 	Why      string  `json:"why,omitempty"` // of the first of those
 	P50      float64 `json:"p50_ms"`
 	P99      float64 `json:"p99_ms"`
-	Most     float64 `json:"p99_most_ms"`
+	Most     float64 `json:"p99_most_ms"` // 0: it has no target
 	Missed   bool    `json:"missed"`
 }
 
 const burstTitle = "A burst: new code in each of the requests, which come at one moment"
 
-// measureBursts sends a burst of each case that has a target for its cold starts.
+// measureBursts sends a burst of each case that has a target for its cold starts. Languages
+// that have a process for each function get a second one, of an Envoke that keeps as many
+// ready as that takes: the target is of a pool that is filled.
 func (r *run) measureBursts(ctx context.Context) error {
-	for _, c := range r.stand.cases() {
-		if c.Most == 0 {
+	var filled []function
+	for _, f := range functions() {
+		if !r.stand.wants(f.cold) {
 			continue
 		}
-		r.config.Progress("a burst of " + c.Name)
-		b, err := burst(ctx, r.stand.endpoints[c.Key], burstOf*r.config.ColdStarts)
-		if err != nil {
-			return fmt.Errorf("burst of %s: %w", c.Name, err)
+		b := Burst{Case: f.cold, Name: caseNames()[f.cold], Most: milliseconds(burstMost)}
+		if f.empty != "" {
+			filled, b.Most = append(filled, f), 0
 		}
-		b.Case, b.Name = c.Key, c.Name
-		r.bursts = append(r.bursts, b)
-		if err := r.rest(ctx); err != nil {
+		if err := r.measureBurst(ctx, b, r.stand.endpoints[f.cold]); err != nil {
+			return err
+		}
+	}
+	if len(filled) == 0 {
+		return nil
+	}
+	return r.measureFilled(ctx, filled)
+}
+
+// measureFilled sends the bursts to an Envoke of their own.
+func (r *run) measureFilled(ctx context.Context, filled []function) error {
+	size := burstOf * r.config.ColdStarts
+	r.config.Progress(fmt.Sprintf("starting an Envoke that keeps %d workers of each language ready", size))
+	ours, err := r.stand.startEnvoke(ctx, filledName, "--idle-workers", strconv.Itoa(size), "--max-workers", strconv.Itoa(4*size))
+	if err != nil {
+		return err
+	}
+	last := len(r.stand.processes) - 1
+	p := r.stand.processes[last]
+	defer func() {
+		p.stop()
+		r.stand.processes = r.stand.processes[:last]
+	}()
+	for _, f := range filled {
+		ready := readyWorkers(f.host)
+		if err := p.waitFor(ctx, func() error { return atLeast(ctx, ours.operators, ready, size) }); err != nil {
+			return err
+		}
+	}
+	for _, f := range filled {
+		b := Burst{Case: f.cold, Name: caseNames()[f.cold], Most: milliseconds(burstMost), Ready: size}
+		if err := r.measureBurst(ctx, b, oneShotOf(ours, f)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func burst(ctx context.Context, endpoint Endpoint, size int) (Burst, error) {
+func caseNames() map[string]string {
+	names := map[string]string{}
+	for _, c := range Cases() {
+		names[c.Key] = c.Name
+	}
+	return names
+}
+
+// readyWorkers is the metric of those of a language.
+func readyWorkers(language string) string {
+	return `envoke_pool_workers{language="` + language + `",state="ready"}`
+}
+
+func atLeast(ctx context.Context, operators, metric string, want int) error {
+	got, err := readMetric(ctx, operators, metric)
+	if err == nil && got < float64(want) {
+		err = fmt.Errorf("%s is %.0f, want %d", metric, got, want)
+	}
+	return err
+}
+
+func (r *run) measureBurst(ctx context.Context, b Burst, endpoint Endpoint) error {
+	r.config.Progress("a burst of " + b.Name)
+	if err := b.measure(ctx, endpoint, burstOf*r.config.ColdStarts); err != nil {
+		return fmt.Errorf("burst of %s: %w", b.Name, err)
+	}
+	r.bursts = append(r.bursts, b)
+	return r.rest(ctx)
+}
+
+func (b *Burst) measure(ctx context.Context, endpoint Endpoint, size int) error {
 	ctx, cancel := context.WithTimeout(ctx, stallTimeout+burstMost)
 	defer cancel()
 	clients := make([]*client, size)
 	for i := range clients {
 		c, err := dial(ctx, endpoint)
 		if err != nil {
-			return Burst{}, err
+			return err
 		}
 		defer c.close()
 		clients[i] = c
@@ -78,19 +141,17 @@ func burst(ctx context.Context, endpoint Endpoint, size int) (Burst, error) {
 	}
 	_ = group.Wait() // none fails
 	if err := ctx.Err(); err != nil {
-		return Burst{}, errors.Join(err, errors.Join(failures...))
+		return errors.Join(err, errors.Join(failures...))
 	}
 	failures = slices.DeleteFunc(failures, func(err error) bool { return err == nil })
 	slices.Sort(latencies)
-	b := Burst{
-		Requests: size, Failed: len(failures), Most: milliseconds(burstMost),
-		P50: milliseconds(percentile(latencies, 0.50)), P99: milliseconds(percentile(latencies, 0.99)),
-	}
+	b.Requests, b.Failed = size, len(failures)
+	b.P50, b.P99 = milliseconds(percentile(latencies, 0.50)), milliseconds(percentile(latencies, 0.99))
 	if len(failures) > 0 {
 		b.Why = failures[0].Error()
 	}
-	b.Missed = b.Failed > 0 || b.P99 > b.Most
-	return b, nil
+	b.Missed = b.Most > 0 && (b.Failed > 0 || b.P99 > b.Most)
+	return nil
 }
 
 // burstTable is nil where there was none.
@@ -99,10 +160,16 @@ func (r Report) burstTable() *table {
 		return nil
 	}
 	t := &table{text: 2}
-	t.add("", "", "requests", "failed", "p50 ms", "p99 ms", "p99 target", "")
+	t.add("", "", "kept ready", "requests", "failed", "p50 ms", "p99 ms", "p99 target", "")
 	for _, b := range r.Bursts {
-		t.add(b.Case, b.Name, strconv.Itoa(b.Requests), strconv.Itoa(b.Failed), number(b.P50, 0), number(b.P99, 0),
-			fmt.Sprintf("≤ %.0f", b.Most), metOr(b.Missed))
+		ready, target, verdict := "", "", ""
+		if b.Ready > 0 {
+			ready = strconv.Itoa(b.Ready)
+		}
+		if b.Most > 0 {
+			target, verdict = fmt.Sprintf("≤ %.0f", b.Most), metOr(b.Missed)
+		}
+		t.add(b.Case, b.Name, ready, strconv.Itoa(b.Requests), strconv.Itoa(b.Failed), number(b.P50, 0), number(b.P99, 0), target, verdict)
 	}
 	return t
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -135,7 +134,7 @@ func (s *stand) asked(ctx context.Context, endpoint Endpoint) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	before, err := extProcRequests(ctx, s.filtered.operators)
+	before, err := readMetric(ctx, s.filtered.operators, extProcRequests)
 	if err != nil {
 		return 0, err
 	}
@@ -144,12 +143,15 @@ func (s *stand) asked(ctx context.Context, endpoint Endpoint) (float64, error) {
 			return 0, err
 		}
 	}
-	after, err := extProcRequests(ctx, s.filtered.operators)
+	after, err := readMetric(ctx, s.filtered.operators, extProcRequests)
 	return after - before, err
 }
 
-// extProcRequests is how many requests ext_proc was asked about so far.
-func extProcRequests(ctx context.Context, operators string) (sum float64, err error) {
+// extProcRequests counts the requests that ext_proc was asked about.
+const extProcRequests = "envoke_extproc_requests_total{"
+
+// readMetric is the sum of what begins like the metric.
+func readMetric(ctx context.Context, operators, metric string) (sum float64, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+operators+"/metrics", http.NoBody)
 	if err != nil {
 		return 0, fmt.Errorf("ask for metrics: %w", err)
@@ -163,8 +165,8 @@ func extProcRequests(ctx context.Context, operators string) (sum float64, err er
 	found := false
 	lines := bufio.NewScanner(response.Body)
 	for lines.Scan() {
-		if labels, value, ok := strings.Cut(lines.Text(), "} "); ok && strings.HasPrefix(labels, "envoke_extproc_requests_total{") {
-			n, err := strconv.ParseFloat(value, 64)
+		if line := lines.Text(); strings.HasPrefix(line, metric) {
+			n, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
 			if err != nil {
 				return 0, fmt.Errorf("read metrics: %w", err)
 			}
@@ -175,7 +177,7 @@ func extProcRequests(ctx context.Context, operators string) (sum float64, err er
 		return 0, fmt.Errorf("read metrics: %w", err)
 	}
 	if !found {
-		return 0, errors.New("read metrics: there is no envoke_extproc_requests_total")
+		return 0, fmt.Errorf("read metrics: there is no %s", metric)
 	}
 	return sum, nil
 }

@@ -118,7 +118,7 @@ func TestCheckFilter(t *testing.T) {
 func TestExtProcRequestsOfSomethingElse(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	defer server.Close()
-	if _, err := extProcRequests(t.Context(), strings.TrimPrefix(server.URL, "http://")); err == nil {
+	if _, err := readMetric(t.Context(), strings.TrimPrefix(server.URL, "http://"), extProcRequests); err == nil {
 		t.Error("no error")
 	}
 }

@@ -12,6 +12,7 @@ const (
 	usualSettle  = 250 * time.Millisecond // after a measurement, or a warm-up
 	usualOneShot = 250 * time.Millisecond // and until the pool of workers is full again
 	usualBurst   = 5 * time.Second
+	usualFilled  = 25 * time.Second // of 200 workers of each language
 	usualMany    = 90 * time.Second // of a thousand functions
 )
 
@@ -30,6 +31,9 @@ func Planned(config Config) time.Duration {
 		for _, load := range config.loads() {
 			took += time.Duration(roundsOf(config.Rounds, load.Every)) * (load.Duration + usualSettle)
 		}
+	}
+	if slices.ContainsFunc(wantedCases(config), func(c Case) bool { return c.Cold && c.Most > 0 }) {
+		took += usualFilled
 	}
 	if slices.Contains(config.Parts, Many) && config.Envoke != "" {
 		took += usualMany

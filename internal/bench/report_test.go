@@ -167,8 +167,8 @@ func exampleReport() Report {
 	})
 	report.Missing = []Missing{{Case: "kb", Name: "Envoy → workerd", Why: "it is not installed"}}
 	report.Bursts = []Burst{
-		{Case: "h", Name: "Envoke, one-shot of new code", Requests: 200, P50: 900, P99: 1800, Most: 3000},
-		{Case: "ph", Name: "Envoke, one-shot of new Python", Requests: 200, Failed: 1, P50: 300, P99: 700, Most: 3000, Missed: true},
+		{Case: "h", Name: "Envoke, one-shot of new code", Requests: 200, P50: 900, P99: 4800},
+		{Case: "ph", Name: "Envoke, one-shot of new Python", Ready: 200, Requests: 200, Failed: 1, P50: 300, P99: 700, Most: 3000, Missed: true},
 	}
 	report.Density = &Density{
 		Python: 1000, Nodejs: 400, PSS: 9000 << 20, PythonPSS: 5 << 20, NodejsPSS: 10 << 20,
