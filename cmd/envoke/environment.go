@@ -21,6 +21,7 @@ import (
 	"envoke/internal/selection"
 	"envoke/runtimes/egress"
 	"envoke/runtimes/pool"
+	"envoke/runtimes/sandbox"
 )
 
 // environment is what the subcommands build their components from.
@@ -28,6 +29,7 @@ type environment struct {
 	config  *Config
 	sockets sockets
 	workers string // folder of what workers see; empty where there are none
+	groups  *sandbox.Groups
 	logger  *slog.Logger
 	level   *slog.LevelVar // of the logger
 	metrics *prometheus.Registry
@@ -67,6 +69,7 @@ func newEnvironment(s streams, given settings) (*environment, func(), error) {
 		return nil, nil, err
 	}
 	workers := ""
+	var groups *sandbox.Groups
 	if given.has("sandbox") {
 		dir, removeWorkers, err := openWorkers()
 		if err != nil {
@@ -75,11 +78,13 @@ func newEnvironment(s streams, given settings) (*environment, func(), error) {
 		}
 		removeSockets := remove
 		workers, remove = dir, func() { removeSockets(); removeWorkers() }
+		groups = sandbox.OpenGroups()
+		logger.Debug("workers' control groups", "folder", groups.Folder(), "missing", groups.Missing())
 	}
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return &environment{
-		config: config, sockets: sockets, workers: workers, logger: logger, level: level, metrics: metrics, mappings: mappings,
+		config: config, sockets: sockets, workers: workers, groups: groups, logger: logger, level: level, metrics: metrics, mappings: mappings,
 	}, remove, nil
 }
 

@@ -73,6 +73,7 @@ func (e *environment) walls(language faas.Language, files sandbox.Files) (sandbo
 	c := sandbox.Config{
 		Files:   files,
 		Scratch: filepath.Join(e.workers, string(language)),
+		Groups:  e.groups,
 	}
 	if err := os.Mkdir(c.Scratch, 0o711); err != nil && !errors.Is(err, fs.ErrExist) {
 		return c, fmt.Errorf("make the scratch folders: %w", err)

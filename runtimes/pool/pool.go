@@ -54,7 +54,7 @@ func (r Runtime) Files() sandbox.Files {
 // Options configures a Pool. A zero field means its default, where one is named.
 type Options struct {
 	Runtime
-	Sandbox     sandbox.Config // its Files and Memory are ours to set
+	Sandbox     sandbox.Config // its Files, Memory and Beside are ours to set
 	MemoryMB    int            // that one function may have; 0: no limit
 	Idle        int            // generic workers kept ready at least; more on demand
 	MaxWorkers  int            // processes at once, the checker and those starting included; 64
@@ -177,6 +177,7 @@ func New(opt Options) *Pool {
 	}
 	opt.Sandbox.Files, opt.Sandbox.Memory = opt.Files(), opt.memory(opt.MemoryMB)
 	opt.Sandbox.AddressSpace = opt.AddressSpace
+	opt.Sandbox.Beside = sharedMemory + uint64(opt.MaxScratch)
 	if opt.Egress != nil {
 		opt.Sandbox.Connect = uint16(opt.Egress.Port())
 	}

@@ -91,7 +91,7 @@ func (b *Builder) compile(ctx context.Context, j job) ([]byte, error) {
 	case err != nil:
 		return nil, broken(err)
 	case !left.state.Success():
-		return nil, b.explain(j, left.text, left.state)
+		return nil, b.explain(j, left)
 	case len(left.module) > b.opt.MaxModule:
 		return nil, invalid(fmt.Sprintf("the code compiles to a module of more than %d bytes", b.opt.MaxModule))
 	case len(left.module) == 0:
@@ -104,6 +104,7 @@ func (b *Builder) compile(ctx context.Context, j job) ([]byte, error) {
 type left struct {
 	text, module []byte
 	state        *os.ProcessState
+	starved      bool // the kernel has ended it for its memory
 }
 
 // await kills the process when the context ends, with all that it started.
@@ -128,6 +129,7 @@ func (b *Builder) await(ctx context.Context, p *sandbox.Process, output *os.File
 	if l.state, err = p.Wait(); err == nil && l.state.Success() {
 		err = missing
 	}
+	l.starved = p.OutOfMemory()
 	return l, err
 }
 

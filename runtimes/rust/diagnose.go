@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
 	"regexp"
 	"strings"
 	"time"
@@ -37,16 +36,16 @@ type position struct{ line, column int }
 
 // explain is what a caller is told of a build that failed: the first error and its place, and
 // all of them as the compiler shows them.
-func (b *Builder) explain(j job, text []byte, state *os.ProcessState) *faas.Error {
-	found, rest := errorsIn(text)
-	if ranOutOfMemory(text) {
+func (b *Builder) explain(j job, l left) *faas.Error {
+	found, rest := errorsIn(l.text)
+	if l.starved || ranOutOfMemory(l.text) {
 		e := invalid(fmt.Sprintf("the compiler ran out of memory: a build may have %d MiB", b.opt.MemoryMB))
 		e.Details["limit"], e.Details["limit_mb"] = "memory", b.opt.MemoryMB
 		return e
 	}
 	host := strings.NewReplacer(b.relative()...)
 	if len(found) == 0 {
-		e := invalid("the compiler ended without a word of an error: " + how(state))
+		e := invalid("the compiler ended without a word of an error: " + how(l.state))
 		e.Details["stack_trace"] = fault.Cut(host.Replace(string(bytes.TrimSpace(rest))), fault.MaxStack)
 		return e
 	}

@@ -114,6 +114,7 @@ func (b *Builder) walls() sandbox.Config {
 	c := b.opt.Sandbox
 	c.Children, c.Tasks = true, maxTasks
 	c.Memory, c.AddressSpace, c.FileSize = uint64(b.opt.MemoryMB)<<20, maxAddressSpace, maxFile
+	c.Beside = c.Memory + maxFile // the compiler waits for its linker
 	c.CPU = uint64(b.opt.Timeout/time.Second+1) * uint64(runtime.NumCPU())
 	return c
 }

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -181,6 +182,8 @@ type Process struct {
 	spawner *Spawner
 	cell    *cell
 	cmd     *exec.Cmd
+	group   *group
+	starved bool // its group's bound of memory has ended it
 }
 
 // PID is the process's number, which is also its group's.
@@ -188,7 +191,8 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // LimitMemory lowers the bytes of private writable memory that the process may have.
 func (p *Process) LimitMemory(bytes uint64) error {
-	return p.cell.asUser(func() error { return setLimit(p.PID(), limit{unix.RLIMIT_DATA, bytes}) })
+	err := p.cell.asUser(func() error { return setLimit(p.PID(), limit{unix.RLIMIT_DATA, bytes}) })
+	return errors.Join(err, p.group.setMemory(bytes))
 }
 
 // Kill kills the process and all that it started. It must not have been waited for yet:
@@ -205,11 +209,20 @@ func (p *Process) Exited() {
 	}
 }
 
-// Wait waits until the process has ended, empties its scratch folder and gives its place
-// to others. Where the folder cannot be emptied, which is the error, nobody gets it again.
+// OutOfMemory tells, of a process that was waited for, whether the kernel has ended it at the
+// bound of its group's memory.
+func (p *Process) OutOfMemory() bool { return p.starved }
+
+// Wait waits until the process has ended, ends what is left of its group, empties its scratch
+// folder and gives its place to others. Where that cannot be done, which is the error, nobody
+// gets it again.
 func (p *Process) Wait() (*os.ProcessState, error) {
 	_ = p.cmd.Wait() // the state tells how it ended
-	err := emptyScratch(p.cell.scratch)
+	p.starved = p.group.outOfMemory()
+	err := p.group.remove() // first: what lives in it may write
+	if err == nil {
+		err = emptyScratch(p.cell.scratch)
+	}
 	if err == nil {
 		p.spawner.leave(p.cell)
 	}

@@ -29,7 +29,7 @@ func (c Config) Layers() []Layer {
 	if c.Users == 0 {
 		users.Missing = c.NoUsers()
 	}
-	return []Layer{{Name: "system calls", Kernel: true}, files, users}
+	return []Layer{{Name: "system calls", Kernel: true}, files, users, {Name: "control groups", Missing: c.Groups.Missing()}}
 }
 
 // leastConnect is the version of Landlock that bounds what a process connects to.

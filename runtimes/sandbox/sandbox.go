@@ -44,10 +44,15 @@ type Config struct {
 	// Memory bounds the bytes of its private writable memory (RLIMIT_DATA); 0: no
 	// bound. Address space that is only reserved does not count.
 	Memory uint64
+	// Groups gives each process a control group, in which Memory and Tasks bound all that it
+	// starts too; nil: none. Beside are the bytes that it may have in its group over Memory:
+	// files that it reads or writes, and what the kernel keeps for it.
+	Groups *Groups
+	Beside uint64
 	// AddressSpace bounds what it may reserve (RLIMIT_AS), and with that the page tables
 	// that the kernel keeps for it; 0: no bound.
 	AddressSpace uint64
-	// Tasks bounds its threads and processes where it has a user of its own; 0: 256.
+	// Tasks bounds its threads and processes where it has a user or a group of its own; 0: 256.
 	Tasks uint64
 	// CPU bounds the seconds that it may compute, on all cores together; 0: no bound.
 	CPU uint64
@@ -238,15 +243,25 @@ func (s *Spawner) Start(program Program) (*Process, error) {
 		s.leave(c)
 		return nil, err
 	}
+	group, err := s.config.Groups.make(s.config)
+	if err != nil {
+		s.leave(c)
+		return nil, err
+	}
 	cmd, err := c.start(program)
 	if err != nil {
+		_ = group.remove() // it is empty
 		if !errors.Is(err, ErrStopped) {
 			s.leave(c)
 		}
 		return nil, err
 	}
-	p := &Process{spawner: s, cell: c, cmd: cmd}
-	if err := c.asUser(func() error { return s.limit(p.PID()) }); err != nil {
+	p := &Process{spawner: s, cell: c, cmd: cmd, group: group}
+	err = c.asUser(func() error { return s.limit(p.PID()) })
+	if err == nil {
+		err = group.add(p.PID()) // for milliseconds, in which the program is loaded
+	}
+	if err != nil {
 		_ = p.Kill()
 		_, emptied := p.Wait()
 		return nil, errors.Join(err, emptied)
