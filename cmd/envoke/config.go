@@ -51,6 +51,7 @@ type Config struct {
 	DrainTimeoutSeconds   int
 	MaxScriptSize         int
 	ScriptTimeoutMS       int
+	BuildWaitMS           int
 
 	MaxModuleSize             int
 	WASMCompileTimeoutSeconds int
@@ -109,6 +110,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.IntVar(&c.MaxScriptSize, "max-script-size", 1<<20, "largest script_content, in bytes")
 	f.IntVar(&c.ScriptTimeoutMS, "script-timeout-ms", 5000, "longest time that loading a script may take")
 
+	f.IntVar(&c.BuildWaitMS, "build-wait-ms", 10_000, "how long an initialize waits for its code to be built before it answers 202")
 	f.IntVar(&c.MaxModuleSize, "max-module-size", 32<<20, "largest WebAssembly module, in bytes before base64")
 	f.IntVar(&c.WASMCompileTimeoutSeconds, "wasm-compile-timeout-seconds", 60, "longest time that compiling Rust source, or loading a WebAssembly module, may take")
 	c.bindWorkers(f)
@@ -290,6 +292,7 @@ func (c *Config) check() (faults []error) {
 		{"DRAIN_TIMEOUT_SECONDS", c.DrainTimeoutSeconds, 1, 24 * 3600},
 		{"MAX_SCRIPT_SIZE", c.MaxScriptSize, 1, 64 << 20},
 		{"SCRIPT_TIMEOUT_MS", c.ScriptTimeoutMS, 1, 10 * 60 * 1000},
+		{"BUILD_WAIT_MS", c.BuildWaitMS, 1, 10 * 60 * 1000},
 		{"MAX_MODULE_SIZE", c.MaxModuleSize, 1, 256 << 20},
 		{"WASM_COMPILE_TIMEOUT_SECONDS", c.WASMCompileTimeoutSeconds, 1, 3600},
 		{"IDLE_WORKERS", c.IdleWorkers, 0, 10000},

@@ -89,7 +89,8 @@ func openHost(ctx context.Context, e *environment, l language) (*runtimeHost, er
 		Language: l.Language, Bundles: h.bundles, Engine: code, Version: version,
 		MaxTimeout: e.config.runtimeTimeout(), MaxScript: l.maxScriptSize(e.config), MaxBody: maxBody, MaxMemoryMB: e.config.WorkerMemoryMB,
 		MaxCPU:        time.Duration(e.config.WorkerCPUMS) * time.Millisecond,
-		SessionExpiry: e.config.sessionExpiry(), NoEgress: e.noEgress(l), NoDependencies: noPackages(code), Failed: e.failedIn(faas.InRuntime), Logger: e.logger, Registerer: e.metrics,
+		SessionExpiry: e.config.sessionExpiry(), BuildWait: time.Duration(e.config.BuildWaitMS) * time.Millisecond,
+		NoEgress: e.noEgress(l), NoDependencies: noPackages(code), Failed: e.failedIn(faas.InRuntime), Logger: e.logger, Registerer: e.metrics,
 	})
 	h.rpc = newRPC(e, h)
 	return h, nil

@@ -152,7 +152,8 @@ func TestShowSession(t *testing.T) {
 	created := time.Date(2025, 1, 2, 4, 4, 5, 600000000, time.FixedZone("", 3600))
 	session := r.create("t", func(s *faas.Session) { s.CreatedAt, s.ExpiresAt = created, created.Add(time.Hour) })
 	format := `{"request_id": %q, "language_title": "nodejs-t", "created_at": "2025-01-02T03:04:05.6Z",
-		"expires_at": "2025-01-02T04:04:05.6Z", "last_executed_at": %s, "execution_count": %d, "status": "expired", "compile_status": null}`
+		"expires_at": "2025-01-02T04:04:05.6Z", "last_executed_at": %s, "execution_count": %d, "status": "expired", "compile_status": null,
+		"compile_step": null, "compile_since": null, "compile_error": null}`
 	path := "/api/v1/sessions/" + string(session.ID)
 	r.wantReply("GET", path, 200, fmt.Sprintf(format, session.ID, "null", 0))
 	r.wantReply("GET", path+"?x=1", 200, fmt.Sprintf(format, session.ID, "null", 0))

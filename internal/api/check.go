@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// checkTimeout is longer than any host may take to load or compile code
-	// (SCRIPT_TIMEOUT_MS, WASM_COMPILE_TIMEOUT_SECONDS), so that the host answers.
+	// checkTimeout is longer than most hosts may take to load or compile code
+	// (SCRIPT_TIMEOUT_MS, WASM_COMPILE_TIMEOUT_SECONDS), so that the host answers: not
+	// where a build waits for others. It is shorter than Envoy's (xds.WriteTimeout).
 	checkTimeout = 65 * time.Second
 	// maxCheckReply bounds a host's reply, in bytes: an error with its stack.
 	maxCheckReply = 1 << 20
@@ -55,6 +56,9 @@ func (h Hosts) Check(ctx context.Context, requestID string, f faas.Function) err
 		request.Header.Set("X-Envoke-Network", string(f.Network))
 	}
 	reply, err := client.Do(request)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return unbuilt(err)
+	}
 	if err != nil {
 		return unchecked(fmt.Sprintf("the %s runtime does not answer, so the code could not be checked; try again", name.Language), err)
 	}
@@ -64,6 +68,15 @@ func (h Hosts) Check(ctx context.Context, requestID string, f faas.Function) err
 		return unchecked(fmt.Sprintf("the %s runtime ended its answer too soon; try again", name.Language), err)
 	}
 	return verdict(name.Language, reply.StatusCode, raw)
+}
+
+// unbuilt is the answer where the host takes longer than Envoy lets this request take.
+func unbuilt(err error) error {
+	return &faas.Error{
+		Code:    faas.Timeout,
+		Message: fmt.Sprintf("the function's code is still being built after %d s; that goes on, so send the same request again", int(checkTimeout.Seconds())),
+		Details: map[string]any{"component": faas.InRuntime, "timeout_ms": checkTimeout.Milliseconds()}, Err: err,
+	}
 }
 
 func unchecked(message string, err error) error {

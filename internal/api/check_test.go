@@ -2,12 +2,14 @@ package api_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -46,6 +48,24 @@ func TestCheckAsksTheHost(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"POST /check rid nodejs-f egress"}, asked); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A host that is still at it when Envoy would give up is no host that is away.
+func TestCheckThatTakesTooLong(t *testing.T) {
+	r := newRig(t)
+	asked := make(chan struct{})
+	hosts := newHost(t, func(_ http.ResponseWriter, in *http.Request) {
+		_, _ = io.ReadAll(in.Body) // else the server does not look whether the peer has gone
+		close(asked)
+		<-in.Context().Done()
+	})
+	hosts[faas.NodeJS].Timeout = 100 * time.Millisecond
+	r.options.Check = hosts.Check
+	status, body, _ := r.send("POST", functions, goodFunction)
+	<-asked
+	if text := fmt.Sprint(body); status != 504 || !strings.Contains(text, "still being built") || !strings.Contains(text, "component:runtime") {
+		t.Errorf("%d %v", status, body)
 	}
 }
 

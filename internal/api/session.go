@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -16,6 +17,9 @@ type session struct {
 	ExecutionCount int64               `json:"execution_count"`
 	Status         faas.SessionStatus  `json:"status"`
 	CompileStatus  *faas.CompileStatus `json:"compile_status"`
+	CompileStep    *string             `json:"compile_step"`
+	CompileSince   *time.Time          `json:"compile_since"`
+	CompileError   json.RawMessage     `json:"compile_error"` // nil: null
 }
 
 // sessionID is the id in the path. One that is malformed or forged never reaches
@@ -47,6 +51,9 @@ func (a *api) showSession(r *http.Request) (int, any, error) {
 		ExecutionCount: s.ExecutionCount,
 		Status:         s.StatusAt(time.Now()),
 		CompileStatus:  orNull(s.CompileStatus),
+		CompileStep:    orNull(s.Build.Step),
+		CompileSince:   orNull(s.Build.Since.UTC()),
+		CompileError:   s.Build.Error,
 	}, nil
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 
@@ -59,13 +60,26 @@ func describeSession(w io.Writer, s client.Session) {
 		{"Session", clean(s.RequestID)},
 		{"Function", clean(s.LanguageTitle)},
 		{"Status", clean(string(s.Status))},
-		{"Code", orDash(s.CompileStatus)},
+		{"Code", describeBuild(s)},
 		{"Created", at(s.CreatedAt)},
 		{"Expires", at(s.ExpiresAt)},
 		{"Executed", fmt.Sprintf("%d times, last %s", s.ExecutionCount, executed)},
 	} {
 		fmt.Fprintf(w, "%s:\t%s\n", row[0], row[1])
 	}
+}
+
+// describeBuild tells how far a session's code is, in a line.
+func describeBuild(s client.Session) string {
+	status := orDash(s.CompileStatus)
+	if s.CompileStep != nil && s.CompileSince != nil {
+		return fmt.Sprintf("%s, %s since %s", status, clean(*s.CompileStep), at(*s.CompileSince))
+	}
+	var failed struct{ Message string }
+	if json.Unmarshal(s.CompileError, &failed) == nil && failed.Message != "" {
+		return status + ": " + clean(failed.Message)
+	}
+	return status
 }
 
 func (a *app) sessionsDelete() *cobra.Command {

@@ -64,6 +64,9 @@ type Session struct {
 	ExecutionCount int64               `json:"execution_count"`
 	Status         faas.SessionStatus  `json:"status"`
 	CompileStatus  *faas.CompileStatus `json:"compile_status"`
+	CompileStep    *string             `json:"compile_step"`  // nil: nothing is pending
+	CompileSince   *time.Time          `json:"compile_since"` // as CompileStep
+	CompileError   json.RawMessage     `json:"compile_error"` // {code, message, details}, or null
 }
 
 // Session reads a session.

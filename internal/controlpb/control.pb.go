@@ -172,6 +172,7 @@ type Session struct {
 	MemoryMb      int32                  `protobuf:"varint,13,opt,name=memory_mb,json=memoryMb,proto3" json:"memory_mb,omitempty"` // limit of its worker, in MiB; 0: the operator's
 	Network       string                 `protobuf:"bytes,14,opt,name=network,proto3" json:"network,omitempty"`                    // that its worker has: empty for none, or "egress"
 	Limits        *Limits                `protobuf:"bytes,15,opt,name=limits,proto3" json:"limits,omitempty"`                      // of its calls
+	Build         *Build                 `protobuf:"bytes,16,opt,name=build,proto3" json:"build,omitempty"`                        // more of compile_status
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -311,6 +312,74 @@ func (x *Session) GetLimits() *Limits {
 	return nil
 }
 
+func (x *Session) GetBuild() *Build {
+	if x != nil {
+		return x.Build
+	}
+	return nil
+}
+
+// Build tells more of a compile_status that is or was pending.
+type Build struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Step          string                 `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`                                     // what is under way; empty: nothing
+	SinceUnixMs   int64                  `protobuf:"varint,2,opt,name=since_unix_ms,json=sinceUnixMs,proto3" json:"since_unix_ms,omitempty"` // 0: it was never pending
+	Error         []byte                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`                                   // JSON {code, message, details}; empty: it has not failed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Build) Reset() {
+	*x = Build{}
+	mi := &file_control_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Build) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Build) ProtoMessage() {}
+
+func (x *Build) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Build.ProtoReflect.Descriptor instead.
+func (*Build) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Build) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *Build) GetSinceUnixMs() int64 {
+	if x != nil {
+		return x.SinceUnixMs
+	}
+	return 0
+}
+
+func (x *Build) GetError() []byte {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 type Script struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Digest         string                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
@@ -324,7 +393,7 @@ type Script struct {
 
 func (x *Script) Reset() {
 	*x = Script{}
-	mi := &file_control_proto_msgTypes[4]
+	mi := &file_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -336,7 +405,7 @@ func (x *Script) String() string {
 func (*Script) ProtoMessage() {}
 
 func (x *Script) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[4]
+	mi := &file_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -349,7 +418,7 @@ func (x *Script) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Script.ProtoReflect.Descriptor instead.
 func (*Script) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{4}
+	return file_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Script) GetDigest() string {
@@ -406,7 +475,7 @@ type Function struct {
 
 func (x *Function) Reset() {
 	*x = Function{}
-	mi := &file_control_proto_msgTypes[5]
+	mi := &file_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -418,7 +487,7 @@ func (x *Function) String() string {
 func (*Function) ProtoMessage() {}
 
 func (x *Function) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[5]
+	mi := &file_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -431,7 +500,7 @@ func (x *Function) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Function.ProtoReflect.Descriptor instead.
 func (*Function) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{5}
+	return file_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Function) GetLanguageTitle() string {
@@ -516,7 +585,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_control_proto_msgTypes[6]
+	mi := &file_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -528,7 +597,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[6]
+	mi := &file_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -541,7 +610,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{6}
+	return file_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Limits) GetCpuMs() int64 {
@@ -575,7 +644,7 @@ type CreateSessionRequest struct {
 
 func (x *CreateSessionRequest) Reset() {
 	*x = CreateSessionRequest{}
-	mi := &file_control_proto_msgTypes[7]
+	mi := &file_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -587,7 +656,7 @@ func (x *CreateSessionRequest) String() string {
 func (*CreateSessionRequest) ProtoMessage() {}
 
 func (x *CreateSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[7]
+	mi := &file_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -600,7 +669,7 @@ func (x *CreateSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSessionRequest.ProtoReflect.Descriptor instead.
 func (*CreateSessionRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{7}
+	return file_control_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CreateSessionRequest) GetSession() *Session {
@@ -625,7 +694,7 @@ type CreateSessionResponse struct {
 
 func (x *CreateSessionResponse) Reset() {
 	*x = CreateSessionResponse{}
-	mi := &file_control_proto_msgTypes[8]
+	mi := &file_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -637,7 +706,7 @@ func (x *CreateSessionResponse) String() string {
 func (*CreateSessionResponse) ProtoMessage() {}
 
 func (x *CreateSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[8]
+	mi := &file_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -650,7 +719,103 @@ func (x *CreateSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSessionResponse.ProtoReflect.Descriptor instead.
 func (*CreateSessionResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{8}
+	return file_control_proto_rawDescGZIP(), []int{9}
+}
+
+type SetBuildRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	CompileStatus string                 `protobuf:"bytes,2,opt,name=compile_status,json=compileStatus,proto3" json:"compile_status,omitempty"`
+	Build         *Build                 `protobuf:"bytes,3,opt,name=build,proto3" json:"build,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetBuildRequest) Reset() {
+	*x = SetBuildRequest{}
+	mi := &file_control_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetBuildRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetBuildRequest) ProtoMessage() {}
+
+func (x *SetBuildRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetBuildRequest.ProtoReflect.Descriptor instead.
+func (*SetBuildRequest) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SetBuildRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SetBuildRequest) GetCompileStatus() string {
+	if x != nil {
+		return x.CompileStatus
+	}
+	return ""
+}
+
+func (x *SetBuildRequest) GetBuild() *Build {
+	if x != nil {
+		return x.Build
+	}
+	return nil
+}
+
+type SetBuildResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetBuildResponse) Reset() {
+	*x = SetBuildResponse{}
+	mi := &file_control_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetBuildResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetBuildResponse) ProtoMessage() {}
+
+func (x *SetBuildResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetBuildResponse.ProtoReflect.Descriptor instead.
+func (*SetBuildResponse) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{11}
 }
 
 type WatchRequest struct {
@@ -664,7 +829,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_control_proto_msgTypes[9]
+	mi := &file_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -676,7 +841,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[9]
+	mi := &file_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -689,7 +854,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{9}
+	return file_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WatchRequest) GetHost() string {
@@ -726,7 +891,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_control_proto_msgTypes[10]
+	mi := &file_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -738,7 +903,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[10]
+	mi := &file_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -751,7 +916,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{10}
+	return file_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchResponse) GetEpoch() string {
@@ -799,7 +964,7 @@ const file_control_proto_rawDesc = "" +
 	"\x11FindScriptRequest\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\"<\n" +
 	"\x13FindFunctionRequest\x12%\n" +
-	"\x0elanguage_title\x18\x01 \x01(\tR\rlanguageTitle\"\xd3\x03\n" +
+	"\x0elanguage_title\x18\x01 \x01(\tR\rlanguageTitle\"\x83\x04\n" +
 	"\aSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
 	"\x0elanguage_title\x18\x02 \x01(\tR\rlanguageTitle\x12\x16\n" +
@@ -817,7 +982,12 @@ const file_control_proto_rawDesc = "" +
 	"\x06schema\x18\f \x01(\fR\x06schema\x12\x1b\n" +
 	"\tmemory_mb\x18\r \x01(\x05R\bmemoryMb\x12\x18\n" +
 	"\anetwork\x18\x0e \x01(\tR\anetwork\x121\n" +
-	"\x06limits\x18\x0f \x01(\v2\x19.envoke.control.v1.LimitsR\x06limits\"\xa1\x01\n" +
+	"\x06limits\x18\x0f \x01(\v2\x19.envoke.control.v1.LimitsR\x06limits\x12.\n" +
+	"\x05build\x18\x10 \x01(\v2\x18.envoke.control.v1.BuildR\x05build\"U\n" +
+	"\x05Build\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\tR\x04step\x12\"\n" +
+	"\rsince_unix_ms\x18\x02 \x01(\x03R\vsinceUnixMs\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\fR\x05error\"\xa1\x01\n" +
 	"\x06Script\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x1a\n" +
 	"\blanguage\x18\x02 \x01(\tR\blanguage\x12\x16\n" +
@@ -847,7 +1017,12 @@ const file_control_proto_rawDesc = "" +
 	"\x14CreateSessionRequest\x124\n" +
 	"\asession\x18\x01 \x01(\v2\x1a.envoke.control.v1.SessionR\asession\x121\n" +
 	"\x06script\x18\x02 \x01(\v2\x19.envoke.control.v1.ScriptR\x06script\"\x17\n" +
-	"\x15CreateSessionResponse\"e\n" +
+	"\x15CreateSessionResponse\"x\n" +
+	"\x0fSetBuildRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
+	"\x0ecompile_status\x18\x02 \x01(\tR\rcompileStatus\x12.\n" +
+	"\x05build\x18\x03 \x01(\v2\x18.envoke.control.v1.BuildR\x05build\"\x12\n" +
+	"\x10SetBuildResponse\"e\n" +
 	"\fWatchRequest\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x1a\n" +
 	"\blanguage\x18\x02 \x01(\tR\blanguage\x12%\n" +
@@ -858,13 +1033,14 @@ const file_control_proto_rawDesc = "" +
 	"\vsession_key\x18\x03 \x01(\fR\n" +
 	"sessionKey\x12)\n" +
 	"\x10revoked_sessions\x18\x04 \x03(\tR\x0frevokedSessions\x12+\n" +
-	"\x11changed_functions\x18\x05 \x03(\tR\x10changedFunctions2\xb7\x03\n" +
+	"\x11changed_functions\x18\x05 \x03(\tR\x10changedFunctions2\x8c\x04\n" +
 	"\aControl\x12P\n" +
 	"\vFindSession\x12%.envoke.control.v1.FindSessionRequest\x1a\x1a.envoke.control.v1.Session\x12M\n" +
 	"\n" +
 	"FindScript\x12$.envoke.control.v1.FindScriptRequest\x1a\x19.envoke.control.v1.Script\x12S\n" +
 	"\fFindFunction\x12&.envoke.control.v1.FindFunctionRequest\x1a\x1b.envoke.control.v1.Function\x12f\n" +
-	"\rCreateSession\x12'.envoke.control.v1.CreateSessionRequest\x1a(.envoke.control.v1.CreateSessionResponse(\x010\x01\x12N\n" +
+	"\rCreateSession\x12'.envoke.control.v1.CreateSessionRequest\x1a(.envoke.control.v1.CreateSessionResponse(\x010\x01\x12S\n" +
+	"\bSetBuild\x12\".envoke.control.v1.SetBuildRequest\x1a#.envoke.control.v1.SetBuildResponse\x12N\n" +
 	"\x05Watch\x12\x1f.envoke.control.v1.WatchRequest\x1a .envoke.control.v1.WatchResponse(\x010\x01B\x1bZ\x19envoke/internal/controlpbb\x06proto3"
 
 var (
@@ -879,42 +1055,49 @@ func file_control_proto_rawDescGZIP() []byte {
 	return file_control_proto_rawDescData
 }
 
-var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_control_proto_goTypes = []any{
 	(*FindSessionRequest)(nil),    // 0: envoke.control.v1.FindSessionRequest
 	(*FindScriptRequest)(nil),     // 1: envoke.control.v1.FindScriptRequest
 	(*FindFunctionRequest)(nil),   // 2: envoke.control.v1.FindFunctionRequest
 	(*Session)(nil),               // 3: envoke.control.v1.Session
-	(*Script)(nil),                // 4: envoke.control.v1.Script
-	(*Function)(nil),              // 5: envoke.control.v1.Function
-	(*Limits)(nil),                // 6: envoke.control.v1.Limits
-	(*CreateSessionRequest)(nil),  // 7: envoke.control.v1.CreateSessionRequest
-	(*CreateSessionResponse)(nil), // 8: envoke.control.v1.CreateSessionResponse
-	(*WatchRequest)(nil),          // 9: envoke.control.v1.WatchRequest
-	(*WatchResponse)(nil),         // 10: envoke.control.v1.WatchResponse
-	nil,                           // 11: envoke.control.v1.Function.WeightsEntry
+	(*Build)(nil),                 // 4: envoke.control.v1.Build
+	(*Script)(nil),                // 5: envoke.control.v1.Script
+	(*Function)(nil),              // 6: envoke.control.v1.Function
+	(*Limits)(nil),                // 7: envoke.control.v1.Limits
+	(*CreateSessionRequest)(nil),  // 8: envoke.control.v1.CreateSessionRequest
+	(*CreateSessionResponse)(nil), // 9: envoke.control.v1.CreateSessionResponse
+	(*SetBuildRequest)(nil),       // 10: envoke.control.v1.SetBuildRequest
+	(*SetBuildResponse)(nil),      // 11: envoke.control.v1.SetBuildResponse
+	(*WatchRequest)(nil),          // 12: envoke.control.v1.WatchRequest
+	(*WatchResponse)(nil),         // 13: envoke.control.v1.WatchResponse
+	nil,                           // 14: envoke.control.v1.Function.WeightsEntry
 }
 var file_control_proto_depIdxs = []int32{
-	6,  // 0: envoke.control.v1.Session.limits:type_name -> envoke.control.v1.Limits
-	11, // 1: envoke.control.v1.Function.weights:type_name -> envoke.control.v1.Function.WeightsEntry
-	6,  // 2: envoke.control.v1.Function.limits:type_name -> envoke.control.v1.Limits
-	3,  // 3: envoke.control.v1.CreateSessionRequest.session:type_name -> envoke.control.v1.Session
-	4,  // 4: envoke.control.v1.CreateSessionRequest.script:type_name -> envoke.control.v1.Script
-	0,  // 5: envoke.control.v1.Control.FindSession:input_type -> envoke.control.v1.FindSessionRequest
-	1,  // 6: envoke.control.v1.Control.FindScript:input_type -> envoke.control.v1.FindScriptRequest
-	2,  // 7: envoke.control.v1.Control.FindFunction:input_type -> envoke.control.v1.FindFunctionRequest
-	7,  // 8: envoke.control.v1.Control.CreateSession:input_type -> envoke.control.v1.CreateSessionRequest
-	9,  // 9: envoke.control.v1.Control.Watch:input_type -> envoke.control.v1.WatchRequest
-	3,  // 10: envoke.control.v1.Control.FindSession:output_type -> envoke.control.v1.Session
-	4,  // 11: envoke.control.v1.Control.FindScript:output_type -> envoke.control.v1.Script
-	5,  // 12: envoke.control.v1.Control.FindFunction:output_type -> envoke.control.v1.Function
-	8,  // 13: envoke.control.v1.Control.CreateSession:output_type -> envoke.control.v1.CreateSessionResponse
-	10, // 14: envoke.control.v1.Control.Watch:output_type -> envoke.control.v1.WatchResponse
-	10, // [10:15] is the sub-list for method output_type
-	5,  // [5:10] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	7,  // 0: envoke.control.v1.Session.limits:type_name -> envoke.control.v1.Limits
+	4,  // 1: envoke.control.v1.Session.build:type_name -> envoke.control.v1.Build
+	14, // 2: envoke.control.v1.Function.weights:type_name -> envoke.control.v1.Function.WeightsEntry
+	7,  // 3: envoke.control.v1.Function.limits:type_name -> envoke.control.v1.Limits
+	3,  // 4: envoke.control.v1.CreateSessionRequest.session:type_name -> envoke.control.v1.Session
+	5,  // 5: envoke.control.v1.CreateSessionRequest.script:type_name -> envoke.control.v1.Script
+	4,  // 6: envoke.control.v1.SetBuildRequest.build:type_name -> envoke.control.v1.Build
+	0,  // 7: envoke.control.v1.Control.FindSession:input_type -> envoke.control.v1.FindSessionRequest
+	1,  // 8: envoke.control.v1.Control.FindScript:input_type -> envoke.control.v1.FindScriptRequest
+	2,  // 9: envoke.control.v1.Control.FindFunction:input_type -> envoke.control.v1.FindFunctionRequest
+	8,  // 10: envoke.control.v1.Control.CreateSession:input_type -> envoke.control.v1.CreateSessionRequest
+	10, // 11: envoke.control.v1.Control.SetBuild:input_type -> envoke.control.v1.SetBuildRequest
+	12, // 12: envoke.control.v1.Control.Watch:input_type -> envoke.control.v1.WatchRequest
+	3,  // 13: envoke.control.v1.Control.FindSession:output_type -> envoke.control.v1.Session
+	5,  // 14: envoke.control.v1.Control.FindScript:output_type -> envoke.control.v1.Script
+	6,  // 15: envoke.control.v1.Control.FindFunction:output_type -> envoke.control.v1.Function
+	9,  // 16: envoke.control.v1.Control.CreateSession:output_type -> envoke.control.v1.CreateSessionResponse
+	11, // 17: envoke.control.v1.Control.SetBuild:output_type -> envoke.control.v1.SetBuildResponse
+	13, // 18: envoke.control.v1.Control.Watch:output_type -> envoke.control.v1.WatchResponse
+	13, // [13:19] is the sub-list for method output_type
+	7,  // [7:13] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_control_proto_init() }
@@ -928,7 +1111,7 @@ func file_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_proto_rawDesc), len(file_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,7 @@ const (
 	Control_FindScript_FullMethodName    = "/envoke.control.v1.Control/FindScript"
 	Control_FindFunction_FullMethodName  = "/envoke.control.v1.Control/FindFunction"
 	Control_CreateSession_FullMethodName = "/envoke.control.v1.Control/CreateSession"
+	Control_SetBuild_FullMethodName      = "/envoke.control.v1.Control/SetBuild"
 	Control_Watch_FullMethodName         = "/envoke.control.v1.Control/Watch"
 )
 
@@ -43,6 +44,9 @@ type ControlClient interface {
 	// host can load the code meanwhile. One request a stream. ALREADY_EXISTS: the id is
 	// taken.
 	CreateSession(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[CreateSessionRequest, CreateSessionResponse], error)
+	// Notes where the build of a session's code stands: once when its initialize has waited
+	// long enough, and when the build has ended. NOT_FOUND: the session is gone.
+	SetBuild(ctx context.Context, in *SetBuildRequest, opts ...grpc.CallOption) (*SetBuildResponse, error)
 	// The host says hello, then acknowledges each revision that it has applied.
 	// Control sends its key and epoch first, then every change, and a heartbeat at
 	// least every 200 ms. A new epoch means that changes may have been missed: the
@@ -101,6 +105,16 @@ func (c *controlClient) CreateSession(ctx context.Context, opts ...grpc.CallOpti
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Control_CreateSessionClient = grpc.BidiStreamingClient[CreateSessionRequest, CreateSessionResponse]
 
+func (c *controlClient) SetBuild(ctx context.Context, in *SetBuildRequest, opts ...grpc.CallOption) (*SetBuildResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetBuildResponse)
+	err := c.cc.Invoke(ctx, Control_SetBuild_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *controlClient) Watch(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WatchRequest, WatchResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[1], Control_Watch_FullMethodName, cOpts...)
@@ -129,6 +143,9 @@ type ControlServer interface {
 	// host can load the code meanwhile. One request a stream. ALREADY_EXISTS: the id is
 	// taken.
 	CreateSession(grpc.BidiStreamingServer[CreateSessionRequest, CreateSessionResponse]) error
+	// Notes where the build of a session's code stands: once when its initialize has waited
+	// long enough, and when the build has ended. NOT_FOUND: the session is gone.
+	SetBuild(context.Context, *SetBuildRequest) (*SetBuildResponse, error)
 	// The host says hello, then acknowledges each revision that it has applied.
 	// Control sends its key and epoch first, then every change, and a heartbeat at
 	// least every 200 ms. A new epoch means that changes may have been missed: the
@@ -155,6 +172,9 @@ func (UnimplementedControlServer) FindFunction(context.Context, *FindFunctionReq
 }
 func (UnimplementedControlServer) CreateSession(grpc.BidiStreamingServer[CreateSessionRequest, CreateSessionResponse]) error {
 	return status.Error(codes.Unimplemented, "method CreateSession not implemented")
+}
+func (UnimplementedControlServer) SetBuild(context.Context, *SetBuildRequest) (*SetBuildResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetBuild not implemented")
 }
 func (UnimplementedControlServer) Watch(grpc.BidiStreamingServer[WatchRequest, WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
@@ -241,6 +261,24 @@ func _Control_CreateSession_Handler(srv interface{}, stream grpc.ServerStream) e
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Control_CreateSessionServer = grpc.BidiStreamingServer[CreateSessionRequest, CreateSessionResponse]
 
+func _Control_SetBuild_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetBuildRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).SetBuild(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_SetBuild_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).SetBuild(ctx, req.(*SetBuildRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Control_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(ControlServer).Watch(&grpc.GenericServerStream[WatchRequest, WatchResponse]{ServerStream: stream})
 }
@@ -266,6 +304,10 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "FindFunction",
 			Handler:    _Control_FindFunction_Handler,
+		},
+		{
+			MethodName: "SetBuild",
+			Handler:    _Control_SetBuild_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -23,6 +23,7 @@ func NewSession(s *faas.Session) *Session {
 		Network:       string(s.Network),
 		Limits:        newLimits(s.Limits),
 		CompileStatus: string(s.CompileStatus),
+		Build:         NewBuild(s.Build),
 		CreatedUnixMs: s.CreatedAt.UnixMilli(),
 		ExpiresUnixMs: s.ExpiresAt.UnixMilli(),
 	}
@@ -48,10 +49,32 @@ func (x *Session) Session() (faas.Session, error) {
 		Network:       faas.Network(x.GetNetwork()),
 		Limits:        x.GetLimits().limits(),
 		CompileStatus: faas.CompileStatus(x.GetCompileStatus()),
+		Build:         x.GetBuild().Build(),
 		CreatedAt:     time.UnixMilli(x.GetCreatedUnixMs()).UTC(),
 		ExpiresAt:     time.UnixMilli(x.GetExpiresUnixMs()).UTC(),
 		Status:        faas.Active,
 	}, nil
+}
+
+// NewBuild makes the message of a build; nil where there is nothing to tell.
+func NewBuild(b faas.Build) *Build {
+	if b.Step == "" && b.Since.IsZero() && b.Error == nil {
+		return nil
+	}
+	message := &Build{Step: b.Step, Error: b.Error}
+	if !b.Since.IsZero() {
+		message.SinceUnixMs = b.Since.UnixMilli()
+	}
+	return message
+}
+
+// Build is the build that the message describes.
+func (x *Build) Build() faas.Build {
+	b := faas.Build{Step: x.GetStep(), Error: x.GetError()}
+	if ms := x.GetSinceUnixMs(); ms != 0 {
+		b.Since = time.UnixMilli(ms).UTC()
+	}
+	return b
 }
 
 // newLimits is nil where there are none.

@@ -15,6 +15,9 @@ import (
 // 32 MiB in base64, a context and some air.
 const MaxMessage = 64 << 20
 
+// MaxBuildError bounds the JSON of a build's error, in bytes: a compiler's words and air.
+const MaxBuildError = 128 << 10
+
 // grpcCodes has no code that gRPC itself sets, but for UNAVAILABLE, so that its own
 // texts are never taken for ours.
 var grpcCodes = map[faas.Code]codes.Code{

@@ -26,6 +26,14 @@ const (
 	CompileError   CompileStatus = "error"
 )
 
+// Build tells more of a session's CompileStatus: of one that is or was pending. A build that
+// ends within its initialize leaves it empty.
+type Build struct {
+	Step  string          // what is under way while it is pending, such as "compiling"
+	Since time.Time       // when that began
+	Error json.RawMessage // {code, message, details} of a build that failed; else nil
+}
+
 // Session is the result of initialize: code and a context to execute it in.
 type Session struct {
 	ID             SessionID
@@ -41,6 +49,7 @@ type Session struct {
 	Limits         Limits          // of its calls
 	Network        Network         // that its worker has
 	CompileStatus  CompileStatus
+	Build          Build // more of CompileStatus
 	CreatedAt      time.Time
 	ExpiresAt      time.Time
 	LastExecutedAt time.Time // zero: never

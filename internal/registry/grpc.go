@@ -3,6 +3,7 @@ package registry
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"time"
@@ -22,6 +23,9 @@ const (
 	// maxContext bounds a session's context, in bytes.
 	maxContext  = 1 << 20
 	maxHostName = 256
+	// maxStep and maxBuildError bound what is told of a build, in bytes.
+	maxStep       = 64
+	maxBuildError = controlpb.MaxBuildError
 )
 
 // ServerOptions are what control's gRPC server needs: to carry the largest scripts,
@@ -112,6 +116,25 @@ func isKept(stream grpc.BidiStreamingServer[controlpb.CreateSessionRequest, cont
 		return nil
 	}
 	return cmp.Or(err, status.Error(codes.InvalidArgument, "one session a stream"))
+}
+
+func (s *service) SetBuild(ctx context.Context, in *controlpb.SetBuildRequest) (*controlpb.SetBuildResponse, error) {
+	status, build := faas.CompileStatus(in.GetCompileStatus()), in.GetBuild().Build()
+	var err error
+	switch {
+	case status != faas.CompilePending && status != faas.CompileSuccess && status != faas.CompileError:
+		err = invalid("a build is pending, success or error")
+	case len(build.Step) > maxStep, len(build.Error) > maxBuildError:
+		err = &faas.Error{Code: faas.PayloadTooLarge, Message: "what is told of the build is too large"}
+	case build.Error != nil && !json.Valid(build.Error):
+		err = invalid("the error of a build must be JSON")
+	default:
+		err = s.registry.SetBuild(ctx, faas.SessionID(in.GetId()), status, build)
+	}
+	if err != nil {
+		return nil, s.fail(ctx, "SetBuild", err)
+	}
+	return &controlpb.SetBuildResponse{}, nil
 }
 
 // parse checks what a host sends as if it were a stranger's.

@@ -25,6 +25,8 @@ type SessionStore interface {
 	// FindSession may return a session that has expired.
 	FindSession(ctx context.Context, id faas.SessionID) (faas.Session, error)
 	DeleteSession(ctx context.Context, id faas.SessionID) error
+	// SetBuild notes where the build of a session's code stands.
+	SetBuild(ctx context.Context, id faas.SessionID, status faas.CompileStatus, b faas.Build) error
 	// SweepSessions deletes at most limit sessions that expired before the given
 	// time and tells how many it deleted.
 	SweepSessions(ctx context.Context, expiredBefore time.Time, limit int) (int, error)

@@ -20,7 +20,7 @@ const (
 )
 
 func sessionSize(a answer[faas.Session]) int64 {
-	return entrySize + int64(len(a.value.Context)+len(a.value.Schema)+len(a.value.UserID)+len(a.value.Owner))
+	return entrySize + int64(len(a.value.Context)+len(a.value.Schema)+len(a.value.UserID)+len(a.value.Owner)+len(a.value.Build.Error))
 }
 
 // FindSession returns a live session, or faas.ErrNoSession for an id that is
@@ -65,6 +65,21 @@ func (r *Registry) CreateSession(ctx context.Context, s faas.Session, script *fa
 	defer r.sessions.Drop(s.ID)
 	if err := r.store.CreateSession(ctx, s, script); err != nil {
 		return fmt.Errorf("create session: %w", unavailable(err))
+	}
+	return nil
+}
+
+// SetBuild notes where the build of a session's code stands. Hosts that hold the session are
+// not told: one that takes it for pending finds out for itself.
+func (r *Registry) SetBuild(ctx context.Context, id faas.SessionID, status faas.CompileStatus, b faas.Build) error {
+	if !r.key.Check(id) {
+		return faas.ErrNoSession
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	defer r.sessions.Drop(id)
+	if err := r.store.SetBuild(ctx, id, status, b); err != nil {
+		return fmt.Errorf("set build: %w", unavailable(err))
 	}
 	return nil
 }

@@ -22,11 +22,14 @@ const (
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, 0, ?)`
 
 	findSession = `SELECT language, title, script_digest, function_version, owner, user_id, context, schema_definition, timeout_ms,
-		memory_limit_mb, network, cpu_limit_ms, output_limit_bytes, max_concurrency, compile_status, created_at, expires_at,
-		last_executed_at, execution_count, status
+		memory_limit_mb, network, cpu_limit_ms, output_limit_bytes, max_concurrency, compile_status, compile_step, compile_since,
+		compile_error, created_at, expires_at, last_executed_at, execution_count, status
 		FROM meta_sessions WHERE id = ?`
 
 	findScript = `SELECT language, source, compile_options, dependencies FROM meta_scripts WHERE digest = ?`
+
+	setBuild = `UPDATE meta_sessions SET compile_status = ?, compile_step = ?, compile_since = ?, compile_error = ?,
+		status = iif(? = 'error', 'error', status) WHERE id = ?`
 
 	deleteSession = `DELETE FROM meta_sessions WHERE id = ? RETURNING script_digest`
 
@@ -77,18 +80,35 @@ func (s *Store) FindSession(ctx context.Context, id faas.SessionID) (faas.Sessio
 	n := faas.Session{ID: id}
 	var (
 		timeout, cpu, created, expires int64
-		executed                       sql.NullInt64
+		executed, building             sql.NullInt64
 	)
 	err := s.findSession.QueryRowContext(ctx, string(id)).Scan(&n.Name.Language, &n.Name.Title, &n.Digest, &n.Version,
 		&n.Owner, &n.UserID, (*[]byte)(&n.Context), (*[]byte)(&n.Schema), &timeout, &n.MemoryMB, &n.Network,
-		&cpu, &n.Limits.Output, &n.Limits.Concurrency, &n.CompileStatus, &created,
-		&expires, &executed, &n.ExecutionCount, &n.Status)
+		&cpu, &n.Limits.Output, &n.Limits.Concurrency, &n.CompileStatus, &n.Build.Step, &building, (*[]byte)(&n.Build.Error),
+		&created, &expires, &executed, &n.ExecutionCount, &n.Status)
 	if err != nil {
 		return faas.Session{}, wrap(fmt.Sprintf("find session %q", id), notFound(err, faas.ErrNoSession))
 	}
 	n.Timeout, n.Limits.CPU = fromMillis(timeout), fromMillis(cpu)
 	n.CreatedAt, n.ExpiresAt, n.LastExecutedAt = fromMicros(created), fromMicros(expires), fromNullMicros(executed)
+	n.Build.Since = fromNullMicros(building)
 	return n, nil
+}
+
+// SetBuild notes where the build of a session's code stands. One that failed ends the
+// session. NOT_FOUND: there is no such session.
+func (s *Store) SetBuild(ctx context.Context, id faas.SessionID, status faas.CompileStatus, b faas.Build) error {
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		done, err := tx.ExecContext(ctx, setBuild, string(status), b.Step, nullMicros(b.Since), document(b.Error), string(status), string(id))
+		if err != nil {
+			return err
+		}
+		if changed, err := done.RowsAffected(); err != nil || changed > 0 {
+			return err
+		}
+		return faas.ErrNoSession
+	})
+	return wrap(fmt.Sprintf("set the build of session %q", id), err)
 }
 
 // FindScript finds code by its digest.

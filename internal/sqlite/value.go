@@ -20,6 +20,14 @@ func fromNullMicros(us sql.NullInt64) time.Time {
 	return fromMicros(us.Int64)
 }
 
+// nullMicros stores the zero time as NULL.
+func nullMicros(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return micros(t)
+}
+
 func fromMillis(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
 
 // document is JSON as it is stored: text, or NULL for nil.

@@ -120,6 +120,32 @@ func testSessionErrors(t *testing.T, open Open) {
 	wantCode(t, "find no script", err, faas.NotFound)
 }
 
+// testBuilds: the build of a session's code is as it was last set, and ends the session if it
+// failed.
+func testBuilds(t *testing.T, open Open) {
+	store := fresh(t, open)
+	session, script := newSession("t", "return 1")
+	other, _ := newSession("t", "return 1")
+	mustCreate(t, store, session, script)
+	mustCreate(t, store, other, script)
+	for _, step := range []struct {
+		compile faas.CompileStatus
+		build   faas.Build
+		status  faas.SessionStatus
+	}{
+		{faas.CompilePending, faas.Build{Step: "compiling", Since: epoch}, faas.Active},
+		{faas.CompileSuccess, faas.Build{}, faas.Active},
+		{faas.CompileError, faas.Build{Error: json.RawMessage(`{"code":"X","message":"é"}`)}, faas.Failed},
+	} {
+		wantCode(t, "set build", store.SetBuild(t.Context(), session.ID, step.compile, step.build), "")
+		session.CompileStatus, session.Build, session.Status = step.compile, step.build, step.status
+		equal(t, string(step.compile), mustFind(t, store, session.ID), session)
+		equal(t, "another session", mustFind(t, store, other.ID), other)
+	}
+	gone, _ := newSession("t", "return 1")
+	wantCode(t, "set the build of no session", store.SetBuild(t.Context(), gone.ID, faas.CompileSuccess, faas.Build{}), faas.NotFound)
+}
+
 func testDeleteSession(t *testing.T, open Open) {
 	store := fresh(t, open)
 	first, script := newSession("t", "return 'shared'")

@@ -23,6 +23,7 @@ type Store interface {
 
 	CreateSession(context.Context, faas.Session, *faas.Script) error
 	FindSession(context.Context, faas.SessionID) (faas.Session, error)
+	SetBuild(context.Context, faas.SessionID, faas.CompileStatus, faas.Build) error
 	DeleteSession(context.Context, faas.SessionID) error
 	SweepSessions(ctx context.Context, expiredBefore time.Time, limit int) (int, error)
 	FindScript(context.Context, faas.Digest) (faas.Script, error)
@@ -58,6 +59,7 @@ func Run(t *testing.T, open Open) {
 		"Sessions":             testSessions,
 		"SessionText":          testSessionText,
 		"SessionErrors":        testSessionErrors,
+		"Builds":               testBuilds,
 		"DeleteSession":        testDeleteSession,
 		"SweepSessions":        testSweepSessions,
 		"Functions":            testFunctions,

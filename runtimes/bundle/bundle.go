@@ -73,7 +73,7 @@ type held struct {
 }
 
 func heldSize(h held) int64 {
-	size := entrySize + int64(len(h.session.Context)+len(h.session.Owner)+len(h.session.UserID))
+	size := entrySize + int64(len(h.session.Context)+len(h.session.Owner)+len(h.session.UserID)+len(h.session.Build.Error))
 	if h.session.Version == 0 {
 		size += scriptSize(h.session.Script)
 	}
@@ -122,7 +122,9 @@ var errNoControl = &faas.Error{Code: faas.Unavailable, Message: "this runtime ho
 
 // Create stores a new session through control, with its script where that is its own,
 // and holds it. Meanwhile check shows whether it can run: with check's error, or when
-// this process dies first, there is no session.
+// this process dies first, there is no session. Where the code takes too long to be ready,
+// check sets the session's CompileStatus to CompilePending and its Build, and SetBuild
+// follows.
 func (b *Bundles) Create(ctx context.Context, s *Session, ownScript bool, check func() error) error {
 	request := &controlpb.CreateSessionRequest{Session: controlpb.NewSession(&s.Session)}
 	if ownScript {
@@ -133,7 +135,7 @@ func (b *Bundles) Create(ctx context.Context, s *Session, ownScript bool, check 
 	stored := o.begin(ctx, request)
 	err := check()
 	if err == nil {
-		err = o.keep(stored)
+		err = o.keep(stored, func() error { return b.notePending(ctx, s) })
 	}
 	o.end()
 	if err != nil {
@@ -142,6 +144,34 @@ func (b *Bundles) Create(ctx context.Context, s *Session, ownScript bool, check 
 	// Nobody has been told the id yet, so nobody can have revoked it meanwhile.
 	b.sessions.Hold(s.ID, held{session: s, generation: generation})
 	return nil
+}
+
+// notePending tells control that the code of a session is not ready, of one that is.
+func (b *Bundles) notePending(ctx context.Context, s *Session) error {
+	if s.CompileStatus != faas.CompilePending {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, offerTimeout)
+	defer cancel()
+	return b.setBuild(ctx, s.ID, s.CompileStatus, s.Build)
+}
+
+// SetBuild tells control where the build of a session's code stands, and forgets what is held
+// of the session. NOT_FOUND: the session is gone.
+func (b *Bundles) SetBuild(ctx context.Context, id faas.SessionID, status faas.CompileStatus, build faas.Build) error {
+	err := controlpb.FromStatus(b.setBuild(ctx, id, status, build))
+	if err != nil && !faas.IsNotFound(err) {
+		return fmt.Errorf("set build: %w", err)
+	}
+	b.sessions.Drop(id)
+	return err
+}
+
+func (b *Bundles) setBuild(ctx context.Context, id faas.SessionID, status faas.CompileStatus, build faas.Build) error {
+	_, err := b.control.SetBuild(ctx, &controlpb.SetBuildRequest{
+		Id: string(id), CompileStatus: string(status), Build: controlpb.NewBuild(build),
+	})
+	return err
 }
 
 // sharedScript is the script of a registered function, one copy for all sessions.

@@ -187,6 +187,34 @@ func TestCreateIsUndone(t *testing.T) {
 	mustMiss(t, newHost(t, c), s.ID)
 }
 
+// A session whose code is not ready is kept as pending, here and at control, until SetBuild
+// says more; not beyond its end.
+func TestPending(t *testing.T) {
+	c := newControl(t)
+	b, other, s := newHost(t, c), newHost(t, c), newSession(time.Hour)
+	err := b.Create(t.Context(), s, true, func() error {
+		s.CompileStatus, s.Build.Step = faas.CompilePending, "compiling"
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range []*bundle.Bundles{b, other} {
+		if found, err := host.Session(t.Context(), s.ID); err != nil || found.CompileStatus != faas.CompilePending || found.Build.Step != "compiling" {
+			t.Errorf("it is %+v, %v", found, err)
+		}
+	}
+	if err := b.SetBuild(t.Context(), s.ID, faas.CompileError, faas.Build{Error: []byte(`{}`)}); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := b.Session(t.Context(), s.ID); err != nil || found.CompileStatus != faas.CompileError || string(found.Build.Error) != `{}` {
+		t.Errorf("it is %+v, %v", found, err)
+	}
+	if err := b.SetBuild(t.Context(), newSession(time.Hour).ID, faas.CompileSuccess, faas.Build{}); !faas.IsNotFound(err) {
+		t.Errorf("SetBuild of no session = %v", err)
+	}
+}
+
 func TestCreateHolds(t *testing.T) {
 	c := newControl(t)
 	b, s := newHost(t, c), newSession(time.Hour)

@@ -49,9 +49,13 @@ func (o *offer) send(ctx context.Context, request *controlpb.CreateSessionReques
 	return err
 }
 
-// keep waits until control has the session, for good.
-func (o *offer) keep(stored <-chan error) error {
+// keep waits until control has the session, for good. What note has to say of it comes
+// before that.
+func (o *offer) keep(stored <-chan error, note func() error) error {
 	err := within(offerTimeout, stored)
+	if err == nil {
+		err = note()
+	}
 	if err == nil {
 		err = o.confirm()
 	}

@@ -72,6 +72,9 @@ func (h *Host) invoke(ctx context.Context, requestID string, in invocation) (poo
 		return pool.Result{}, err
 	}
 	t, timeout := in.timing, h.timeout(in.session.Timeout)
+	if err := h.built(ctx, in, timeout); err != nil {
+		return pool.Result{}, err
+	}
 	result, err := h.limited(ctx, in.session, pool.Invocation{
 		RequestID: requestID,
 		Deadline:  t.arrived.Add(timeout),

@@ -38,7 +38,7 @@ type Engine interface {
 	Stats() pool.Stats
 }
 
-// Options are what a Host needs. All fields are required.
+// Options are what a Host needs. All fields are required that do not say otherwise.
 type Options struct {
 	Language      faas.Language
 	Bundles       *bundle.Bundles
@@ -50,6 +50,9 @@ type Options struct {
 	MaxMemoryMB   int           // of one worker, in MiB
 	MaxCPU        time.Duration // of one call; 0: no limit
 	SessionExpiry time.Duration
+	// BuildWait is how long an initialize waits for its code to be built before the session
+	// is pending; 0: DefaultBuildWait.
+	BuildWait time.Duration
 	// NoEgress says why a function gets no network here, a registered one or a caller's
 	// own script; empty: it does, if it wants one.
 	NoEgress func(registered bool) string
@@ -67,15 +70,19 @@ type Host struct {
 	bodies bodies
 	stages stages
 	gates  gates
+	builds *builds
 }
 
 // New makes a host. It does no I/O.
 func New(options Options) *Host {
-	return &Host{
+	h := &Host{
 		Options: options,
 		bodies:  newBodies(options.Registerer, options.Language),
 		stages:  newStages(options.Registerer, options.Language),
+		builds:  newBuilds(),
 	}
+	measureBuilds(options.Registerer, options.Language, h.builds.count)
+	return h
 }
 
 // maxHead bounds a request's line and headers, in bytes: Envoy lets 60 KiB pass and
@@ -84,8 +91,10 @@ const maxHead = 68 << 10
 
 // Serve answers on the listener until ctx ends, then waits for the requests under
 // way, at most as long as one execute may take; what is left then is cut off and an
-// error. It closes the listener.
+// error. Builds that are pending end then: sessions that want them find no host that has
+// them, and begin them again. It closes the listener. A host serves once.
 func (h *Host) Serve(ctx context.Context, listener net.Listener) error {
+	defer h.builds.end()
 	return newConns(listener, h.server()).serve(ctx, h.MaxTimeout+time.Second)
 }
 

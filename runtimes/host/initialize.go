@@ -16,6 +16,7 @@ import (
 	"envoke/internal/faas"
 	"envoke/internal/strict"
 	"envoke/runtimes/bundle"
+	"envoke/runtimes/fault"
 	"envoke/runtimes/pool"
 )
 
@@ -31,12 +32,16 @@ func (h *Host) initialize(ctx context.Context, c *fasthttp.RequestCtx) error {
 	}
 	t := timingOf(c)
 	t.lap(h.stages.read)
-	session, err := h.open(ctx, post)
+	session, err := h.open(ctx, post, t.arrived)
 	t.loaded(h.stages.load)
 	if err != nil {
 		return err
 	}
-	write(c, http.StatusOK, initialized(session))
+	status := http.StatusOK
+	if session.CompileStatus == faas.CompilePending {
+		status = http.StatusAccepted
+	}
+	write(c, status, initialized(session))
 	t.lap(h.stages.write)
 	return nil
 }
@@ -52,7 +57,7 @@ func (h *Host) oneShot(ctx context.Context, c *fasthttp.RequestCtx) error {
 	}
 	t := timingOf(c)
 	t.lap(h.stages.read)
-	session, err := h.openFor(ctx, post)
+	session, err := h.openFor(ctx, post, t.arrived)
 	t.loaded(h.stages.load)
 	if err != nil {
 		return err
@@ -244,19 +249,22 @@ func invalid(message string) error {
 	return &faas.Error{Code: faas.InvalidRequest, Message: message}
 }
 
-// open makes a session and stores it.
-func (h *Host) open(ctx context.Context, p post) (*bundle.Session, error) {
+// open makes a session and stores it. Where its code takes long to build, that is pending.
+func (h *Host) open(ctx context.Context, p post, arrived time.Time) (*bundle.Session, error) {
 	session, err := h.prepare(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	return session, h.keep(ctx, p, session, h.load)
+	return session, h.keep(ctx, p, session, opening{
+		load: h.load, until: arrived.Add(h.buildWait()),
+		late: func(b *build) error { return h.pend(ctx, session, b) },
+	})
 }
 
 // openFor makes a session to be run with the post's params, and stores it: like any
 // other, but not for params that its function would never see. New code is loaded where it
 // will run at once, and not parsed by another worker before.
-func (h *Host) openFor(ctx context.Context, p post) (*bundle.Session, error) {
+func (h *Host) openFor(ctx context.Context, p post, arrived time.Time) (*bundle.Session, error) {
 	session, err := h.prepare(ctx, p)
 	if err != nil {
 		return nil, err
@@ -264,11 +272,15 @@ func (h *Host) openFor(ctx context.Context, p post) (*bundle.Session, error) {
 	if err := checkParams(session.Params, p.params); err != nil {
 		return nil, err
 	}
-	load := h.load
+	timeout := h.timeout(session.Timeout)
+	o := opening{load: h.load, late: func(*build) error { return fault.Building(timeout) }}
 	if p.script != nil {
-		load = h.Engine.Load
+		o.load = h.Engine.Load
 	}
-	return session, h.keep(ctx, p, session, load)
+	if stepOf(session) != loading { // which has a limit of its own
+		o.until = arrived.Add(timeout)
+	}
+	return session, h.keep(ctx, p, session, o)
 }
 
 // prepare makes a session that is stored nowhere yet.
@@ -283,10 +295,38 @@ func (h *Host) prepare(ctx context.Context, p post) (*bundle.Session, error) {
 	return session, h.findCode(ctx, p, session)
 }
 
+// opening is how the code of a new session is made ready.
+type opening struct {
+	load  func(context.Context, pool.Work) error
+	until time.Time // the wait for it ends; zero: with the build
+	late  func(*build) error
+}
+
 // keep stores the session, unless its code does not load.
-func (h *Host) keep(ctx context.Context, p post, session *bundle.Session, load func(context.Context, pool.Work) error) error {
-	loads := func() error { return load(ctx, work(session)) }
-	return h.Bundles.Create(ctx, session, p.script != nil, loads)
+func (h *Host) keep(ctx context.Context, p post, session *bundle.Session, o opening) error {
+	w := work(session)
+	b, err := h.builds.begin(ctx, func(ctx context.Context) error { return o.load(ctx, w) })
+	if err != nil {
+		return err
+	}
+	err = h.Bundles.Create(ctx, session, p.script != nil, func() error {
+		late, err := b.wait(ctx, o.until)
+		if late {
+			err = o.late(b)
+		}
+		return err
+	})
+	if session.CompileStatus != faas.CompilePending {
+		b.cancel()
+		return err
+	}
+	if err != nil {
+		b.cancel()
+		h.builds.forget(session.ID)
+		return err
+	}
+	h.builds.follow(session.ID, b, h.settled(session.ID))
+	return nil
 }
 
 // findCode sets what the session runs: its own script, or the registered function

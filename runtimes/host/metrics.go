@@ -6,6 +6,15 @@ import (
 	"envoke/internal/faas"
 )
 
+// measureBuilds counts the builds that their initialize has not waited for.
+func measureBuilds(registerer prometheus.Registerer, language faas.Language, count func() float64) {
+	registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name:        "envoke_host_pending_builds",
+		Help:        "Builds of sessions' code that go on after their initialize was answered.",
+		ConstLabels: prometheus.Labels{"language": string(language)},
+	}, count))
+}
+
 // stages tells where an execute's time goes inside the host.
 type stages struct{ read, session, load, run, write stage }
 

@@ -65,6 +65,7 @@ func (h *Host) Execute(ctx context.Context, e Execution) (pool.Result, error) {
 // Initialize makes a session, as an initialize by HTTP does. Its id is the host's own:
 // by HTTP, ext_proc makes it.
 func (h *Host) Initialize(ctx context.Context, i Initialization) (*faas.Session, error) {
+	arrived := time.Now()
 	var p post
 	ref, err := faas.ParseRef(i.LanguageTitle)
 	if err != nil {
@@ -82,7 +83,7 @@ func (h *Host) Initialize(ctx context.Context, i Initialization) (*faas.Session,
 	if p.id, err = h.Bundles.NewID(p.script != nil); err != nil {
 		return nil, err
 	}
-	session, err := h.open(ctx, p)
+	session, err := h.open(ctx, p, arrived)
 	if err != nil {
 		return nil, err
 	}

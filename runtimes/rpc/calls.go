@@ -50,9 +50,11 @@ func ran(err error) bool {
 	if err == nil {
 		return true
 	}
-	switch faas.AsError(err).Code {
-	case faas.RuntimeError, faas.Timeout, faas.ResourceExhausted:
+	switch e := faas.AsError(err); e.Code {
+	case faas.RuntimeError, faas.ResourceExhausted:
 		return true
+	case faas.Timeout:
+		return e.Details["component"] != faas.InRuntime // else it waited for its code
 	}
 	return false
 }
