@@ -59,7 +59,8 @@ func TestBootstrapIsValid(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, err := exec.CommandContext(t.Context(), envoytest.Binary(t), "--mode", "validate", "-c", path).CombinedOutput()
-	if err != nil || strings.Contains(string(out), "warning") {
+	// What it says of the machine's cgroups is no fault of the configuration.
+	if err != nil || strings.Contains(strings.ReplaceAll(string(out), "[warning][misc] [source/server/cgroup_cpu_util.cc", ""), "warning") {
 		t.Errorf("validate: %v\n%s", err, out)
 	}
 }
