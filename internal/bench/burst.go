@@ -38,16 +38,17 @@ const burstTitle = "A burst: new code in each of the requests, which come at one
 // that have a process for each function get a second one, of an Envoke that keeps as many
 // ready as that takes: the target is of a pool that is filled.
 func (r *run) measureBursts(ctx context.Context) error {
-	var filled []function
-	for _, f := range functions() {
-		if !r.stand.wants(f.cold) {
+	var filled []oneShots
+	for _, c := range r.stand.cases() {
+		i := slices.IndexFunc(functions(), func(f function) bool { return f.cold == c.Key })
+		if i < 0 {
 			continue
 		}
-		b := Burst{Case: f.cold, Name: caseNames()[f.cold], Most: milliseconds(burstMost)}
-		if f.empty != "" {
-			filled, b.Most = append(filled, f), 0
+		b, of := Burst{Case: c.Key, Name: c.Name, Most: milliseconds(burstMost)}, functions()[i]
+		if of.empty != "" {
+			filled, b.Most = append(filled, oneShots{c, of}), 0
 		}
-		if err := r.measureBurst(ctx, b, r.stand.endpoints[f.cold]); err != nil {
+		if err := r.measureBurst(ctx, b, r.stand.endpoints[c.Key]); err != nil {
 			return err
 		}
 	}
@@ -57,8 +58,14 @@ func (r *run) measureBursts(ctx context.Context) error {
 	return r.measureFilled(ctx, filled)
 }
 
+// oneShots are a case of cold starts and what it calls.
+type oneShots struct {
+	Case
+	of function
+}
+
 // measureFilled sends the bursts to an Envoke of their own.
-func (r *run) measureFilled(ctx context.Context, filled []function) error {
+func (r *run) measureFilled(ctx context.Context, filled []oneShots) error {
 	size := burstOf * r.config.ColdStarts
 	r.config.Progress(fmt.Sprintf("starting an Envoke that keeps %d workers of each language ready", size))
 	ours, err := r.stand.startEnvoke(ctx, filledName, "--idle-workers", strconv.Itoa(size), "--max-workers", strconv.Itoa(4*size))
@@ -72,26 +79,18 @@ func (r *run) measureFilled(ctx context.Context, filled []function) error {
 		r.stand.processes = r.stand.processes[:last]
 	}()
 	for _, f := range filled {
-		ready := readyWorkers(f.host)
+		ready := readyWorkers(f.of.host)
 		if err := p.waitFor(ctx, func() error { return atLeast(ctx, ours.operators, ready, size) }); err != nil {
 			return err
 		}
 	}
 	for _, f := range filled {
-		b := Burst{Case: f.cold, Name: caseNames()[f.cold], Most: milliseconds(burstMost), Ready: size}
-		if err := r.measureBurst(ctx, b, oneShotOf(ours, f)); err != nil {
+		b := Burst{Case: f.Key, Name: f.Name, Most: milliseconds(burstMost), Ready: size}
+		if err := r.measureBurst(ctx, b, oneShotOf(ours, f.of)); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func caseNames() map[string]string {
-	names := map[string]string{}
-	for _, c := range Cases() {
-		names[c.Key] = c.Name
-	}
-	return names
 }
 
 // readyWorkers is the metric of those of a language.

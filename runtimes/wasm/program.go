@@ -81,8 +81,8 @@ func newProgram(s source, t tier, r wazero.Runtime) (*program, error) {
 	return p, nil
 }
 
-// spareRuntime is a runtime for the next new module, made while nobody waits for it: with
-// WASI it takes a tenth of what a small module does.
+// spareRuntime is a runtime for the next new module, with WASI in it, made while nobody
+// waits for it.
 func (e *Engine) spareRuntime() (wazero.Runtime, error) {
 	select {
 	case r := <-e.spare:
