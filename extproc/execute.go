@@ -31,6 +31,9 @@ func (s *Server) execute(ctx context.Context, r *request) (*extprocv3.Processing
 	if !s.served[language] {
 		return nil, noRuntime(language)
 	}
+	if session.Retain { // what it answers next is not what it answered before
+		return pass, nil
+	}
 	// The session's id, which is in the path, stands for its version, its context and
 	// its user: it has one of each for ever.
 	if r.caching = s.caching(r, s.ttl(ctx, r, session)); r.caching != nil {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"envoke/internal/faas"
 	"envoke/runtimes/host"
 	"envoke/runtimes/interpreter"
@@ -28,7 +30,7 @@ type language struct {
 	title string // for people
 	// interpreted says how its workers are started; nil: open is how its code is run.
 	interpreted *interpreted
-	open        func(context.Context, *environment) (engine, error)
+	open        func(context.Context, *environment, *grpc.ClientConn) (engine, error)
 	maxScript   func(*Config) int // bytes of script_content; nil: MaxScriptSize
 	flags       []string          // of its host alone
 }
@@ -110,10 +112,10 @@ func (l language) maxScriptSize(c *Config) int {
 }
 
 // openEngine opens what runs the language's code.
-func (l language) openEngine(ctx context.Context, e *environment) (engine, error) {
+func (l language) openEngine(ctx context.Context, e *environment, control *grpc.ClientConn) (engine, error) {
 	i := l.interpreted
 	if i == nil {
-		return l.open(ctx, e)
+		return l.open(ctx, e, control)
 	}
 	found, err := i.find(ctx, l.asked(e.config))
 	if err != nil {

@@ -69,6 +69,14 @@ func noPackages(code engine) string {
 	return "WebAssembly modules bring all that they need"
 }
 
+// noContext says why sessions of a language cannot retain a context.
+func noContext(language faas.Language) string {
+	if language == faas.Rust {
+		return "is not for WebAssembly: a module has no context that it could change"
+	}
+	return ""
+}
+
 // noDependencies says why functions of a language cannot depend on packages.
 func (e *environment) noDependencies(language faas.Language, found interpreter.Interpreter) string {
 	if language != faas.NodeJS && language != faas.Python {

@@ -65,17 +65,17 @@ type runtimeHost struct {
 }
 
 func openHost(ctx context.Context, e *environment, l language) (*runtimeHost, error) {
-	code, err := l.openEngine(ctx, e)
+	conn, err := grpc.NewClient("unix:"+e.sockets.control(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return nil, err
+	}
+	code, err := l.openEngine(ctx, e, conn)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
 	}
 	listener, err := listenUnix(ctx, e.sockets.host(string(l.Language)))
 	if err != nil {
-		return nil, err
-	}
-	conn, err := grpc.NewClient("unix:"+e.sockets.control(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		return nil, errors.Join(err, listener.Close())
+		return nil, errors.Join(err, conn.Close())
 	}
 	h := &runtimeHost{language: l.Language, conn: conn, engine: code, listener: listener}
 	if h.rpcListener, err = listenUnix(ctx, e.sockets.hostGRPC(string(l.Language))); err != nil {
@@ -90,7 +90,8 @@ func openHost(ctx context.Context, e *environment, l language) (*runtimeHost, er
 		MaxTimeout: e.config.runtimeTimeout(), MaxScript: l.maxScriptSize(e.config), MaxBody: maxBody, MaxMemoryMB: e.config.WorkerMemoryMB,
 		MaxCPU:        time.Duration(e.config.WorkerCPUMS) * time.Millisecond,
 		SessionExpiry: e.config.sessionExpiry(), BuildWait: time.Duration(e.config.BuildWaitMS) * time.Millisecond,
-		NoEgress: e.noEgress(l), NoDependencies: noPackages(code), Failed: e.failedIn(faas.InRuntime), Logger: e.logger, Registerer: e.metrics,
+		NoEgress: e.noEgress(l), NoDependencies: noPackages(code), NoRetain: noContext(l.Language),
+		Failed: e.failedIn(faas.InRuntime), Logger: e.logger, Registerer: e.metrics,
 	})
 	h.rpc = newRPC(e, h)
 	return h, nil

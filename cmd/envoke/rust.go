@@ -10,15 +10,17 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 
 	"envoke/internal/faas"
+	"envoke/runtimes/bundle"
 	"envoke/runtimes/rust"
 	"envoke/runtimes/wasm"
 )
 
 // openRust opens what runs WebAssembly modules, with its machine code in the cache folder,
 // and what makes them of Rust source, where there is a compiler.
-func openRust(ctx context.Context, e *environment) (engine, error) {
+func openRust(ctx context.Context, e *environment, control *grpc.ClientConn) (engine, error) {
 	c := e.config
 	options := wasm.Options{
 		CacheDir:  filepath.Join(c.CacheDir, "wasm"),
@@ -35,7 +37,7 @@ func openRust(ctx context.Context, e *environment) (engine, error) {
 		return wasm.Open(options)
 	}
 	e.logger.Debug("Rust source is compiled", "rustc", found.Rustc, "version", found.Version, "target", found.Target)
-	builder, err := openBuilder(e, found)
+	builder, err := openBuilder(e, found, bundle.NewModules(control))
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +50,7 @@ func openRust(ctx context.Context, e *environment) (engine, error) {
 }
 
 // openBuilder opens what compiles Rust source, behind the walls that workers have.
-func openBuilder(e *environment, found rust.Toolchain) (*rust.Builder, error) {
+func openBuilder(e *environment, found rust.Toolchain, shared rust.Modules) (*rust.Builder, error) {
 	c := e.config
 	crates := filepath.Join(e.workers, "rust-crates")
 	if err := os.Mkdir(crates, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -61,7 +63,7 @@ func openBuilder(e *environment, found rust.Toolchain) (*rust.Builder, error) {
 	return rust.Open(rust.Options{
 		Toolchain: found, CacheDir: filepath.Join(c.CacheDir, "rust"), CratesDir: crates, Sandbox: walls,
 		Timeout: time.Duration(c.WASMCompileTimeoutSeconds) * time.Second, MaxModule: c.MaxModuleSize,
-		Logger: e.logger, Registerer: e.metrics,
+		Modules: shared, Logger: e.logger, Registerer: e.metrics,
 	})
 }
 

@@ -236,10 +236,10 @@ func TestControlKilledUnderLoad(t *testing.T) {
 	})
 }
 
-// TestHostKilledUnderLoad kills one of two hosts: the calls that it was running are lost,
-// and no other.
-func TestHostKilledUnderLoad(t *testing.T) {
-	const callers = 8
+// startTwoHosts starts parts that know two nodejs hosts, of which the second can be killed and
+// started again.
+func startTwoHosts(t *testing.T) (p *parts, second *process, start func() *process) {
+	t.Helper()
 	i, err := newInstallation()
 	if err != nil {
 		t.Fatal(err)
@@ -248,11 +248,19 @@ func TestHostKilledUnderLoad(t *testing.T) {
 	if err := os.Symlink(filepath.Join(i.runDir, "control.sock"), filepath.Join(other, "control.sock")); err != nil {
 		t.Fatal(err)
 	}
-	startOther := func() *process {
+	start = func() *process {
+		t.Helper()
 		return startProcess(t, "runtime", "nodejs", "--admin-port", "0", "--run-dir", other, "--cache-dir", cacheDir())
 	}
-	victim := startOther()
-	p := i.startParts(t, "--nodejs-runtime-url", fmt.Sprintf("unix:%s/nodejs.sock,unix:%s/nodejs.sock", i.runDir, other))
+	second = start() // before Envoy finds it missing
+	return i.startParts(t, "--nodejs-runtime-url", fmt.Sprintf("unix:%s/nodejs.sock,unix:%s/nodejs.sock", i.runDir, other)), second, start
+}
+
+// TestHostKilledUnderLoad kills one of two hosts: the calls that it was running are lost,
+// and no other.
+func TestHostKilledUnderLoad(t *testing.T) {
+	const callers = 8
+	p, victim, startOther := startTwoHosts(t)
 	ctx, stop := context.WithCancel(t.Context())
 	calls := &tally{}
 	var group sync.WaitGroup
@@ -266,7 +274,9 @@ func TestHostKilledUnderLoad(t *testing.T) {
 	}
 	_ = victim.Wait()
 	down := calls.ok()
-	testrig.Eventually(t, "calls without it", func() bool { return calls.ok() > down+500 })
+	testrig.Eventually(t, "calls without it", func() bool { return calls.ok() > down+50 })
+	lost := calls.refused()
+	testrig.Eventually(t, "more calls without it", func() bool { return calls.ok() > down+500 })
 	startOther()
 	back := calls.ok()
 	testrig.Eventually(t, "calls with it again", func() bool { return calls.ok() > back+500 })
@@ -275,10 +285,15 @@ func TestHostKilledUnderLoad(t *testing.T) {
 	if err := calls.err(); err != nil {
 		t.Error(err)
 	}
-	if lost := calls.refused(); lost > callers {
+	// Until the kernel has closed the last of its sockets, a dying host takes calls that it will
+	// never read, beside those that it ran.
+	if lost > 2*callers {
 		t.Errorf("%d calls were lost, at most %d were under way", lost, callers)
 	}
-	t.Logf("%d answered, %d lost", calls.ok(), calls.refused())
+	if later := calls.refused() - lost; later > 0 {
+		t.Errorf("%d calls were lost when it was gone, or back", later)
+	}
+	t.Logf("%d answered, %d lost", calls.ok(), lost)
 	tried := p.adminOf(t, "/stats?filter=cluster.runtime_nodejs.upstream_rq_retry$")
 	t.Logf("Envoy: %s", strings.TrimSpace(tried))
 }

@@ -17,7 +17,7 @@ import (
 // The settings' engine runs the seed, and says what it takes to compile Rust source.
 func TestWasmEngine(t *testing.T) {
 	config := &Config{Rustc: "/no/such/rustc", CacheDir: t.TempDir(), MaxModuleSize: 1 << 20, WASMCompileTimeoutSeconds: 10, WorkerMemoryMB: 16, WorkerConcurrency: 1}
-	engine, err := openRust(t.Context(), &environment{config: config, logger: slog.New(slog.DiscardHandler), metrics: prometheus.NewRegistry()})
+	engine, err := openRust(t.Context(), &environment{config: config, logger: slog.New(slog.DiscardHandler), metrics: prometheus.NewRegistry()}, testrig.Connect(t, "unix:/no/such/control"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -173,6 +173,7 @@ type Session struct {
 	Network       string                 `protobuf:"bytes,14,opt,name=network,proto3" json:"network,omitempty"`                    // that its worker has: empty for none, or "egress"
 	Limits        *Limits                `protobuf:"bytes,15,opt,name=limits,proto3" json:"limits,omitempty"`                      // of its calls
 	Build         *Build                 `protobuf:"bytes,16,opt,name=build,proto3" json:"build,omitempty"`                        // more of compile_status
+	Retain        bool                   `protobuf:"varint,17,opt,name=retain,proto3" json:"retain,omitempty"`                     // its context is what the last call left
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -317,6 +318,13 @@ func (x *Session) GetBuild() *Build {
 		return x.Build
 	}
 	return nil
+}
+
+func (x *Session) GetRetain() bool {
+	if x != nil {
+		return x.Retain
+	}
+	return false
 }
 
 // Build tells more of a compile_status that is or was pending.
@@ -818,6 +826,338 @@ func (*SetBuildResponse) Descriptor() ([]byte, []int) {
 	return file_control_proto_rawDescGZIP(), []int{11}
 }
 
+type TakeContextRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Host          string                 `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`                                     // as in Watch
+	UntilUnixMs   int64                  `protobuf:"varint,3,opt,name=until_unix_ms,json=untilUnixMs,proto3" json:"until_unix_ms,omitempty"` // when others may take the context at the latest
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeContextRequest) Reset() {
+	*x = TakeContextRequest{}
+	mi := &file_control_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeContextRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeContextRequest) ProtoMessage() {}
+
+func (x *TakeContextRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeContextRequest.ProtoReflect.Descriptor instead.
+func (*TakeContextRequest) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *TakeContextRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *TakeContextRequest) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *TakeContextRequest) GetUntilUnixMs() int64 {
+	if x != nil {
+		return x.UntilUnixMs
+	}
+	return 0
+}
+
+type TakeContextResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Context       []byte                 `protobuf:"bytes,1,opt,name=context,proto3" json:"context,omitempty"` // a JSON object, or empty
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeContextResponse) Reset() {
+	*x = TakeContextResponse{}
+	mi := &file_control_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeContextResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeContextResponse) ProtoMessage() {}
+
+func (x *TakeContextResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeContextResponse.ProtoReflect.Descriptor instead.
+func (*TakeContextResponse) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *TakeContextResponse) GetContext() []byte {
+	if x != nil {
+		return x.Context
+	}
+	return nil
+}
+
+type PutContextRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Host          string                 `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	Context       []byte                 `protobuf:"bytes,3,opt,name=context,proto3" json:"context,omitempty"` // a JSON object; empty: as it was
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutContextRequest) Reset() {
+	*x = PutContextRequest{}
+	mi := &file_control_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutContextRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutContextRequest) ProtoMessage() {}
+
+func (x *PutContextRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutContextRequest.ProtoReflect.Descriptor instead.
+func (*PutContextRequest) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *PutContextRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *PutContextRequest) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *PutContextRequest) GetContext() []byte {
+	if x != nil {
+		return x.Context
+	}
+	return nil
+}
+
+type PutContextResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutContextResponse) Reset() {
+	*x = PutContextResponse{}
+	mi := &file_control_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutContextResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutContextResponse) ProtoMessage() {}
+
+func (x *PutContextResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutContextResponse.ProtoReflect.Descriptor instead.
+func (*PutContextResponse) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{15}
+}
+
+type FindModuleRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Digest        string                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FindModuleRequest) Reset() {
+	*x = FindModuleRequest{}
+	mi := &file_control_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FindModuleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FindModuleRequest) ProtoMessage() {}
+
+func (x *FindModuleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FindModuleRequest.ProtoReflect.Descriptor instead.
+func (*FindModuleRequest) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *FindModuleRequest) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+type Module struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Digest        string                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"` // SHA-256 of the source, its options and the toolchain, in hex
+	Wasm          []byte                 `protobuf:"bytes,2,opt,name=wasm,proto3" json:"wasm,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Module) Reset() {
+	*x = Module{}
+	mi := &file_control_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Module) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Module) ProtoMessage() {}
+
+func (x *Module) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Module.ProtoReflect.Descriptor instead.
+func (*Module) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Module) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *Module) GetWasm() []byte {
+	if x != nil {
+		return x.Wasm
+	}
+	return nil
+}
+
+type KeepModuleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeepModuleResponse) Reset() {
+	*x = KeepModuleResponse{}
+	mi := &file_control_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeepModuleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeepModuleResponse) ProtoMessage() {}
+
+func (x *KeepModuleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeepModuleResponse.ProtoReflect.Descriptor instead.
+func (*KeepModuleResponse) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{18}
+}
+
 type WatchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Host          string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`         // first message only: a name unique to this process
@@ -829,7 +1169,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_control_proto_msgTypes[12]
+	mi := &file_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -841,7 +1181,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[12]
+	mi := &file_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -854,7 +1194,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{12}
+	return file_control_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WatchRequest) GetHost() string {
@@ -891,7 +1231,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_control_proto_msgTypes[13]
+	mi := &file_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -903,7 +1243,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[13]
+	mi := &file_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -916,7 +1256,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{13}
+	return file_control_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WatchResponse) GetEpoch() string {
@@ -964,7 +1304,7 @@ const file_control_proto_rawDesc = "" +
 	"\x11FindScriptRequest\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\"<\n" +
 	"\x13FindFunctionRequest\x12%\n" +
-	"\x0elanguage_title\x18\x01 \x01(\tR\rlanguageTitle\"\x83\x04\n" +
+	"\x0elanguage_title\x18\x01 \x01(\tR\rlanguageTitle\"\x9b\x04\n" +
 	"\aSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
 	"\x0elanguage_title\x18\x02 \x01(\tR\rlanguageTitle\x12\x16\n" +
@@ -983,7 +1323,8 @@ const file_control_proto_rawDesc = "" +
 	"\tmemory_mb\x18\r \x01(\x05R\bmemoryMb\x12\x18\n" +
 	"\anetwork\x18\x0e \x01(\tR\anetwork\x121\n" +
 	"\x06limits\x18\x0f \x01(\v2\x19.envoke.control.v1.LimitsR\x06limits\x12.\n" +
-	"\x05build\x18\x10 \x01(\v2\x18.envoke.control.v1.BuildR\x05build\"U\n" +
+	"\x05build\x18\x10 \x01(\v2\x18.envoke.control.v1.BuildR\x05build\x12\x16\n" +
+	"\x06retain\x18\x11 \x01(\bR\x06retain\"U\n" +
 	"\x05Build\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\tR\x04step\x12\"\n" +
 	"\rsince_unix_ms\x18\x02 \x01(\x03R\vsinceUnixMs\x12\x14\n" +
@@ -1022,7 +1363,24 @@ const file_control_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
 	"\x0ecompile_status\x18\x02 \x01(\tR\rcompileStatus\x12.\n" +
 	"\x05build\x18\x03 \x01(\v2\x18.envoke.control.v1.BuildR\x05build\"\x12\n" +
-	"\x10SetBuildResponse\"e\n" +
+	"\x10SetBuildResponse\"\\\n" +
+	"\x12TakeContextRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x12\"\n" +
+	"\runtil_unix_ms\x18\x03 \x01(\x03R\vuntilUnixMs\"/\n" +
+	"\x13TakeContextResponse\x12\x18\n" +
+	"\acontext\x18\x01 \x01(\fR\acontext\"Q\n" +
+	"\x11PutContextRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x12\x18\n" +
+	"\acontext\x18\x03 \x01(\fR\acontext\"\x14\n" +
+	"\x12PutContextResponse\"+\n" +
+	"\x11FindModuleRequest\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\tR\x06digest\"4\n" +
+	"\x06Module\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x12\n" +
+	"\x04wasm\x18\x02 \x01(\fR\x04wasm\"\x14\n" +
+	"\x12KeepModuleResponse\"e\n" +
 	"\fWatchRequest\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x1a\n" +
 	"\blanguage\x18\x02 \x01(\tR\blanguage\x12%\n" +
@@ -1033,14 +1391,21 @@ const file_control_proto_rawDesc = "" +
 	"\vsession_key\x18\x03 \x01(\fR\n" +
 	"sessionKey\x12)\n" +
 	"\x10revoked_sessions\x18\x04 \x03(\tR\x0frevokedSessions\x12+\n" +
-	"\x11changed_functions\x18\x05 \x03(\tR\x10changedFunctions2\x8c\x04\n" +
+	"\x11changed_functions\x18\x05 \x03(\tR\x10changedFunctions2\xe4\x06\n" +
 	"\aControl\x12P\n" +
 	"\vFindSession\x12%.envoke.control.v1.FindSessionRequest\x1a\x1a.envoke.control.v1.Session\x12M\n" +
 	"\n" +
 	"FindScript\x12$.envoke.control.v1.FindScriptRequest\x1a\x19.envoke.control.v1.Script\x12S\n" +
 	"\fFindFunction\x12&.envoke.control.v1.FindFunctionRequest\x1a\x1b.envoke.control.v1.Function\x12f\n" +
 	"\rCreateSession\x12'.envoke.control.v1.CreateSessionRequest\x1a(.envoke.control.v1.CreateSessionResponse(\x010\x01\x12S\n" +
-	"\bSetBuild\x12\".envoke.control.v1.SetBuildRequest\x1a#.envoke.control.v1.SetBuildResponse\x12N\n" +
+	"\bSetBuild\x12\".envoke.control.v1.SetBuildRequest\x1a#.envoke.control.v1.SetBuildResponse\x12\\\n" +
+	"\vTakeContext\x12%.envoke.control.v1.TakeContextRequest\x1a&.envoke.control.v1.TakeContextResponse\x12Y\n" +
+	"\n" +
+	"PutContext\x12$.envoke.control.v1.PutContextRequest\x1a%.envoke.control.v1.PutContextResponse\x12M\n" +
+	"\n" +
+	"FindModule\x12$.envoke.control.v1.FindModuleRequest\x1a\x19.envoke.control.v1.Module\x12N\n" +
+	"\n" +
+	"KeepModule\x12\x19.envoke.control.v1.Module\x1a%.envoke.control.v1.KeepModuleResponse\x12N\n" +
 	"\x05Watch\x12\x1f.envoke.control.v1.WatchRequest\x1a .envoke.control.v1.WatchResponse(\x010\x01B\x1bZ\x19envoke/internal/controlpbb\x06proto3"
 
 var (
@@ -1055,7 +1420,7 @@ func file_control_proto_rawDescGZIP() []byte {
 	return file_control_proto_rawDescData
 }
 
-var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_control_proto_goTypes = []any{
 	(*FindSessionRequest)(nil),    // 0: envoke.control.v1.FindSessionRequest
 	(*FindScriptRequest)(nil),     // 1: envoke.control.v1.FindScriptRequest
@@ -1069,14 +1434,21 @@ var file_control_proto_goTypes = []any{
 	(*CreateSessionResponse)(nil), // 9: envoke.control.v1.CreateSessionResponse
 	(*SetBuildRequest)(nil),       // 10: envoke.control.v1.SetBuildRequest
 	(*SetBuildResponse)(nil),      // 11: envoke.control.v1.SetBuildResponse
-	(*WatchRequest)(nil),          // 12: envoke.control.v1.WatchRequest
-	(*WatchResponse)(nil),         // 13: envoke.control.v1.WatchResponse
-	nil,                           // 14: envoke.control.v1.Function.WeightsEntry
+	(*TakeContextRequest)(nil),    // 12: envoke.control.v1.TakeContextRequest
+	(*TakeContextResponse)(nil),   // 13: envoke.control.v1.TakeContextResponse
+	(*PutContextRequest)(nil),     // 14: envoke.control.v1.PutContextRequest
+	(*PutContextResponse)(nil),    // 15: envoke.control.v1.PutContextResponse
+	(*FindModuleRequest)(nil),     // 16: envoke.control.v1.FindModuleRequest
+	(*Module)(nil),                // 17: envoke.control.v1.Module
+	(*KeepModuleResponse)(nil),    // 18: envoke.control.v1.KeepModuleResponse
+	(*WatchRequest)(nil),          // 19: envoke.control.v1.WatchRequest
+	(*WatchResponse)(nil),         // 20: envoke.control.v1.WatchResponse
+	nil,                           // 21: envoke.control.v1.Function.WeightsEntry
 }
 var file_control_proto_depIdxs = []int32{
 	7,  // 0: envoke.control.v1.Session.limits:type_name -> envoke.control.v1.Limits
 	4,  // 1: envoke.control.v1.Session.build:type_name -> envoke.control.v1.Build
-	14, // 2: envoke.control.v1.Function.weights:type_name -> envoke.control.v1.Function.WeightsEntry
+	21, // 2: envoke.control.v1.Function.weights:type_name -> envoke.control.v1.Function.WeightsEntry
 	7,  // 3: envoke.control.v1.Function.limits:type_name -> envoke.control.v1.Limits
 	3,  // 4: envoke.control.v1.CreateSessionRequest.session:type_name -> envoke.control.v1.Session
 	5,  // 5: envoke.control.v1.CreateSessionRequest.script:type_name -> envoke.control.v1.Script
@@ -1086,15 +1458,23 @@ var file_control_proto_depIdxs = []int32{
 	2,  // 9: envoke.control.v1.Control.FindFunction:input_type -> envoke.control.v1.FindFunctionRequest
 	8,  // 10: envoke.control.v1.Control.CreateSession:input_type -> envoke.control.v1.CreateSessionRequest
 	10, // 11: envoke.control.v1.Control.SetBuild:input_type -> envoke.control.v1.SetBuildRequest
-	12, // 12: envoke.control.v1.Control.Watch:input_type -> envoke.control.v1.WatchRequest
-	3,  // 13: envoke.control.v1.Control.FindSession:output_type -> envoke.control.v1.Session
-	5,  // 14: envoke.control.v1.Control.FindScript:output_type -> envoke.control.v1.Script
-	6,  // 15: envoke.control.v1.Control.FindFunction:output_type -> envoke.control.v1.Function
-	9,  // 16: envoke.control.v1.Control.CreateSession:output_type -> envoke.control.v1.CreateSessionResponse
-	11, // 17: envoke.control.v1.Control.SetBuild:output_type -> envoke.control.v1.SetBuildResponse
-	13, // 18: envoke.control.v1.Control.Watch:output_type -> envoke.control.v1.WatchResponse
-	13, // [13:19] is the sub-list for method output_type
-	7,  // [7:13] is the sub-list for method input_type
+	12, // 12: envoke.control.v1.Control.TakeContext:input_type -> envoke.control.v1.TakeContextRequest
+	14, // 13: envoke.control.v1.Control.PutContext:input_type -> envoke.control.v1.PutContextRequest
+	16, // 14: envoke.control.v1.Control.FindModule:input_type -> envoke.control.v1.FindModuleRequest
+	17, // 15: envoke.control.v1.Control.KeepModule:input_type -> envoke.control.v1.Module
+	19, // 16: envoke.control.v1.Control.Watch:input_type -> envoke.control.v1.WatchRequest
+	3,  // 17: envoke.control.v1.Control.FindSession:output_type -> envoke.control.v1.Session
+	5,  // 18: envoke.control.v1.Control.FindScript:output_type -> envoke.control.v1.Script
+	6,  // 19: envoke.control.v1.Control.FindFunction:output_type -> envoke.control.v1.Function
+	9,  // 20: envoke.control.v1.Control.CreateSession:output_type -> envoke.control.v1.CreateSessionResponse
+	11, // 21: envoke.control.v1.Control.SetBuild:output_type -> envoke.control.v1.SetBuildResponse
+	13, // 22: envoke.control.v1.Control.TakeContext:output_type -> envoke.control.v1.TakeContextResponse
+	15, // 23: envoke.control.v1.Control.PutContext:output_type -> envoke.control.v1.PutContextResponse
+	17, // 24: envoke.control.v1.Control.FindModule:output_type -> envoke.control.v1.Module
+	18, // 25: envoke.control.v1.Control.KeepModule:output_type -> envoke.control.v1.KeepModuleResponse
+	20, // 26: envoke.control.v1.Control.Watch:output_type -> envoke.control.v1.WatchResponse
+	17, // [17:27] is the sub-list for method output_type
+	7,  // [7:17] is the sub-list for method input_type
 	7,  // [7:7] is the sub-list for extension type_name
 	7,  // [7:7] is the sub-list for extension extendee
 	0,  // [0:7] is the sub-list for field type_name
@@ -1111,7 +1491,7 @@ func file_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_proto_rawDesc), len(file_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,10 @@ const (
 	Control_FindFunction_FullMethodName  = "/envoke.control.v1.Control/FindFunction"
 	Control_CreateSession_FullMethodName = "/envoke.control.v1.Control/CreateSession"
 	Control_SetBuild_FullMethodName      = "/envoke.control.v1.Control/SetBuild"
+	Control_TakeContext_FullMethodName   = "/envoke.control.v1.Control/TakeContext"
+	Control_PutContext_FullMethodName    = "/envoke.control.v1.Control/PutContext"
+	Control_FindModule_FullMethodName    = "/envoke.control.v1.Control/FindModule"
+	Control_KeepModule_FullMethodName    = "/envoke.control.v1.Control/KeepModule"
 	Control_Watch_FullMethodName         = "/envoke.control.v1.Control/Watch"
 )
 
@@ -47,6 +51,19 @@ type ControlClient interface {
 	// Notes where the build of a session's code stands: once when its initialize has waited
 	// long enough, and when the build has ended. NOT_FOUND: the session is gone.
 	SetBuild(ctx context.Context, in *SetBuildRequest, opts ...grpc.CallOption) (*SetBuildResponse, error)
+	// Lets one host have the context of a retained session for a call, and no other until
+	// that one has put it back or its time is over. NOT_FOUND: the session is gone.
+	// ALREADY_EXISTS: another host has it.
+	TakeContext(ctx context.Context, in *TakeContextRequest, opts ...grpc.CallOption) (*TakeContextResponse, error)
+	// Ends that, with what the call left in the context or without. It may be asked again.
+	// NOT_FOUND: the session is gone. ALREADY_EXISTS: the time was over and another has taken
+	// the context.
+	PutContext(ctx context.Context, in *PutContextRequest, opts ...grpc.CallOption) (*PutContextResponse, error)
+	// A module that a host has built, by the digest of all that went into it. NOT_FOUND: none
+	// has, or not lately.
+	FindModule(ctx context.Context, in *FindModuleRequest, opts ...grpc.CallOption) (*Module, error)
+	// Keeps one for the other hosts.
+	KeepModule(ctx context.Context, in *Module, opts ...grpc.CallOption) (*KeepModuleResponse, error)
 	// The host says hello, then acknowledges each revision that it has applied.
 	// Control sends its key and epoch first, then every change, and a heartbeat at
 	// least every 200 ms. A new epoch means that changes may have been missed: the
@@ -115,6 +132,46 @@ func (c *controlClient) SetBuild(ctx context.Context, in *SetBuildRequest, opts 
 	return out, nil
 }
 
+func (c *controlClient) TakeContext(ctx context.Context, in *TakeContextRequest, opts ...grpc.CallOption) (*TakeContextResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TakeContextResponse)
+	err := c.cc.Invoke(ctx, Control_TakeContext_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) PutContext(ctx context.Context, in *PutContextRequest, opts ...grpc.CallOption) (*PutContextResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PutContextResponse)
+	err := c.cc.Invoke(ctx, Control_PutContext_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) FindModule(ctx context.Context, in *FindModuleRequest, opts ...grpc.CallOption) (*Module, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Module)
+	err := c.cc.Invoke(ctx, Control_FindModule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) KeepModule(ctx context.Context, in *Module, opts ...grpc.CallOption) (*KeepModuleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(KeepModuleResponse)
+	err := c.cc.Invoke(ctx, Control_KeepModule_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *controlClient) Watch(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WatchRequest, WatchResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[1], Control_Watch_FullMethodName, cOpts...)
@@ -146,6 +203,19 @@ type ControlServer interface {
 	// Notes where the build of a session's code stands: once when its initialize has waited
 	// long enough, and when the build has ended. NOT_FOUND: the session is gone.
 	SetBuild(context.Context, *SetBuildRequest) (*SetBuildResponse, error)
+	// Lets one host have the context of a retained session for a call, and no other until
+	// that one has put it back or its time is over. NOT_FOUND: the session is gone.
+	// ALREADY_EXISTS: another host has it.
+	TakeContext(context.Context, *TakeContextRequest) (*TakeContextResponse, error)
+	// Ends that, with what the call left in the context or without. It may be asked again.
+	// NOT_FOUND: the session is gone. ALREADY_EXISTS: the time was over and another has taken
+	// the context.
+	PutContext(context.Context, *PutContextRequest) (*PutContextResponse, error)
+	// A module that a host has built, by the digest of all that went into it. NOT_FOUND: none
+	// has, or not lately.
+	FindModule(context.Context, *FindModuleRequest) (*Module, error)
+	// Keeps one for the other hosts.
+	KeepModule(context.Context, *Module) (*KeepModuleResponse, error)
 	// The host says hello, then acknowledges each revision that it has applied.
 	// Control sends its key and epoch first, then every change, and a heartbeat at
 	// least every 200 ms. A new epoch means that changes may have been missed: the
@@ -175,6 +245,18 @@ func (UnimplementedControlServer) CreateSession(grpc.BidiStreamingServer[CreateS
 }
 func (UnimplementedControlServer) SetBuild(context.Context, *SetBuildRequest) (*SetBuildResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetBuild not implemented")
+}
+func (UnimplementedControlServer) TakeContext(context.Context, *TakeContextRequest) (*TakeContextResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TakeContext not implemented")
+}
+func (UnimplementedControlServer) PutContext(context.Context, *PutContextRequest) (*PutContextResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PutContext not implemented")
+}
+func (UnimplementedControlServer) FindModule(context.Context, *FindModuleRequest) (*Module, error) {
+	return nil, status.Error(codes.Unimplemented, "method FindModule not implemented")
+}
+func (UnimplementedControlServer) KeepModule(context.Context, *Module) (*KeepModuleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method KeepModule not implemented")
 }
 func (UnimplementedControlServer) Watch(grpc.BidiStreamingServer[WatchRequest, WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
@@ -279,6 +361,78 @@ func _Control_SetBuild_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Control_TakeContext_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TakeContextRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).TakeContext(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_TakeContext_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).TakeContext(ctx, req.(*TakeContextRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_PutContext_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PutContextRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).PutContext(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_PutContext_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).PutContext(ctx, req.(*PutContextRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_FindModule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FindModuleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).FindModule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_FindModule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).FindModule(ctx, req.(*FindModuleRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_KeepModule_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(Module)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).KeepModule(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_KeepModule_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).KeepModule(ctx, req.(*Module))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Control_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(ControlServer).Watch(&grpc.GenericServerStream[WatchRequest, WatchResponse]{ServerStream: stream})
 }
@@ -308,6 +462,22 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetBuild",
 			Handler:    _Control_SetBuild_Handler,
+		},
+		{
+			MethodName: "TakeContext",
+			Handler:    _Control_TakeContext_Handler,
+		},
+		{
+			MethodName: "PutContext",
+			Handler:    _Control_PutContext_Handler,
+		},
+		{
+			MethodName: "FindModule",
+			Handler:    _Control_FindModule_Handler,
+		},
+		{
+			MethodName: "KeepModule",
+			Handler:    _Control_KeepModule_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

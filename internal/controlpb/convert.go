@@ -24,6 +24,7 @@ func NewSession(s *faas.Session) *Session {
 		Limits:        newLimits(s.Limits),
 		CompileStatus: string(s.CompileStatus),
 		Build:         NewBuild(s.Build),
+		Retain:        s.Retain,
 		CreatedUnixMs: s.CreatedAt.UnixMilli(),
 		ExpiresUnixMs: s.ExpiresAt.UnixMilli(),
 	}
@@ -50,6 +51,7 @@ func (x *Session) Session() (faas.Session, error) {
 		Limits:        x.GetLimits().limits(),
 		CompileStatus: faas.CompileStatus(x.GetCompileStatus()),
 		Build:         x.GetBuild().Build(),
+		Retain:        x.GetRetain(),
 		CreatedAt:     time.UnixMilli(x.GetCreatedUnixMs()).UTC(),
 		ExpiresAt:     time.UnixMilli(x.GetExpiresUnixMs()).UTC(),
 		Status:        faas.Active,

@@ -48,6 +48,7 @@ type Session struct {
 	MemoryMB       int             // limit of its worker, in MiB; 0: the operator's
 	Limits         Limits          // of its calls
 	Network        Network         // that its worker has
+	Retain         bool            // what the function leaves in its context is there in the next execute
 	CompileStatus  CompileStatus
 	Build          Build // more of CompileStatus
 	CreatedAt      time.Time

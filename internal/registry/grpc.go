@@ -137,6 +137,53 @@ func (s *service) SetBuild(ctx context.Context, in *controlpb.SetBuildRequest) (
 	return &controlpb.SetBuildResponse{}, nil
 }
 
+// maxTaken bounds the time that a host may have a context for.
+const maxTaken = 24 * time.Hour
+
+func (s *service) TakeContext(ctx context.Context, in *controlpb.TakeContextRequest) (*controlpb.TakeContextResponse, error) {
+	until := time.UnixMilli(in.GetUntilUnixMs())
+	var taken json.RawMessage
+	err := checkHost(in.GetHost())
+	if err == nil && until.After(s.registry.now().Add(maxTaken)) {
+		err = invalid("a host may have a context for a day at most")
+	}
+	if err == nil {
+		taken, err = s.registry.TakeContext(ctx, faas.SessionID(in.GetId()), in.GetHost(), until)
+	}
+	if err != nil {
+		return nil, s.fail(ctx, "TakeContext", err)
+	}
+	return &controlpb.TakeContextResponse{Context: taken}, nil
+}
+
+func (s *service) PutContext(ctx context.Context, in *controlpb.PutContextRequest) (*controlpb.PutContextResponse, error) {
+	left := json.RawMessage(in.GetContext())
+	err := checkHost(in.GetHost())
+	switch {
+	case err != nil:
+	case len(left) == 0:
+		left = nil
+	case len(left) > maxContext:
+		err = &faas.Error{Code: faas.PayloadTooLarge, Message: "the context is larger than 1 MiB"}
+	case left[0] != '{' || !json.Valid(left):
+		err = invalid("a context must be a JSON object")
+	}
+	if err == nil {
+		err = s.registry.PutContext(ctx, faas.SessionID(in.GetId()), in.GetHost(), left)
+	}
+	if err != nil {
+		return nil, s.fail(ctx, "PutContext", err)
+	}
+	return &controlpb.PutContextResponse{}, nil
+}
+
+func checkHost(name string) error {
+	if name == "" || len(name) > maxHostName {
+		return invalid("a host must say its name")
+	}
+	return nil
+}
+
 // parse checks what a host sends as if it were a stranger's.
 func (s *service) parse(in *controlpb.CreateSessionRequest) (faas.Session, *faas.Script, error) {
 	session, err := in.GetSession().Session()
@@ -184,8 +231,8 @@ func (s *service) Watch(stream grpc.BidiStreamingServer[controlpb.WatchRequest, 
 	if err != nil {
 		return err
 	}
-	if name := hello.GetHost(); name == "" || len(name) > maxHostName {
-		return controlpb.Status(invalid("a watch begins with the host's name"))
+	if err := checkHost(hello.GetHost()); err != nil {
+		return controlpb.Status(err)
 	}
 	hosts := s.registry.hosts
 	w, err := hosts.join()

@@ -11,6 +11,8 @@ type metrics struct {
 	missedAcks  prometheus.Counter
 	fellBehind  prometheus.Counter
 	swept       prometheus.Counter
+
+	modulesSwept prometheus.Counter
 }
 
 // lookups count how questions of one kind were answered.
@@ -37,8 +39,10 @@ func newMetrics(registerer prometheus.Registerer, r *Registry) *metrics {
 		missedAcks:  counter("missed_acks_total", "Hosts that did not acknowledge a revocation or a change in time."),
 		fellBehind:  counter("hosts_fell_behind_total", "Watches ended because the host did not keep up."),
 		swept:       counter("sessions_swept_total", "Expired sessions deleted from the store."),
+
+		modulesSwept: counter("modules_swept_total", "Modules built from source that were deleted from the store to make room."),
 	}
-	registerer.MustRegister(answered, m.revocations, m.missedAcks, m.fellBehind, m.swept,
+	registerer.MustRegister(answered, m.revocations, m.missedAcks, m.fellBehind, m.swept, m.modulesSwept,
 		gauge("sessions", "Sessions remembered, not-founds included.", func() int { return r.sessions.Len() }),
 		gauge("hosts", "Runtime hosts that watch.", func() int { return r.hosts.count() }))
 	return m

@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"log/slog"
 	"time"
 
@@ -27,6 +28,11 @@ type SessionStore interface {
 	DeleteSession(ctx context.Context, id faas.SessionID) error
 	// SetBuild notes where the build of a session's code stands.
 	SetBuild(ctx context.Context, id faas.SessionID, status faas.CompileStatus, b faas.Build) error
+	// TakeContext gives the context of a retained session to one host, for one call, until
+	// PutContext or the given time.
+	TakeContext(ctx context.Context, id faas.SessionID, host string, until time.Time) (json.RawMessage, error)
+	// PutContext ends that; left is nil where the context is as it was.
+	PutContext(ctx context.Context, id faas.SessionID, host string, left json.RawMessage) error
 	// SweepSessions deletes at most limit sessions that expired before the given
 	// time and tells how many it deleted.
 	SweepSessions(ctx context.Context, expiredBefore time.Time, limit int) (int, error)
@@ -38,10 +44,20 @@ type CodeStore interface {
 	FindScript(ctx context.Context, digest faas.Digest) (faas.Script, error)
 }
 
+// ModuleStore keeps what was built from source. Its errors are as SessionStore's.
+type ModuleStore interface {
+	FindModule(ctx context.Context, digest string) ([]byte, error)
+	KeepModule(ctx context.Context, digest string, wasm []byte) error
+	// SweepModules deletes at most limit of the modules used longest ago, as long as all
+	// have more than so many bytes.
+	SweepModules(ctx context.Context, bytes int64, limit int) (int, error)
+}
+
 // Store is what a Registry stands on.
 type Store interface {
 	SessionStore
 	CodeStore
+	ModuleStore
 }
 
 // Options make a Registry. Zero durations and bounds mean the defaults.
@@ -56,6 +72,7 @@ type Options struct {
 	MaxSessionBytes int64         // of their contexts and names; 64 MiB
 	KeepExpired     time.Duration // how long an expired session can still be read; 1 h
 	SweepInterval   time.Duration // 1 min
+	MaxModuleBytes  int64         // of all modules that were built from source; 512 MiB
 }
 
 const (
@@ -79,6 +96,7 @@ type Registry struct {
 	now       func() time.Time
 	keep      time.Duration
 	sweep     time.Duration
+	modules   int64 // bytes
 	sessions  *lookup.Memory[faas.SessionID, answer[faas.Session]]
 	functions *lookup.Memory[faas.Ref, answer[faas.Function]]
 	hosts     *hosts
@@ -105,6 +123,7 @@ func New(o Options) *Registry {
 		now:       o.Now,
 		keep:      or(o.KeepExpired, time.Hour),
 		sweep:     or(o.SweepInterval, time.Minute),
+		modules:   or(o.MaxModuleBytes, 512<<20),
 		sessions:  lookup.New[faas.SessionID](or(o.MaxSessions, 100_000), or(o.MaxSessionBytes, 64<<20), sessionSize),
 		functions: lookup.New[faas.Ref](maxFunctions, maxFunctionBytes, functionSize),
 	}
@@ -126,7 +145,7 @@ func newEpoch() string {
 	return hex.EncodeToString(random[:])
 }
 
-// Serve sweeps expired sessions from the store until ctx ends; then it ends every
+// Serve sweeps expired sessions, and modules beyond their bound, from the store until ctx ends; then it ends every
 // host's watch, so that a gRPC server can stop gracefully.
 func (r *Registry) Serve(ctx context.Context) error {
 	defer r.hosts.close()
@@ -144,11 +163,20 @@ func (r *Registry) Serve(ctx context.Context) error {
 
 // sweepExpired works in small batches, so that it never holds up a writer.
 func (r *Registry) sweepExpired(ctx context.Context) {
+	r.sweepAll(ctx, "expired sessions", r.metrics.swept, func() (int, error) {
+		return r.store.SweepSessions(ctx, r.now().Add(-r.keep), sweepBatch)
+	})
+	r.sweepAll(ctx, "modules", r.metrics.modulesSwept, func() (int, error) {
+		return r.store.SweepModules(ctx, r.modules, sweepBatch)
+	})
+}
+
+func (r *Registry) sweepAll(ctx context.Context, what string, swept prometheus.Counter, batch func() (int, error)) {
 	for ctx.Err() == nil {
-		n, err := r.store.SweepSessions(ctx, r.now().Add(-r.keep), sweepBatch)
-		r.metrics.swept.Add(float64(n))
+		n, err := batch()
+		swept.Add(float64(n))
 		if err != nil && ctx.Err() == nil {
-			r.logger.WarnContext(ctx, "sweep expired sessions", "error", err)
+			r.logger.WarnContext(ctx, "sweep the store", "what", what, "error", err)
 		}
 		if err != nil || n < sweepBatch {
 			return

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -80,6 +81,35 @@ func (r *Registry) SetBuild(ctx context.Context, id faas.SessionID, status faas.
 	defer r.sessions.Drop(id)
 	if err := r.store.SetBuild(ctx, id, status, b); err != nil {
 		return fmt.Errorf("set build: %w", unavailable(err))
+	}
+	return nil
+}
+
+// TakeContext gives the context of a retained session to one host and to no other, until
+// that one has put it back or the given time.
+func (r *Registry) TakeContext(ctx context.Context, id faas.SessionID, host string, until time.Time) (json.RawMessage, error) {
+	if !r.key.Check(id) {
+		return nil, faas.ErrNoSession
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	taken, err := r.store.TakeContext(ctx, id, host, until)
+	if err != nil {
+		return nil, fmt.Errorf("take context: %w", unavailable(err))
+	}
+	return taken, nil
+}
+
+// PutContext ends what TakeContext began. What is remembered of the session keeps its old
+// context: hosts take the new one from the store.
+func (r *Registry) PutContext(ctx context.Context, id faas.SessionID, host string, left json.RawMessage) error {
+	if !r.key.Check(id) {
+		return faas.ErrNoSession
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	if err := r.store.PutContext(ctx, id, host, left); err != nil {
+		return fmt.Errorf("put context: %w", unavailable(err))
 	}
 	return nil
 }

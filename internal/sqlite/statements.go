@@ -8,7 +8,7 @@ import (
 // statements are prepared once: SQLite's parser costs as much as a small query.
 type statements struct {
 	insertScript, insertSession, insertLog, insertLogs *sql.Stmt
-	countExecutes, putOffset                           *sql.Stmt
+	countExecutes, putOffset, takeContext, putContext  *sql.Stmt
 
 	findSession, findScript, findFunction, findOffset *sql.Stmt
 	listFunctions, countFunctions                     *sql.Stmt
@@ -26,6 +26,8 @@ func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
 		{write, &s.insertLogs, insertLogs(rowsPerInsert)},
 		{write, &s.countExecutes, countExecutes},
 		{write, &s.putOffset, putOffset},
+		{write, &s.takeContext, takeContext},
+		{write, &s.putContext, putContext},
 		{read, &s.findSession, findSession},
 		{read, &s.findScript, findScript},
 		{read, &s.findFunction, findFunction},

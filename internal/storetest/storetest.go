@@ -4,6 +4,7 @@ package storetest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"testing"
 	"time"
@@ -24,9 +25,15 @@ type Store interface {
 	CreateSession(context.Context, faas.Session, *faas.Script) error
 	FindSession(context.Context, faas.SessionID) (faas.Session, error)
 	SetBuild(context.Context, faas.SessionID, faas.CompileStatus, faas.Build) error
+	TakeContext(ctx context.Context, id faas.SessionID, host string, until time.Time) (json.RawMessage, error)
+	PutContext(ctx context.Context, id faas.SessionID, host string, left json.RawMessage) error
 	DeleteSession(context.Context, faas.SessionID) error
 	SweepSessions(ctx context.Context, expiredBefore time.Time, limit int) (int, error)
 	FindScript(context.Context, faas.Digest) (faas.Script, error)
+
+	FindModule(ctx context.Context, digest string) ([]byte, error)
+	KeepModule(ctx context.Context, digest string, wasm []byte) error
+	SweepModules(ctx context.Context, bytes int64, limit int) (int, error)
 
 	CreateFunction(context.Context, faas.Function) (faas.Function, error)
 	AddVersion(context.Context, faas.Function) (faas.Function, error)
@@ -60,8 +67,12 @@ func Run(t *testing.T, open Open) {
 		"SessionText":          testSessionText,
 		"SessionErrors":        testSessionErrors,
 		"Builds":               testBuilds,
+		"RetainedContexts":     testRetainedContexts,
+		"OneHostTakesAContext": testOneHostTakesAContext,
 		"DeleteSession":        testDeleteSession,
 		"SweepSessions":        testSweepSessions,
+		"Modules":              testModules,
+		"SweepModules":         testSweepModules,
 		"Functions":            testFunctions,
 		"FunctionVersions":     testFunctionVersions,
 		"FunctionConflicts":    testFunctionConflicts,

@@ -45,6 +45,7 @@ type Worker interface {
 type Outcome struct {
 	Form    *frame.Form
 	Result  json.RawMessage
+	Left    json.RawMessage // in its context, where the event has retain
 	Stream  *Stream
 	Failure *frame.Failure
 	Error   *faas.Error // what an engine made of the failure
@@ -87,6 +88,7 @@ type Case struct {
 	MaxResult int `json:"max_result"`
 
 	Want    json.RawMessage `json:"want"`
+	Left    json.RawMessage `json:"left"`   // in its context, of an event with retain
 	Stream  *Stream         `json:"stream"` // in place of a result
 	Take    int             `json:"take"`   // so many parts of it; 0: all
 	Failure *frame.Failure  `json:"failure"`
@@ -307,6 +309,9 @@ func (c Case) checkOutcome(t *testing.T, got Outcome) {
 		}
 		if diff := cmp.Diff(decode(t, c.Want), decode(t, got.Result)); diff != "" {
 			t.Errorf("result (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(decode(t, c.Left), decode(t, got.Left)); diff != "" {
+			t.Errorf("context (-want +got):\n%s", diff)
 		}
 	}
 }

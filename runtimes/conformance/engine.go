@@ -94,7 +94,10 @@ func (o *owner) Load(t *testing.T, _ frame.Code) Outcome {
 // Invoke implements Worker.
 func (o *owner) Invoke(t *testing.T, event json.RawMessage, take int) Outcome {
 	t.Helper()
-	parts := unmarshal[struct{ Params, Context json.RawMessage }](t, event)
+	parts := unmarshal[struct {
+		Params, Context json.RawMessage
+		Retain          int
+	}](t, event)
 	timeout := askTimeout
 	if o.limits.TimeoutMS > 0 {
 		timeout = time.Duration(o.limits.TimeoutMS) * time.Millisecond
@@ -103,11 +106,12 @@ func (o *owner) Invoke(t *testing.T, event json.RawMessage, take int) Outcome {
 	defer cancel()
 	result, err := o.engine.Invoke(ctx, o.work, pool.Invocation{
 		Deadline: time.Now().Add(timeout), Timeout: timeout, Params: parts.Params, Context: parts.Context, Stream: true,
+		Retain: parts.Retain > 0,
 	})
 	if err == nil && result.Stream != nil {
 		return o.drain(ctx, t, result.Stream, take)
 	}
-	return o.outcome(t, err, Outcome{Result: result.JSON})
+	return o.outcome(t, err, Outcome{Result: result.JSON, Left: result.Context})
 }
 
 // drain takes parts of a stream. A function whose stream is cancelled logs its end.
@@ -172,8 +176,11 @@ func (o *owner) failure(t *testing.T, err error) Outcome {
 
 func kindOf(t *testing.T, e *faas.Error) frame.FailureKind {
 	t.Helper()
-	if e.Details["limit"] == "memory" {
+	switch e.Details["limit"] {
+	case "memory":
 		return frame.MemoryFailure
+	case "context":
+		return frame.ContextFailure
 	}
 	kinds := map[faas.Code]frame.FailureKind{
 		faas.InitializationError: frame.LoadFailure,

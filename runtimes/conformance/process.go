@@ -143,6 +143,9 @@ func (p *Process) ask(t *testing.T, question frame.Type, payload []byte) Outcome
 		case frame.Stream:
 			outcome.Stream = &Stream{Head: f.Payload}
 			continue
+		case frame.Context:
+			outcome.Left = f.Payload
+			continue
 		case frame.Part:
 			p.takePart(t, f, outcome.Stream)
 			continue

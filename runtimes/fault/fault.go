@@ -145,6 +145,15 @@ func Output(limit int) *faas.Error {
 	}
 }
 
+// Context says that what a function left in its context is larger than limit bytes of JSON.
+func Context(limit int) *faas.Error {
+	return &faas.Error{
+		Code:    faas.ResourceExhausted,
+		Message: fmt.Sprintf("what the function left in its context is larger than %d bytes of JSON; it has run, and the session's context is as it was before", limit),
+		Details: map[string]any{"component": faas.InFunction, "limit": "context", "limit_bytes": limit},
+	}
+}
+
 // Cut shortens what a function said to limit bytes of UTF-8.
 func Cut(s string, limit int) string {
 	if len(s) <= limit {

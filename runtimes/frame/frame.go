@@ -32,6 +32,9 @@ const (
 	Log    Type = 20 // a level byte and a line of text
 	Stream Type = 21 // the result comes in parts: what there is beside them, as JSON
 	Part   Type = 22 // a PartKind byte and one part of a stream
+	// Context is what the function left in its context, as JSON. It comes before the Result
+	// of a call whose event has "retain".
+	Context Type = 23
 )
 
 // PartKind is the first byte of a Part.
@@ -86,6 +89,8 @@ const (
 	OutputFailure FailureKind = "output" // the result is larger than allowed
 	ParamsFailure FailureKind = "params" // the event is not JSON to this language
 	MemoryFailure FailureKind = "memory" // the function ran out of memory, and the worker lives on
+	// ContextFailure says that what the function left in its context is larger than it may be.
+	ContextFailure FailureKind = "context"
 )
 
 // Code is the payload of Check and Load.

@@ -75,14 +75,19 @@ func (h *Host) invoke(ctx context.Context, requestID string, in invocation) (poo
 	if err := h.built(ctx, in, timeout); err != nil {
 		return pool.Result{}, err
 	}
-	result, err := h.limited(ctx, in.session, pool.Invocation{
+	inv := pool.Invocation{
 		RequestID: requestID,
 		Deadline:  t.arrived.Add(timeout),
 		Timeout:   timeout,
 		Params:    in.params,
 		Context:   in.session.Context,
 		Stream:    in.stream,
-	})
+	}
+	run := h.limited
+	if in.session.Retain {
+		run = h.retained
+	}
+	result, err := run(ctx, in.session, inv)
 	t.queue, t.function, t.invoked = result.Queue, result.Duration, true
 	t.lap(h.stages.run)
 	return result, err

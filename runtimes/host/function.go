@@ -66,6 +66,9 @@ func (h *Host) parseCall(p *post, body []byte, more ...member) error {
 	if err := p.parseContext(callContext); err != nil {
 		return err
 	}
+	if err := p.single(); err != nil {
+		return err
+	}
 	return h.checkOptions(p)
 }
 

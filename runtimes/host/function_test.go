@@ -64,7 +64,7 @@ func TestInvokeFunction(t *testing.T) {
 		{"nodejs/", ``, failure(400, "INVALID_REQUEST", "the title in the path is empty", `"component":"runtime"`)},
 		{"nodejs/echo", `[]`, failure(400, "INVALID_REQUEST", `the body must be a JSON object, such as {"params":{}}`, `"component":"runtime"`)},
 		{"nodejs/echo", `{"context":1}`, failure(400, "INVALID_REQUEST", "context must be an object", `"component":"runtime","member":"context"`)},
-		{"nodejs/echo", `{"context":{"retain_session":true}}`, failure(400, "INVALID_REQUEST", "context.retain_session is not built yet: leave it out", `"component":"runtime","member":"context.retain_session"`)},
+		{"nodejs/echo", `{"context":{"retain_session":true}}`, failure(400, "INVALID_REQUEST", "context.retain_session needs a session: send it to initialize, and execute that", `"component":"runtime","member":"context.retain_session"`)},
 	} {
 		if diff := cmp.Diff(test.want, r.post(t, runtimePath+test.path, test.body)); diff != "" {
 			t.Errorf("%s %s (-want +got)\n%s", test.path, test.body, diff)

@@ -21,10 +21,11 @@ type gates struct {
 	open map[gateKey]*gate // those with calls
 }
 
-// gateKey names what shares a limit, as it shares workers.
+// gateKey names what shares a limit: what shares workers, or the calls of one session.
 type gateKey struct {
-	digest faas.Digest
-	owner  string
+	digest  faas.Digest
+	owner   string
+	session faas.SessionID
 }
 
 type gate struct {
@@ -34,8 +35,7 @@ type gate struct {
 
 // enter waits for a turn until the deadline. The error is RATE_LIMITED where too many wait
 // already, TIMEOUT, or that the caller has gone.
-func (g *gates) enter(ctx context.Context, work pool.Work, limit int, inv pool.Invocation) (leave func(), err error) {
-	key := gateKey{work.Script.Digest, work.Owner}
+func (g *gates) enter(ctx context.Context, key gateKey, limit int, inv pool.Invocation) (leave func(), err error) {
 	leave = sync.OnceFunc(func() { g.leave(key) })
 	g.mu.Lock()
 	one := g.open[key]

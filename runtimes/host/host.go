@@ -58,6 +58,8 @@ type Options struct {
 	NoEgress func(registered bool) string
 	// NoDependencies says why functions here depend on no packages; empty: they may.
 	NoDependencies string
+	// NoRetain says why sessions here retain no context; empty: they do, if they want to.
+	NoRetain string
 	// Failed hears of each request that is answered by an error.
 	Failed     func(requestID string, e *faas.Error)
 	Logger     *slog.Logger

@@ -88,6 +88,7 @@ type post struct {
 	memoryMB int
 	limits   faas.Limits  // of its calls that were asked for
 	network  faas.Network // that was asked for
+	retain   bool         // its context is to be kept from call to call
 	// dependencies are the files that pin packages of the script; nil: none.
 	dependencies json.RawMessage
 	params       []byte
@@ -211,7 +212,7 @@ func (p *post) parseContext(raw []byte) error {
 	switch string(retain) {
 	case "", "null", "false":
 	case "true":
-		return strict.BadMember("context.retain_session", "is not built yet: leave it out")
+		p.retain = true
 	default:
 		return strict.BadMember("context.retain_session", "must be true or false")
 	}
@@ -285,10 +286,13 @@ func (h *Host) openFor(ctx context.Context, p post, arrived time.Time) (*bundle.
 
 // prepare makes a session that is stored nowhere yet.
 func (h *Host) prepare(ctx context.Context, p post) (*bundle.Session, error) {
+	if p.retain && h.NoRetain != "" {
+		return nil, strict.BadMember("context.retain_session", h.NoRetain)
+	}
 	now := time.Now()
 	session := &bundle.Session{Session: faas.Session{
 		ID: p.id, Name: p.ref.Name, Context: p.context, Timeout: p.timeout,
-		MemoryMB: p.memoryMB, Limits: p.limits, Network: p.network,
+		MemoryMB: p.memoryMB, Limits: p.limits, Network: p.network, Retain: p.retain,
 		CompileStatus: faas.CompileSuccess, Status: faas.Active,
 		CreatedAt: now, ExpiresAt: now.Add(h.SessionExpiry),
 	}}

@@ -94,7 +94,6 @@ func TestParseRefuses(t *testing.T) {
 		{"misplaced timeout", `{"script_content":"return 1","timeout_ms":5}`, faas.InvalidRequest, `timeout_ms is read in the context only: {"context":{"timeout_ms":1000}}`},
 		{"misspelt script", `{"script":"return 1"}`, faas.InvalidRequest, `the body has a member "script" but no "script_content": was that meant?`},
 		{"retained session, of another kind", `{"context":{"retain_session":"yes"}}`, faas.InvalidRequest, "context.retain_session must be true or false"},
-		{"retained session", `{"context":{"retain_session":true}}`, faas.InvalidRequest, "context.retain_session is not built yet: leave it out"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -47,7 +47,7 @@ func (h *Host) limited(ctx context.Context, session *bundle.Session, inv pool.In
 		return result, within(limits.Output, result, err)
 	}
 	arrived := time.Now()
-	leave, err := h.gates.enter(ctx, wanted, limits.Concurrency, inv)
+	leave, err := h.gates.enter(ctx, gateKey{digest: wanted.Script.Digest, owner: wanted.Owner}, limits.Concurrency, inv)
 	waited := time.Since(arrived)
 	if err != nil {
 		return pool.Result{Queue: waited}, err

@@ -121,9 +121,9 @@ func TestConcurrencyOfStreams(t *testing.T) {
 
 func TestGate(t *testing.T) {
 	var g gates
-	work := pool.Work{Owner: "o"}
+	key := gateKey{owner: "o"}
 	enter := func(ctx context.Context, timeout time.Duration) (func(), error) {
-		return g.enter(ctx, work, 1, pool.Invocation{Deadline: time.Now().Add(timeout), Timeout: timeout})
+		return g.enter(ctx, key, 1, pool.Invocation{Deadline: time.Now().Add(timeout), Timeout: timeout})
 	}
 	leave, err := enter(t.Context(), time.Minute)
 	if err != nil {
@@ -151,7 +151,7 @@ func TestGate(t *testing.T) {
 	testrig.Eventually(t, "a full queue", func() bool {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		return len(g.open[gateKey{owner: "o"}].waiting) == maxWaiting
+		return len(g.open[key].waiting) == maxWaiting
 	})
 	_, err = enter(t.Context(), time.Minute)
 	if e := faas.AsError(err); e.Code != faas.RateLimited || e.Details["limit"] != "concurrency" || e.Details["allowed"] != 1 {

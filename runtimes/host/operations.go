@@ -54,6 +54,9 @@ func (h *Host) Execute(ctx context.Context, e Execution) (pool.Result, error) {
 	if err := h.fill(&p, e.Script, e.Context); err != nil {
 		return pool.Result{}, err
 	}
+	if err := p.single(); err != nil {
+		return pool.Result{}, err
+	}
 	session, err := h.sessionOf(ctx, &p, e.Session)
 	if err != nil {
 		return pool.Result{}, err

@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"envoke/internal/faas"
+	"envoke/internal/strict"
 	"envoke/runtimes/bundle"
 )
 
@@ -73,6 +74,9 @@ func (h *Host) sessionOf(ctx context.Context, p *post, id faas.SessionID) (*bund
 	found, err := h.Bundles.Session(ctx, id)
 	if err != nil || p.context == nil {
 		return found, err
+	}
+	if found.Retain {
+		return nil, strict.BadMember("context", "is what the session's last call left in it: leave it out")
 	}
 	own := *found
 	own.Context = p.context

@@ -16,6 +16,7 @@ type question struct {
 	sent      time.Time
 	deadline  time.Time     // when the worker is killed for it
 	timeout   time.Duration // what a stream has from one part to the next
+	retain    bool          // the context comes before the result
 }
 
 // answer is what came back. Without a frame, its times are those of a call that ended
@@ -25,7 +26,8 @@ type answer struct {
 	began time.Time // when its turn in the worker came: as a rule when it was sent
 	ended time.Time
 
-	stream *Stream // nil: the frame is all of it
+	stream  *Stream // nil: the frame is all of it
+	context []byte  // that the function left, of a call that retains it
 }
 
 // call is a question under way. Calls are reused: a caller that is done with one puts
@@ -45,6 +47,7 @@ type call struct {
 	unread    bool // at its deadline, the worker had not read all that it was sent
 	cancelled bool // the worker was told, or will be, that nobody wants the rest
 	stream    *Stream
+	context   []byte // that the function left
 }
 
 var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}

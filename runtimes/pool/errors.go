@@ -123,6 +123,8 @@ func (p *Pool) invokeFailed(w *worker, payload []byte) error {
 		return failed(faas.RuntimeError, f)
 	case frame.OutputFailure:
 		return fault.Output(p.opt.MaxResult)
+	case frame.ContextFailure:
+		return fault.Context(MaxContext)
 	case frame.MemoryFailure:
 		return fault.OutOfMemory(w.belongsTo().memoryMB)
 	case frame.ParamsFailure:

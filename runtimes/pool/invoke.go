@@ -28,7 +28,13 @@ type Invocation struct {
 	// Stream says that the caller takes a stream. Else the parts of one are collected into
 	// the result's JSON: a list, or a response with a list as its body.
 	Stream bool
+	// Retain says that the caller wants what the function leaves in its context. A stream is
+	// collected then.
+	Retain bool
 }
+
+// MaxContext bounds the JSON of what a function leaves in its context, in bytes.
+const MaxContext = 1 << 20
 
 // Result is what an execute returned. With an error only its times count, as far as the
 // call came.
@@ -38,6 +44,7 @@ type Result struct {
 	Duration    time.Duration // the function's: frame out to frame in, without the wait for a turn
 	MemoryBytes int64         // resident memory of the worker, ≤ 100 ms old or as of its last call; -1: unknown
 	Stream      *Stream       // in place of the JSON; nil: the function returned a value
+	Context     []byte        // that the function left, an object of whatever JSON its worker wrote; nil: not asked for
 }
 
 // The event around the caller's JSON.
@@ -45,6 +52,7 @@ var (
 	eventParams  = []byte(`{"params":`)
 	eventContext = []byte(`,"context":`)
 	eventEnd     = []byte(`}`)
+	retainEnd    = []byte(`,"retain":` + strconv.Itoa(MaxContext) + `}`)
 	jsonNull     = []byte(`null`)
 	jsonEmpty    = []byte(`{}`)
 )
@@ -102,8 +110,14 @@ func (p *Pool) invoke(ctx context.Context, w *worker, inv Invocation, r *Result)
 		p.release(w, now)
 		return fault.Timeout(inv.Timeout)
 	}
-	q := question{kind: frame.Invoke, requestID: inv.RequestID, sent: now, deadline: inv.Deadline, timeout: inv.Timeout}
-	a, err := w.ask(ctx, q, eventParams, or(inv.Params, jsonNull), eventContext, or(inv.Context, jsonEmpty), eventEnd)
+	q := question{
+		kind: frame.Invoke, requestID: inv.RequestID, sent: now, deadline: inv.Deadline, timeout: inv.Timeout, retain: inv.Retain,
+	}
+	end := eventEnd
+	if inv.Retain {
+		end = retainEnd
+	}
+	a, err := w.ask(ctx, q, eventParams, or(inv.Params, jsonNull), eventContext, or(inv.Context, jsonEmpty), end)
 	if errors.Is(err, errAbandoned) {
 		return fault.GoneAway(ctx)
 	}
@@ -121,7 +135,7 @@ func (p *Pool) invoke(ctx context.Context, w *worker, inv Invocation, r *Result)
 	case a.Type == frame.Failed:
 		return p.invokeFailed(w, a.Payload)
 	}
-	r.JSON, r.MemoryBytes = a.Payload, w.memoryBytes(a.ended)
+	r.JSON, r.Context, r.MemoryBytes = a.Payload, a.context, w.memoryBytes(a.ended)
 	return nil
 }
 

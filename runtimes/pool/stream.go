@@ -47,9 +47,10 @@ type Stream struct {
 // streamEnd is how a stream ended: by the worker's last frame, or with its worker.
 type streamEnd struct {
 	frame.Frame
-	err  error
-	took time.Duration
-	at   time.Time
+	err     error
+	context []byte // that the function left
+	took    time.Duration
+	at      time.Time
 }
 
 // Next waits for parts and returns all that have come. The error is io.EOF at the end of
@@ -113,7 +114,7 @@ func (s *Stream) Measures() Result {
 	if end == nil {
 		return Result{MemoryBytes: -1}
 	}
-	return Result{Duration: end.took, MemoryBytes: s.worker.memoryBytes(end.at)}
+	return Result{Context: end.context, Duration: end.took, MemoryBytes: s.worker.memoryBytes(end.at)}
 }
 
 // Close tells the function, if it has not ended, that nobody wants more.
@@ -287,12 +288,12 @@ func (w *worker) tell(c *call, kind frame.Type, payload []byte) {
 
 // stream makes the result of an invocation whose function returned a stream.
 func (p *Pool) stream(ctx context.Context, s *Stream, inv Invocation, r *Result) error {
-	if inv.Stream {
+	if inv.Stream && !inv.Retain {
 		r.Stream = s
 		return nil
 	}
 	list, err := s.collect(ctx, p.opt.MaxResult)
 	measures := s.Measures()
-	r.JSON, r.Duration, r.MemoryBytes = list, measures.Duration, measures.MemoryBytes
+	r.JSON, r.Context, r.Duration, r.MemoryBytes = list, measures.Context, measures.Duration, measures.MemoryBytes
 	return err
 }

@@ -83,6 +83,8 @@ func (w *worker) read(frames *bufio.Reader) error {
 			err = w.startStream(f)
 		case f.Type == frame.Part:
 			err = w.part(f)
+		case f.Type == frame.Context:
+			err = w.keepContext(f)
 		default:
 			err = w.answer(f)
 		}
@@ -105,18 +107,38 @@ func (w *worker) answer(f frame.Frame) error {
 		w.mu.Unlock()
 		return fmt.Errorf("%w: a result of %d bytes", errProtocol, len(f.Payload))
 	}
+	if c.retain && f.Type == frame.Result && c.context == nil {
+		w.mu.Unlock()
+		return fmt.Errorf("%w: a result without its context", errProtocol)
+	}
 	delete(w.calls, f.Call)
 	if c.stream != nil {
 		w.pace(now.Sub(c.answer.began), now)
 		w.mu.Unlock()
-		w.endStream(c, streamEnd{Frame: f, at: now})
+		w.endStream(c, streamEnd{Frame: f, context: c.context, at: now})
 		return nil
 	}
-	c.answer = answer{Frame: f, began: w.began(c), ended: now}
+	c.answer = answer{Frame: f, began: w.began(c), ended: now, context: c.context}
 	w.pace(now.Sub(c.answer.began), now)
 	abandoned := c.abandoned
 	w.mu.Unlock()
 	w.finish(c, abandoned)
+	return nil
+}
+
+// keepContext takes a Context frame, which comes before the call's answer.
+func (w *worker) keepContext(f frame.Frame) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	size := len(f.Payload)
+	c := w.calls[f.Call]
+	switch {
+	case c == nil || !c.retain || c.context != nil:
+		return fmt.Errorf("%w: a context that nobody asked for", errProtocol)
+	case size < len(jsonEmpty) || size > MaxContext || f.Payload[0] != '{' || f.Payload[size-1] != '}':
+		return fmt.Errorf("%w: a context of %d bytes that is no object, or too large a one", errProtocol, size)
+	}
+	c.context = f.Payload
 	return nil
 }
 

@@ -13,6 +13,7 @@ type metrics struct {
 	builds  *prometheus.CounterVec
 	seconds prometheus.Histogram
 	hits    prometheus.Counter
+	shared  prometheus.Counter
 	refused prometheus.Counter
 }
 
@@ -29,6 +30,9 @@ func newMetrics(registerer prometheus.Registerer, waiting func() float64) *metri
 		hits: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "envoke_rust_cache_hits_total", Help: "Sources whose module was found on disk.",
 		}),
+		shared: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "envoke_rust_shared_modules_total", Help: "Sources whose module another host had built.",
+		}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "envoke_rust_refused_total", Help: "Builds that were answered 429.",
 		}),
@@ -36,7 +40,7 @@ func newMetrics(registerer prometheus.Registerer, waiting func() float64) *metri
 	if registerer == nil {
 		return m
 	}
-	registerer.MustRegister(m.builds, m.seconds, m.hits, m.refused, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	registerer.MustRegister(m.builds, m.seconds, m.hits, m.shared, m.refused, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "envoke_rust_builds_waiting", Help: "Builds that wait for their turn.",
 	}, waiting))
 	return m

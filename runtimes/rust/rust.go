@@ -10,9 +10,6 @@ package rust
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -46,9 +43,17 @@ type Options struct {
 	Queue     int            // builds waiting for their turn; 16
 	MemoryMB  int            // of each process of a build, in MiB; 1024
 	MaxCache  int64          // bytes of modules kept on disk; 256 MiB
+	Modules   Modules        // that other hosts have built; nil: none
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
+}
+
+// Modules are a store of modules that hosts share. Its errors are *faas.Error of NOT_FOUND
+// where that applies.
+type Modules interface {
+	Find(ctx context.Context, digest string) ([]byte, error)
+	Keep(ctx context.Context, digest string, wasm []byte) error
 }
 
 // Builder compiles Rust source.
@@ -232,14 +237,19 @@ func (b *Builder) make(j job, digest string) ([]byte, error) {
 	if module, ok := b.cached(digest); ok { // another flight has just ended
 		return module, nil
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	defer b.untilStopped(cancel)()
+	if module, ok := b.shared(ctx, digest); ok {
+		return module, nil
+	}
 	leave, err := b.enter()
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	ctx, cancel := context.WithTimeout(context.Background(), b.opt.Timeout)
-	defer cancel()
-	defer b.untilStopped(cancel)()
+	ctx, late := context.WithTimeout(ctx, b.opt.Timeout)
+	defer late()
 	if err := b.awaitCrates(ctx); err != nil {
 		return nil, err
 	}
@@ -248,6 +258,7 @@ func (b *Builder) make(j job, digest string) ([]byte, error) {
 	b.metrics.observe(started, err)
 	if err == nil {
 		b.keep(digest, module)
+		b.share(digest, module)
 	}
 	return module, err
 }
@@ -330,46 +341,5 @@ func (b *Builder) isStopped() bool {
 		return true
 	default:
 		return false
-	}
-}
-
-// digest names what a build makes: of the source and all that goes into it.
-func (b *Builder) digest(j job) string {
-	sum := sha256.New()
-	fmt.Fprintf(sum, "%s %s %v\n%s", b.opt.Toolchain.identity, b.recipe, j.debug, j.source)
-	return hex.EncodeToString(sum.Sum(nil))
-}
-
-func (b *Builder) modulesDir() string { return filepath.Join(b.opt.CacheDir, "modules") }
-
-func (b *Builder) modulePath(digest string) string {
-	return filepath.Join(b.modulesDir(), digest+".wasm")
-}
-
-// cached finds a module on disk, which is then the last to be removed.
-func (b *Builder) cached(digest string) ([]byte, bool) {
-	path := b.modulePath(digest)
-	module, err := os.ReadFile(path)
-	if err != nil {
-		if !errors.Is(err, os.ErrNotExist) {
-			b.opt.Logger.Warn("read a module that was built", "error", err)
-		}
-		return nil, false
-	}
-	now := time.Now()
-	_ = os.Chtimes(path, now, now)
-	b.metrics.hits.Inc()
-	return module, true
-}
-
-// keep stores a module. A disk that takes none costs the next caller a build.
-func (b *Builder) keep(digest string, module []byte) {
-	err := interpreter.Write(b.modulePath(digest), module)
-	if b.written.Add(int64(len(module))) > b.opt.MaxCache/8 {
-		b.written.Store(0)
-		err = errors.Join(err, disk.Sweep(b.modulesDir(), b.opt.MaxCache))
-	}
-	if err != nil {
-		b.opt.Logger.Warn("keep a module that was built", "error", err)
 	}
 }

@@ -8,7 +8,7 @@ const { uncurryThis } = require('./primordials.js');
 
 const type = {
   check: 1, load: 2, invoke: 3, more: 4, cancel: 5,
-  ready: 16, loaded: 17, result: 18, failed: 19, log: 20, stream: 21, part: 22,
+  ready: 16, loaded: 17, result: 18, failed: 19, log: 20, stream: 21, part: 22, context: 23,
 };
 
 const prefixSize = 4; // the length

@@ -7,6 +7,7 @@
 const { types } = require('node:util');
 const { exec, getPrototypeOf, includes, isArray, isFinite, replace, stringify } = require('./primordials.js');
 
+const { byteLength } = Buffer;
 const ObjectPrototype = Object.prototype;
 const ArrayPrototype = Array.prototype;
 const identifier = /^[A-Za-z_$][A-Za-z0-9_$]*$/;
@@ -19,6 +20,14 @@ class Unserializable extends Error {
 
 // A TooLarge is a result that is larger than allowed, or than any string may be.
 class TooLarge extends Error {}
+
+// An UnserializableContext says which part of a context is no JSON.
+class UnserializableContext extends Error {
+  name = 'UnserializableContext';
+}
+
+// A TooLargeContext is what a function left in its context, and more than it may.
+class TooLargeContext extends Error {}
 
 let room; // bytes of JSON that are left for the result under way
 
@@ -46,6 +55,24 @@ function encode(value, limit) {
     }
     throw error;
   }
+}
+
+// encodeContext returns the JSON of what a function left in its context.
+function encodeContext(context, limit) {
+  if (typeof context !== 'object' || context === null || isArray(context)) {
+    throw new UnserializableContext('event.context is no object any more');
+  }
+  let json;
+  try {
+    json = encode(context, limit);
+  } catch (error) {
+    if (error instanceof TooLarge) throw new TooLargeContext();
+    if (error instanceof Unserializable) throw new UnserializableContext(replace(error.message, /^result/, 'context'));
+    throw error;
+  }
+  if (json[0] !== '{') throw new UnserializableContext('context is written as no object');
+  if (json.length * 3 > limit && byteLength(json) > limit) throw new TooLargeContext();
+  return json;
 }
 
 // isPlain tells whether a value is surely what JSON.stringify writes in full.
@@ -131,4 +158,4 @@ function replaceLoneSurrogates(json) {
   return replace(json, /\\(?:\\|ud[89a-f][0-9a-f]{2})/g, (escape) => (escape === '\\\\' ? escape : '\ufffd'));
 }
 
-module.exports = { encode, TooLarge };
+module.exports = { encode, encodeContext, TooLarge, TooLargeContext };

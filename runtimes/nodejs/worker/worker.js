@@ -9,7 +9,7 @@ const { parse: parseCode } = require('./load.js');
 const { usePackages } = require('./modules.js');
 const log = require('./log.js');
 const { parse, stringify, uncurryThis } = require('./primordials.js');
-const { encode, TooLarge } = require('./result.js');
+const { encode, encodeContext, TooLarge, TooLargeContext } = require('./result.js');
 const { Stream, cancel, more, streamIn } = require('./stream.js');
 
 const { byteLength } = Buffer;
@@ -31,6 +31,7 @@ class Call {
   id;
   failureKind; // of what nothing catches
   answered = false;
+  retained = null; // the event whose context is kept, and how large that may be
   budget = new log.Budget();
 
   constructor(id, failureKind = 'thrown') {
@@ -102,6 +103,10 @@ function onInvoke(call, payload) {
     return call.fail('params', error);
   }
   background.budget = new log.Budget();
+  if (event.retain !== undefined) {
+    call.retained = { event, limit: event.retain };
+    delete event.retain;
+  }
   run(calls, call, invoke, call, event);
 }
 
@@ -135,20 +140,31 @@ function succeed(call, value) {
     if (found !== undefined) return stream(call, found);
     const json = encode(value, maxResult);
     if (json.length * 3 > maxResult && byteLength(json) > maxResult) throw new TooLarge();
+    if (call.retained !== null) sendContext(call);
     call.answer(type.result, json);
   } catch (error) {
-    if (error instanceof TooLarge) call.fail('output', new TooLarge(`the result is larger than ${maxResult} bytes of JSON`));
+    if (error instanceof TooLargeContext) call.fail('context', error);
+    else if (error instanceof TooLarge) call.fail('output', new TooLarge(`the result is larger than ${maxResult} bytes of JSON`));
     else call.fail('thrown', error);
   }
   return undefined;
 }
 
+// sendContext sends what the function left in its context.
+function sendContext(call) {
+  const { event, limit } = call.retained;
+  const json = encodeContext(event.context, limit);
+  if (!call.answered) channel.send(type.context, call.id, json);
+}
+
 async function stream(call, found) {
   try {
     await new Stream(channel, call, maxResult).run(found);
+    if (call.retained !== null) sendContext(call);
     call.answer(type.result, 'null');
   } catch (error) {
-    if (error instanceof TooLarge) call.fail('output', new TooLarge(`a part is larger than ${maxResult} bytes`));
+    if (error instanceof TooLargeContext) call.fail('context', error);
+    else if (error instanceof TooLarge) call.fail('output', new TooLarge(`a part is larger than ${maxResult} bytes`));
     else call.fail('thrown', error);
   }
 }

@@ -3,7 +3,7 @@
 from _contextvars import ContextVar
 from failure import cut, describe
 from frames import FAILED, LOG, flush, send
-from result import TooLarge
+from result import TooLarge, TooLargeContext
 
 DEBUG, INFO, WARN, ERROR = range(4)
 
@@ -37,6 +37,8 @@ class Call:
     def fail(self, kind, error):
         if isinstance(error, TooLarge):
             kind = 'output'
+        elif isinstance(error, TooLargeContext):
+            kind = 'context'
         if not self.answered:
             self.answer(FAILED, describe(kind, error, self.code))
 

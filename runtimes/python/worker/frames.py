@@ -7,7 +7,7 @@ from _thread import allocate_lock
 from posix import _exit, read, set_inheritable, write
 
 CHECK, LOAD, INVOKE, MORE, CANCEL = 1, 2, 3, 4, 5
-READY, LOADED, RESULT, FAILED, LOG, STREAM, PART = 16, 17, 18, 19, 20, 21, 22
+READY, LOADED, RESULT, FAILED, LOG, STREAM, PART, CONTEXT = 16, 17, 18, 19, 20, 21, 22, 23
 
 FD = 3
 BLOCK = 1 << 16

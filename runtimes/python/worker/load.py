@@ -13,11 +13,12 @@ class Program:
     """Code that was compiled. load runs what must be run and returns the handler, a
     function of the event."""
 
-    def __init__(self, form, serial, load):
+    def __init__(self, form, serial, load, mixes=False):
         self.form = form
         self.executes = form != 'fragment'
         self.serial = serial  # a call that does not await: it keeps the worker to itself
         self.load = load
+        self.mixes = mixes    # the params are in the context
 
     def describe(self):
         return b'{"form":"%s","executes":%s,"serial":%s}' % (
@@ -40,7 +41,8 @@ def parse(code):
     arguments = _arguments(name, node, code)
     compiled = compile(tree, code.filename, 'exec', 0, True)
     return Program(name, not isinstance(node, AsyncFunctionDef),
-                   lambda: _pass(arguments, _run_module(compiled, code, name)))
+                   lambda: _pass(arguments, _run_module(compiled, code, name)),
+                   mixes=arguments is ARGUMENTS['handler'][1])
 
 
 def _find_handler(tree):
@@ -79,7 +81,7 @@ WHAT = {
 ARGUMENTS = {
     'handler': (
         lambda params, context: (),
-        lambda params, context: ({**context, 'params': params},),
+        lambda params, context: (_with(params, context),),
         lambda params, context: ({'params': params, 'context': context}, context),
     ),
     'handle': (
@@ -90,9 +92,17 @@ ARGUMENTS = {
 }
 
 
+def _with(params, context):
+    """Returns the context with the params in it, as a handler of one parameter gets it."""
+    context['params'] = params
+    return context
+
+
 def _split(event):
     context = event.get('context')
-    return event.get('params'), {} if context is None else context
+    if context is None:
+        context = event['context'] = {}
+    return event.get('params'), context
 
 
 def _run_module(compiled, code, name):
@@ -125,11 +135,13 @@ def _fragment(compiled, code, serial):
     def run(event):
         names = scope(event)
         exec(compiled, names)
+        event['context'] = names.get('context')
         return names.get('result')
 
     async def run_awaiting(event):
         names = scope(event)
         await eval(compiled, names)
+        event['context'] = names.get('context')
         return names.get('result')
 
     return run if serial else run_awaiting

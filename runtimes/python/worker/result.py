@@ -12,8 +12,16 @@ class UnserializableResult(Exception):
     """Says which part of a result is no JSON."""
 
 
+class UnserializableContext(Exception):
+    """Says which part of a context is no JSON."""
+
+
 class TooLarge(Exception):
     """A result over its limit."""
+
+
+class TooLargeContext(Exception):
+    """A context over its limit."""
 
 
 def _no_constant(name):
@@ -66,6 +74,18 @@ def encode(value, limit):
     if len(data) > limit:
         raise TooLarge(f'the result is larger than {limit} bytes of JSON')
     return data
+
+
+def encode_context(context, limit):
+    """Returns the JSON of what a function left in its context."""
+    if not isinstance(context, dict):
+        raise UnserializableContext(f'context is a {type(context).__name__}, and must be a dict')
+    try:
+        return encode(context, limit)
+    except TooLarge:
+        raise TooLargeContext from None
+    except UnserializableResult as error:
+        raise UnserializableContext(str(error).replace('result', 'context', 1)) from None
 
 
 def _find_fault(result):

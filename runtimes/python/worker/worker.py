@@ -8,14 +8,15 @@ import frames
 import log
 from call import Call, background, current
 from failure import Code
-from frames import CHECK, INVOKE, LOAD, LOADED, READY, RESULT, die, flush, receive, send
+from frames import CHECK, CONTEXT, INVOKE, LOAD, LOADED, READY, RESULT, die, flush, receive, send
 from load import parse as parse_code
-from result import encode, parse
+from result import encode, encode_context, parse
 from stream import Stream, heed, stream_in
 
 WARM_AFTER = 1  # seconds without work
 
 handler = None     # of the code that was loaded
+mixes = False      # it gets its params in its context
 code = None
 max_result = 0
 loop = None        # asyncio's, for code that awaits
@@ -87,7 +88,7 @@ def on_check(id, message):
 
 
 def on_load(id, message):
-    global code, concurrent, handler, max_result
+    global code, concurrent, handler, max_result, mixes
     code = Code(message['filename'], message['source'])
     max_result = message.get('max_result') or sys.maxsize
     if message.get('packages'):
@@ -99,7 +100,7 @@ def on_load(id, message):
         if not program.serial:
             make_loop()
         handler = program.load()
-        concurrent = not program.serial
+        concurrent, mixes = not program.serial, program.mixes
         call.answer(LOADED, program.describe())
     except BaseException as error:
         call.fail('load', error)
@@ -135,7 +136,7 @@ def invoke(call, event):
         if may_stream(value) and (found := stream_in(value)):
             Stream(call, max_result).run(*found, make_loop)
             value = None
-        call.answer(RESULT, encode(value, max_result))
+        answer(call, event, encode(value, max_result))
     except BaseException as error:
         call.fail('thrown', error)
 
@@ -149,9 +150,21 @@ async def invoke_awaiting(call, event):
         if may_stream(value) and (found := stream_in(value)):
             await Stream(call, max_result).run_awaiting(*found, sys.modules['asyncio'])
             value = None
-        call.answer(RESULT, encode(value, max_result))
+        answer(call, event, encode(value, max_result))
     except BaseException as error:
         call.fail('thrown', error)
+
+
+def answer(call, event, result):
+    """Answers with a result, after what the function left in its context where that is asked
+    for: of at most so many bytes."""
+    if limit := event.get('retain'):
+        context = event['context']
+        if mixes:
+            context.pop('params', None)
+        left = encode_context(context, limit)
+        send(CONTEXT, call.id, left)
+    call.answer(RESULT, result)
 
 
 def may_stream(value):

@@ -4,7 +4,7 @@ require 'json'
 module Envoke
   WORKER = self # its name is not for the user to see
   CHECK, LOAD, INVOKE, MORE, CANCEL = *1..5
-  READY, LOADED, RESULT, FAILED, LOG, STREAM, PART = *16..22
+  READY, LOADED, RESULT, FAILED, LOG, STREAM, PART, CONTEXT = *16..23
   INPUT, OUTPUT = IO.for_fd(3, 'rb', autoclose: false), IO.for_fd(3, 'wb', autoclose: false)
   WRITING, PUT_BY = Mutex.new, [] # frames that came while a stream was run
   INFO, WARN, ERROR = 1, 2, 3
@@ -12,7 +12,7 @@ module Envoke
   MAX_TYPE, MAX_MESSAGE, MAX_STACK, MAX_DEPTH = 128, 8 << 10, 16 << 10, 1000
   HANDLERS = { handler: 'context) or (event, context', handle: 'params) or (params, context' }
   CLASS = Object.instance_method(:class) # an object's own may lie, or be missing
-  TooLarge, UnserializableResult = Class.new(StandardError), Class.new(StandardError)
+  TooLarge, UnserializableResult, UnserializableContext, TooLargeContext = Array.new(4) { Class.new(StandardError) }
 
   # A call and what is printed for it. New threads are in the group of those that start them.
   class Call < ThreadGroup
@@ -116,9 +116,10 @@ module Envoke
       end
     end
     def run(params, context)
-      event = @count == 1 ? { **context, 'params' => params } : { 'params' => params, 'context' => context } if @name == :handler
+      event = @count == 1 ? context.merge!('params' => params) : { 'params' => params, 'context' => context } if @name == :handler
       @method.call(*[event || params, context].first(@count))
     end
+    def mixes? = @name == :handler && @count == 1
     # Has a fragment define its constants and methods for this call alone.
     def fragment(params, context) = Object.new.instance_eval(@lambda, @file, 0).call(params, context)
     def compile(source) = RubyVM::InstructionSequence.compile(source, @file, @file, 0)
@@ -155,10 +156,12 @@ module Envoke
       outlive
       event = JSON.parse(payload, max_nesting: MAX_DEPTH)
       answer(id, 'thrown', @code) do
-        value = @code.run(event['params'], event['context'] || {})
+        value = @code.run(event['params'], event['context'] ||= {})
         items, head = stream_in(value)
         (stream(id, items, head); value = nil) if Enumerator === items
-        [RESULT, encode(value)]
+        result = encode(value)
+        tell(CONTEXT, id, context_left(event)) if event['retain']
+        [RESULT, result]
       end
     rescue JSON::ParserError, EncodingError => error
       answer(id, 'params', @code) { raise error }
@@ -175,6 +178,15 @@ module Envoke
       Thread.handle_interrupt(Object => :immediate) { Thread.pass }
     rescue Exception => error
       BACKGROUND.print(ERROR, "uncaught: #{type_of(error)}: #{message_of(error)}\n")
+    end
+    # Returns the JSON of what the function left in its context.
+    def context_left(event)
+      event['context'].delete('params') if @code.mixes?
+      Encoder.new(event['retain']).encode(event['context'])
+    rescue TooLarge
+      raise TooLargeContext
+    rescue UnserializableResult => error
+      raise UnserializableContext, error.message.sub('result', 'context')
     end
     def encode(value) = Encoder.new(@code.limit).encode(value)
     # Returns what may be the items of a stream, and what goes with them.
@@ -206,7 +218,7 @@ module Envoke
     end
     # Returns the JSON of a failure, with the place in the user's own file.
     def failure(kind, error, file)
-      kind = { TooLarge => 'output', NoMemoryError => 'memory' }.fetch(CLASS.bind_call(error), kind) unless kind == 'load'
+      kind = { TooLarge => 'output', TooLargeContext => 'context', NoMemoryError => 'memory' }.fetch(CLASS.bind_call(error), kind) unless kind == 'load'
       message, line, column = message_of(error), places(error, file).first&.lineno.to_i, 0
       if SyntaxError === error && message =~ /^#{Regexp.escape(file)}:(\d+): (.*)$/
         line, said, column = $1.to_i, $2, message[/^ *\^/].to_s.size
