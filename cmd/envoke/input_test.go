@@ -45,7 +45,6 @@ func TestBadInitialize(t *testing.T) {
 		{"an empty script", `{"script_content":" "}`, title, 400, "INVALID_REQUEST", "runtime"},
 		{"a string as context", `{"script_content":"1","context":"x"}`, title, 400, "INVALID_REQUEST", "runtime"},
 		{"a timeout of 0", `{"script_content":"1","context":{"timeout_ms":0}}`, title, 400, "INVALID_REQUEST", "runtime"},
-		{"a session that is kept", `{"script_content":"1","context":{"retain_session":true}}`, title, 400, "INVALID_REQUEST", "runtime"},
 		{"a script over the limit", `{"script_content":"` + strings.Repeat("x", 1<<20+1) + `"}`, title, 413, "PAYLOAD_TOO_LARGE", "runtime"},
 		{"a syntax error", `{"script_content":"return 1;\nreturn )"}`, title, 422, "INITIALIZATION_ERROR", "function"},
 		{"code that throws while it loads", `{"script_content":"\nthrow new Error('no');\nmodule.exports = 1"}`, title, 422, "INITIALIZATION_ERROR", "function"},

@@ -12,7 +12,7 @@ module Envoke
   MAX_TYPE, MAX_MESSAGE, MAX_STACK, MAX_DEPTH = 128, 8 << 10, 16 << 10, 1000
   HANDLERS = { handler: 'context) or (event, context', handle: 'params) or (params, context' }
   CLASS = Object.instance_method(:class) # an object's own may lie, or be missing
-  TooLarge, UnserializableResult, UnserializableContext, TooLargeContext = Array.new(4) { Class.new(StandardError) }
+  TooLargeResult, UnserializableResult, UnserializableContext, TooLargeContext = Array.new(4) { Class.new(StandardError) }
 
   # A call and what is printed for it. New threads are in the group of those that start them.
   class Call < ThreadGroup
@@ -51,7 +51,7 @@ module Envoke
 
   # What a function returned, as JSON in whole: Ruby's encoder would write any object's text.
   class Encoder
-    def initialize(limit) = (@limit, @json, @path, @around = limit, +'', [], {}.compare_by_identity)
+    def initialize(limit, what = 'Result') = (@limit, @what, @json, @path, @around = limit, what, +'', [], {}.compare_by_identity)
     def encode(value)
       case value
       when nil, true, false, Integer then @json << JSON.generate(value)
@@ -61,11 +61,11 @@ module Envoke
       when Hash then nest(value, '{}') { |pair, _| pair.tap { |key, _| @json << name(key) << ':' } }
       else refuse("is a #{CLASS.bind_call(value)}")
       end
-      @json.bytesize > @limit ? raise(TooLarge, "the result is larger than #{@limit} bytes of JSON") : @json
+      @json.bytesize > @limit ? raise(WORKER.const_get("TooLarge#{@what}"), "the #{@what.downcase} is larger than #{@limit} bytes of JSON") : @json
     end
     def nest(value, brackets)
       refuse('is circular') if @around[value]
-      raise UnserializableResult, 'result is nested too deeply' if @path.size > MAX_DEPTH
+      raise WORKER.const_get("Unserializable#{@what}"), "#{@what.downcase} is nested too deeply" if @path.size > MAX_DEPTH
       @around[value] = true
       value.each_with_index do |entry, i|
         @json << (i > 0 ? ',' : brackets[0])
@@ -85,7 +85,7 @@ module Envoke
     end
     def refuse(fault)
       steps = @path.map { |key| Integer === key ? "[#{key}]" : key.match?(/\A[[:alpha:]_]\w*\z/) ? ".#{key}" : "[#{JSON.generate(key)}]" }
-      raise UnserializableResult, "result#{steps.join} #{fault}"
+      raise WORKER.const_get("Unserializable#{@what}"), "#{@what.downcase}#{steps.join} #{fault}"
     end
   end
 
@@ -119,7 +119,7 @@ module Envoke
       event = @count == 1 ? context.merge!('params' => params) : { 'params' => params, 'context' => context } if @name == :handler
       @method.call(*[event || params, context].first(@count))
     end
-    def mixes? = @name == :handler && @count == 1
+    def left(context) = @name == :handler && @count == 1 ? context.except('params') : context
     # Has a fragment define its constants and methods for this call alone.
     def fragment(params, context) = Object.new.instance_eval(@lambda, @file, 0).call(params, context)
     def compile(source) = RubyVM::InstructionSequence.compile(source, @file, @file, 0)
@@ -159,9 +159,7 @@ module Envoke
         value = @code.run(event['params'], event['context'] ||= {})
         items, head = stream_in(value)
         (stream(id, items, head); value = nil) if Enumerator === items
-        result = encode(value)
-        tell(CONTEXT, id, context_left(event)) if event['retain']
-        [RESULT, result]
+        [RESULT, encode(value).tap { leave(id, *event.values_at('context', 'retain')) }]
       end
     rescue JSON::ParserError, EncodingError => error
       answer(id, 'params', @code) { raise error }
@@ -179,15 +177,7 @@ module Envoke
     rescue Exception => error
       BACKGROUND.print(ERROR, "uncaught: #{type_of(error)}: #{message_of(error)}\n")
     end
-    # Returns the JSON of what the function left in its context.
-    def context_left(event)
-      event['context'].delete('params') if @code.mixes?
-      Encoder.new(event['retain']).encode(event['context'])
-    rescue TooLarge
-      raise TooLargeContext
-    rescue UnserializableResult => error
-      raise UnserializableContext, error.message.sub('result', 'context')
-    end
+    def leave(id, context, limit) = limit && tell(CONTEXT, id, Encoder.new(limit, 'Context').encode(@code.left(context)))
     def encode(value) = Encoder.new(@code.limit).encode(value)
     # Returns what may be the items of a stream, and what goes with them.
     def stream_in(value)
@@ -200,7 +190,7 @@ module Envoke
       items.each do |*item|
         item = item.first if item.size < 2
         part = String === item && item.encoding == Encoding::BINARY ? "\1#{item}" : "\0#{encode(item)}"
-        raise TooLarge, 'a part is too large' if part.bytesize - 1 > @code.limit
+        raise TooLargeResult, 'a part is too large' if part.bytesize - 1 > @code.limit
         tell(PART, id, part)
         room = heed(id, room - part.bytesize + 1 - PART_COST) or break
       end
@@ -218,11 +208,9 @@ module Envoke
     end
     # Returns the JSON of a failure, with the place in the user's own file.
     def failure(kind, error, file)
-      kind = { TooLarge => 'output', TooLargeContext => 'context', NoMemoryError => 'memory' }.fetch(CLASS.bind_call(error), kind) unless kind == 'load'
+      kind = { TooLargeResult => 'output', TooLargeContext => 'context', NoMemoryError => 'memory' }.fetch(CLASS.bind_call(error), kind) unless kind == 'load'
       message, line, column = message_of(error), places(error, file).first&.lineno.to_i, 0
-      if SyntaxError === error && message =~ /^#{Regexp.escape(file)}:(\d+): (.*)$/
-        line, said, column = $1.to_i, $2, message[/^ *\^/].to_s.size
-      end
+      line, said, column = $1.to_i, $2, message[/^ *\^/].to_s.size if SyntaxError === error && message =~ /^#{Regexp.escape(file)}:(\d+): (.*)$/
       JSON.generate(kind: kind, type: cut(type_of(error), MAX_TYPE), message: cut(said || message, MAX_MESSAGE),
                     line: line, column: column, stack_trace: cut(trace(error, file), MAX_STACK))
     end
