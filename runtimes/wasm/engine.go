@@ -294,10 +294,13 @@ func (e *Engine) explain(ctx context.Context, timeout time.Duration, err error) 
 func (e *Engine) Stats() pool.Stats {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return pool.Stats{
-		Version: version(), Starting: e.loading, Loaded: e.modules.Len() - e.loading,
-		Calls: len(e.calls), Waiting: e.waiting,
+	stats := pool.Stats{Version: version(), Starting: e.loading, Calls: len(e.calls), Waiting: e.waiting}
+	for _, m := range e.modules.Values() {
+		if m.size > 0 {
+			stats.Loaded++
+		}
 	}
+	return stats
 }
 
 // version is wazero's, as the binary was built with it.

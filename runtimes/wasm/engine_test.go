@@ -1,7 +1,9 @@
 package wasm
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -260,6 +262,38 @@ func TestEviction(t *testing.T) {
 	wait.Wait()
 	if _, err := invoke(t, e, w, "echo"); err != nil {
 		t.Error(err)
+	}
+}
+
+// A crowd of modules that do not fit together runs all the same: one that is put out of memory
+// while it is loaded, or before its call, is there for those who wait for it.
+func TestCrowd(t *testing.T) {
+	for name, opt := range map[string]Options{"count": {MaxModules: 2}, "bytes": {MaxBytes: 1}} {
+		t.Run(name, func(t *testing.T) {
+			e := serve(t, opt)
+			raw, err := base64.StdEncoding.DecodeString(probe(t).Script.Source)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var crowd sync.WaitGroup
+			for n := range 60 {
+				w := pool.Work{Script: script(append(bytes.Clone(raw), part(0, 1, 'x', byte(n))...))} // a section that means nothing
+				for range 2 {
+					crowd.Go(func() {
+						if err := e.Load(t.Context(), w); err != nil {
+							t.Errorf("load %d: %v", n, err)
+						}
+						if result, err := invoke(t, e, w, "sleep 1"); err != nil || string(result.JSON) != "1" {
+							t.Errorf("%d: %s, %v", n, result.JSON, err)
+						}
+					})
+				}
+			}
+			crowd.Wait()
+			if got := e.Stats(); got.Loaded > 2 || got.Starting != 0 {
+				t.Errorf("%+v", got)
+			}
+		})
 	}
 }
 

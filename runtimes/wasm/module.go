@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -38,9 +39,21 @@ type module struct {
 	machine     *program
 }
 
+// errElsewhere says that a module was put out of memory while it was loaded, and that another
+// of the same digest is held.
+var errElsewhere = errors.New("the module is held elsewhere")
+
 // find returns the loaded module of a script, and loads it where it is not held. The
 // error is the context's own or a *faas.Error.
 func (e *Engine) find(ctx context.Context, script faas.Script) (*module, error) {
+	for {
+		if m, err := e.findOnce(ctx, script); !errors.Is(err, errElsewhere) {
+			return m, err
+		}
+	}
+}
+
+func (e *Engine) findOnce(ctx context.Context, script faas.Script) (*module, error) {
 	e.mu.Lock()
 	if e.closed {
 		e.mu.Unlock()
@@ -80,11 +93,18 @@ func (e *Engine) prepare(m *module, script faas.Script) {
 		if held, _ := e.modules.Peek(script.Digest); held == m {
 			e.modules.Remove(script.Digest)
 		}
-	case m.retired:
+	case e.closed:
 		e.drop(interpreted)
-		m.err = fault.Unavailable("the module was put out of memory before it was used: too many are in use")
+		m.err = fault.Stopping
+	case m.retired && e.modules.Contains(script.Digest):
+		e.drop(interpreted)
+		m.err = errElsewhere
 	default:
 		m.form, m.source, m.interpreted = form, source, interpreted
+		if m.retired { // but somebody waits for it
+			m.retired = false
+			e.modules.Add(script.Digest, m)
+		}
 		e.resize(m, interpretedBytes)
 	}
 }
@@ -98,13 +118,23 @@ const (
 	machineBytes     = 8
 )
 
-// resize counts what a module takes and makes room for it, with the lock held.
+// resize counts what a module takes and makes room for it, with the lock held. Those that are
+// being loaded take nothing yet.
 func (e *Engine) resize(m *module, multiple int64) {
 	size := multiple * int64(len(m.source.wasm))
 	e.bytes += size - m.size
 	m.size = size
-	for e.bytes > e.opt.MaxBytes && e.modules.Len() > 1 {
-		e.modules.RemoveOldest()
+	if e.bytes <= e.opt.MaxBytes {
+		return
+	}
+	for _, digest := range e.modules.Keys() { // the oldest first
+		other, _ := e.modules.Peek(digest)
+		if other == m || other.size == 0 {
+			continue
+		}
+		if e.modules.Remove(digest); e.bytes <= e.opt.MaxBytes {
+			return
+		}
 	}
 }
 
