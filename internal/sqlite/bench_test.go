@@ -127,3 +127,33 @@ func putFunctions(t testing.TB, store *sqlite.Store, count int) {
 		}
 	}
 }
+
+// BenchmarkLatestRequestLogs searches as many rows as a search looks at, none of which is
+// wanted.
+func BenchmarkLatestRequestLogs(b *testing.B) {
+	store := open(b, filepath.Join(b.TempDir(), "envoke.db"))
+	defer store.Close()
+	const searched = 100_000
+	rows := make([]faas.RequestLog, searched)
+	for i := range rows {
+		rows[i] = faas.RequestLog{
+			RequestID: "0a1b2c3d-0000-4000-8000-000000000000", Operation: faas.Execute, SessionID: "4e73f652-e98c-8113-b617-390575f543e0",
+			Method: "POST", Path: "/api/v1/execute/4e73f652-e98c-8113-b617-390575f543e0", StatusCode: 200, StartedAt: time.Now(),
+		}
+	}
+	if err := store.AppendRequestLogs(b.Context(), "access.log.1", 1, rows); err != nil {
+		b.Fatal(err)
+	}
+	for name, q := range map[string]faas.RequestLogQuery{
+		"latest": {}, "id": {RequestID: "x"}, "status": {StatusCode: 500}, "name": {LanguageTitle: "nodejs-f"},
+	} {
+		q.Limit = 20
+		b.Run(name, func(b *testing.B) {
+			for range b.N {
+				if _, err := store.LatestRequestLogs(b.Context(), q); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
