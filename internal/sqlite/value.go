@@ -37,11 +37,3 @@ func document(raw json.RawMessage) any {
 	}
 	return string(raw)
 }
-
-// orNull stores the empty string as NULL.
-func orNull(s string) any {
-	if s == "" {
-		return nil
-	}
-	return s
-}
