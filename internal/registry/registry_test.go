@@ -43,8 +43,8 @@ func (s *store) stumble(ctx context.Context) error {
 	return nil
 }
 
-func (s *store) FindSession(ctx context.Context, id faas.SessionID) (faas.Session, error) {
-	found, err := s.Store.FindSession(ctx, id)
+func (s *store) FindLive(ctx context.Context, id faas.SessionID) (faas.Session, error) {
+	found, err := s.Store.FindLive(ctx, id)
 	if fault := s.stumble(ctx); fault != nil {
 		err = fault
 	}
