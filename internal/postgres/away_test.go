@@ -25,6 +25,9 @@ func TestOpenErrors(t *testing.T) {
 	nowhere := mustParse(t, address)
 	nowhere.Path = "/none"
 	empty := testrig.Postgres(t)
+	run(t, address, "DROP DATABASE IF EXISTS latin", "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
+	latin := mustParse(t, address)
+	latin.Path = "/latin"
 	for name, test := range map[string]struct {
 		address string
 		want    []string
@@ -33,6 +36,7 @@ func TestOpenErrors(t *testing.T) {
 		"unknown user":     {as(t, address, "guarded_nobody", secret), []string{`as user "guarded_nobody"`, "no such user"}},
 		"unknown database": {nowhere.String(), []string{`database "none" at /`, `as user "postgres"`, "create it first"}},
 		"newer tables":     {newer, []string{"upgrade Envoke"}},
+		"another encoding": {latin.String(), []string{"the encoding LATIN1", "ENCODING 'UTF8'"}},
 		"not the owner":    {as(t, empty, "guarded_reader", "right"), []string{"permission denied", "envoke migrate up"}},
 		"nobody there":     {"postgres://ada:" + "pass" + "@127.0.0.1:1/envoke", []string{`database "envoke" at 127.0.0.1:1 as user "ada"`, "refused"}},
 		"no such host":     {"postgresql://ada:pass@nowhere.invalid/envoke", []string{"nowhere.invalid:5432"}},

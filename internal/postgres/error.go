@@ -18,6 +18,7 @@ import (
 const (
 	foreignKeyViolation   = "23503"
 	uniqueViolation       = "23505"
+	checkViolation        = "23514"
 	notInRepertoire       = "22021"
 	untranslatable        = "22P05"
 	readOnlyTransaction   = "25006"

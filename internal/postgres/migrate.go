@@ -41,6 +41,9 @@ func migrate(ctx context.Context, config *pgx.ConnConfig) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
+	if err := m.checkEncoding(ctx); err != nil {
+		return err
+	}
 	current, err := m.current(ctx)
 	if err != nil {
 		return err
@@ -72,7 +75,7 @@ func OpenMigrations(ctx context.Context, address string) (*Migrations, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := m.db.PingContext(ctx); err != nil {
+	if err := m.checkEncoding(ctx); err != nil {
 		return nil, openError(config.ConnConfig, errors.Join(err, m.Close()))
 	}
 	return m, nil
@@ -100,6 +103,15 @@ func newMigrations(config *pgx.ConnConfig) (*Migrations, error) {
 
 // Close closes the connections.
 func (m *Migrations) Close() error { return m.db.Close() }
+
+// checkEncoding refuses a database that could not hold what callers send.
+func (m *Migrations) checkEncoding(ctx context.Context) error {
+	var encoding string
+	if err := m.db.QueryRowContext(ctx, "SHOW server_encoding").Scan(&encoding); err != nil || encoding == "UTF8" {
+		return err
+	}
+	return fmt.Errorf("it has the encoding %s: create one with ENCODING 'UTF8'", encoding)
+}
 
 // current is the version of the tables, 0 without any. goose would make its own table first.
 func (m *Migrations) current(ctx context.Context) (int64, error) {

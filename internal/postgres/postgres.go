@@ -68,8 +68,7 @@ func (s *Store) SessionKey(ctx context.Context) (faas.SessionKey, error) {
 	return key, wrap("read the session key", err)
 }
 
-// attempts bounds how often what the server ended is begun anew, because it waited for
-// somebody who waited for it.
+// attempts bounds how often what the server ended is begun anew.
 const attempts = 5
 
 // update runs do in a transaction that is committed if do returns nil. It may run do again.
@@ -87,10 +86,14 @@ func (s *Store) exec(ctx context.Context, statement string, args ...any) (change
 	return changed, err
 }
 
+// again tries anew what two who waited for each other were ended for, and rows whose month got
+// a table while they were on their way to the default one.
 func again(do func() error) (err error) {
 	for range attempts {
 		err = do()
-		if code := codeOf(err); code != deadlockDetected && code != serializationFailure {
+		switch codeOf(err) {
+		case deadlockDetected, serializationFailure, checkViolation:
+		default:
 			return err
 		}
 	}

@@ -218,7 +218,7 @@ GROUP BY 1, 2, 3;
 -- default one meanwhile move with it.
 -- +goose StatementBegin
 CREATE FUNCTION public.envoke_add_log_partition(logs text, month date) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog SET lock_timeout = '2s' AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
     part   text := logs || '_' || to_char(month, 'YYYYMM');
     begins timestamptz := month::timestamp AT TIME ZONE 'UTC';
@@ -241,7 +241,7 @@ $$;
 -- not own tables. Of several programs that ask at once, one does it.
 -- +goose StatementBegin
 CREATE FUNCTION public.envoke_keep_log_partitions(before timestamptz) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET lock_timeout = '2s' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
     month date := date_trunc('month', now() AT TIME ZONE 'UTC');
     logs  text;
