@@ -18,7 +18,7 @@ const secret = "s3cr%t:/@ü"
 func TestOpenErrors(t *testing.T) {
 	address := testrig.Postgres(t)
 	open(t, address).Close()
-	run(t, address, `DO $$ BEGIN CREATE ROLE guarded_reader LOGIN PASSWORD 'right'; EXCEPTION WHEN duplicate_object THEN NULL; END $$`)
+	run(t, address, `DO $$ BEGIN CREATE ROLE reader LOGIN PASSWORD 'right'; EXCEPTION WHEN duplicate_object THEN NULL; END $$`)
 	newer := testrig.Postgres(t)
 	open(t, newer).Close()
 	run(t, newer, "INSERT INTO public.goose_db_version (version_id, is_applied) VALUES (9000, true)")
@@ -32,12 +32,12 @@ func TestOpenErrors(t *testing.T) {
 		address string
 		want    []string
 	}{
-		"wrong password":   {as(t, address, "guarded_reader", secret), []string{`as user "guarded_reader"`, "the password is wrong"}},
-		"unknown user":     {as(t, address, "guarded_nobody", secret), []string{`as user "guarded_nobody"`, "no such user"}},
+		"wrong password":   {as(t, address, "reader", secret), []string{`as user "reader"`, "the password is wrong"}},
+		"unknown user":     {as(t, address, "nobody", secret), []string{`as user "nobody"`, "no such user"}},
 		"unknown database": {nowhere.String(), []string{`database "none" at /`, `as user "postgres"`, "create it first"}},
 		"newer tables":     {newer, []string{"upgrade Envoke"}},
 		"another encoding": {latin.String(), []string{"the encoding LATIN1", "ENCODING 'UTF8'"}},
-		"not the owner":    {as(t, empty, "guarded_reader", "right"), []string{"permission denied", "envoke migrate up"}},
+		"not the owner":    {as(t, empty, "reader", "right"), []string{"permission denied", "envoke migrate up"}},
 		"nobody there":     {"postgres://ada:" + "pass" + "@127.0.0.1:1/envoke", []string{`database "envoke" at 127.0.0.1:1 as user "ada"`, "refused"}},
 		"no such host":     {"postgresql://ada:pass@nowhere.invalid/envoke", []string{"nowhere.invalid:5432"}},
 		"no address":       {"postgres://ada:s3cr/t@db/envoke", []string{"postgres://user:password@host:port/database"}},
@@ -140,8 +140,8 @@ func TestConnectionsCut(t *testing.T) {
 func TestTooManyConnections(t *testing.T) {
 	address := testrig.Postgres(t)
 	open(t, address).Close()
-	run(t, address, "DROP ROLE IF EXISTS guarded_few", "CREATE ROLE guarded_few LOGIN PASSWORD 'x' CONNECTION LIMIT 1 IN ROLE envoke_app")
-	store := open(t, as(t, address, "guarded_few", "x"))
+	run(t, address, "DROP ROLE IF EXISTS few", "CREATE ROLE few LOGIN PASSWORD 'x' CONNECTION LIMIT 1 IN ROLE envoke_app")
+	store := open(t, as(t, address, "few", "x"))
 	defer store.Close()
 	tx := lockSessions(t, address)
 	found := make(chan error, 1)

@@ -21,8 +21,7 @@ import (
 )
 
 // PostgresServer is a PostgreSQL of a test's own, on a Unix socket in a temporary folder. Its
-// user postgres needs no password; others that a test makes do if their name begins with
-// "guarded".
+// user postgres needs no password; others, which a test makes, do.
 type PostgresServer struct {
 	bin, dir string
 	log      Text
@@ -136,7 +135,7 @@ func (s *PostgresServer) prepare() error {
 	if err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
-	const who = "local all /^guarded scram-sha-256\nlocal all all trust\n"
+	const who = "local all postgres trust\nlocal all all scram-sha-256\n"
 	return os.WriteFile(filepath.Join(s.data(), "pg_hba.conf"), []byte(who), 0o600)
 }
 
