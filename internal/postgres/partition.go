@@ -9,8 +9,10 @@ const (
 	keepPartitions = `SELECT public.envoke_keep_log_partitions($1)`
 
 	// The lowest ids are the oldest rows: they were stored in the order in which requests ended.
-	sweepLogs = `DELETE FROM public.request_logs WHERE timestamp < $1 AND (id, timestamp) IN
-		(SELECT id, timestamp FROM public.request_logs ORDER BY id LIMIT $2)`
+	// They are two statements, so that the second is planned for the very ids: as one it reads
+	// all of a month (5,000 of a million rows: 400 ms in place of 5).
+	lastToSweep = `SELECT coalesce(max(id), 0) FROM (SELECT id FROM public.request_logs ORDER BY id LIMIT $1) AS oldest`
+	sweepLogs   = `DELETE FROM public.request_logs WHERE id <= $1 AND timestamp < $2`
 )
 
 // SweepRequestLogs deletes rows of requests that started before the given time,
@@ -20,7 +22,11 @@ func (s *Store) SweepRequestLogs(ctx context.Context, before time.Time, limit in
 	if err := s.keepPartitions(ctx, &before); err != nil {
 		return 0, wrap("keep the tables of months", err)
 	}
-	deleted, err := s.exec(ctx, sweepLogs, before, limit)
+	var last int64
+	if err := s.pool.QueryRow(ctx, lastToSweep, limit).Scan(&last); err != nil {
+		return 0, wrap("look for old request logs", err)
+	}
+	deleted, err := s.exec(ctx, sweepLogs, last, before)
 	return deleted, wrap("sweep request logs", err)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -127,10 +128,11 @@ func TestTenStartAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "0"
+	numbers := []string{"0"}
 	for i := range files {
-		want += fmt.Sprint(" ", i+1)
+		numbers = append(numbers, strconv.Itoa(i+1))
 	}
+	want := strings.Join(numbers, " ")
 	applied := query[string](t, address, "SELECT string_agg(version_id::text, ' ' ORDER BY id) FROM public.goose_db_version")
 	if applied != want {
 		t.Errorf("applied: %s, want %s", applied, want)

@@ -179,21 +179,28 @@ const rowsSearched = 100_000
 const findLogs = `SELECT id, request_id, operation, coalesce(session_id, ''), coalesce(language_title, ''), method, path,
 	status_code, duration_ms, timestamp, coalesce(client_ip, ''), coalesce(user_id, ''), bytes_in, bytes_out, cached,
 	coalesce(error_details, '')
-	FROM public.request_logs WHERE id > greatest($5::bigint, (SELECT coalesce(max(id), 0) FROM public.request_logs) - $6::bigint)
+	FROM public.request_logs WHERE id > $5
 		AND ($1::text = '' OR request_id = $1) AND ($2::text = '' OR session_id = $2)
 		AND ($3::text = '' OR language_title = $3 OR starts_with(language_title, $3 || '@') OR starts_with(language_title, $3 || ':'))
 		AND ($4::integer = 0 OR status_code = $4) ORDER BY id `
+
+// newestLog is asked first, so that the search is planned for the very ids.
+const newestLog = `SELECT coalesce(max(id), 0) FROM public.request_logs`
 
 // LatestRequestLogs are the last rows stored that the query selects, newest first.
 // With After they are the first ones stored after it, so that who reads on misses
 // none.
 func (s *Store) LatestRequestLogs(ctx context.Context, q faas.RequestLogQuery) ([]faas.RequestLog, error) {
-	order := "DESC LIMIT $7"
+	order := "DESC LIMIT $6"
 	if q.After > 0 {
-		order = "LIMIT $7"
+		order = "LIMIT $6"
 	}
-	rows, err := s.pool.Query(ctx, findLogs+order,
-		storable(q.RequestID), storable(string(q.SessionID)), storable(q.LanguageTitle), q.StatusCode, q.After, rowsSearched, q.Limit)
+	var newest int64
+	if err := s.pool.QueryRow(ctx, newestLog).Scan(&newest); err != nil {
+		return nil, wrap("read request logs", err)
+	}
+	rows, err := s.pool.Query(ctx, findLogs+order, storable(q.RequestID), storable(string(q.SessionID)), storable(q.LanguageTitle),
+		q.StatusCode, max(q.After, newest-rowsSearched), q.Limit)
 	if err != nil {
 		return nil, wrap("read request logs", err)
 	}
