@@ -74,6 +74,38 @@ func TestPostgres(t *testing.T) {
 	}
 }
 
+// TestPostgresAway: without the database known sessions go on, and the rows of their requests
+// wait; when it is back all is as before.
+func TestPostgresAway(t *testing.T) {
+	server := testrig.NewPostgres(t)
+	address := server.NewDatabase(t)
+	i := serve(t, "--database-url", address)
+	id := i.initialize(t, "return event.params.n + 1")
+	i.execute(t, id, `{"n":1}`).result(t)
+	server.Stop(t)
+	for range 5 {
+		if got := i.execute(t, id, `{"n":41}`).result(t); got != "42" {
+			t.Errorf("with the database away the result is %s", got)
+		}
+	}
+	i.send(t, http.MethodPost, "/api/v1/initialize", `{"script_content":"return 2"}`, "Language-Title", "nodejs-new").isError(t, http.StatusServiceUnavailable, "UNAVAILABLE", "extproc")
+	if health := i.send(t, http.MethodGet, "/health", ""); health.status != http.StatusOK ||
+		!bytes.Contains(health.body, []byte(`"status":"degraded"`)) || !bytes.Contains(health.body, []byte(`"postgres":"down"`)) {
+		t.Errorf("with the database away health is %d %s", health.status, health.body)
+	}
+	server.Start(t)
+	conn := connect(t, address)
+	testrig.Eventually(t, "the rows of all executes", func() bool {
+		var rows, counted int
+		err := conn.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM request_logs WHERE operation = 'execute'), (SELECT execution_count FROM meta.sessions)`).Scan(&rows, &counted)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rows == 6 && counted == 6
+	})
+	i.initialize(t, "return 2")
+}
+
 func register(t *testing.T, i *installation, method, path, body string, want int) {
 	t.Helper()
 	if r := i.send(t, method, path, body); r.status != want {

@@ -158,6 +158,68 @@ func TestAppendIsWhole(t *testing.T) {
 	}
 }
 
+// TestCutConnectionsCountOnce: while connections are cut again and again, also in the middle of
+// a commit, who goes on where the offset says stores each row once.
+func TestCutConnectionsCountOnce(t *testing.T) {
+	address := testrig.Postgres(t)
+	store := open(t, address)
+	defer store.Close()
+	session, script := newSession("return 1")
+	if err := store.CreateSession(t.Context(), session, &script); err != nil {
+		t.Fatal(err)
+	}
+	const all, step = 3000, 10
+	done := make(chan struct{})
+	var cutting sync.WaitGroup
+	cuts := 0
+	cutting.Go(func() {
+		conn := connect(t, address)
+		for pause := time.Duration(1); ; pause = pause%7 + 1 {
+			select {
+			case <-done:
+				return
+			case <-time.After(pause * time.Millisecond):
+			}
+			var cut int
+			err := conn.QueryRow(t.Context(), `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+				WHERE datname = current_database() AND application_name = 'envoke'`).Scan(&cut)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			cuts += cut
+		}
+	})
+	failed := 0
+	testrig.Eventually(t, "all rows to be stored", func() bool {
+		offset, err := store.LogOffset(t.Context(), "a")
+		for err == nil && offset < all {
+			rows := make([]faas.RequestLog, step)
+			for i := range rows {
+				rows[i] = faas.RequestLog{RequestID: fmt.Sprint(offset + int64(i)), SessionID: session.ID, Operation: faas.Execute, StatusCode: 200, StartedAt: time.Now()}
+			}
+			offset += step
+			err = store.AppendRequestLogs(t.Context(), "a", offset, rows)
+		}
+		if err != nil {
+			failed++
+			if faas.AsError(err).Code != faas.Unavailable {
+				t.Errorf("cut off: %v, want %s", err, faas.Unavailable)
+			}
+		}
+		return err == nil
+	})
+	close(done)
+	cutting.Wait()
+	t.Logf("%d connections were cut, %d calls failed", cuts, failed)
+	if got := query[string](t, address, "SELECT concat_ws(' ', count(*), count(DISTINCT request_id)) FROM request_logs"); got != "3000 3000" {
+		t.Errorf("rows and different ones: %s", got)
+	}
+	if got := query[int](t, address, "SELECT execution_count FROM meta.sessions"); got != all {
+		t.Errorf("%d executes were counted", got)
+	}
+}
+
 // TestReaderMissesNoRow: who reads on after the last row sees each once, however many write.
 func TestReaderMissesNoRow(t *testing.T) {
 	address := testrig.Postgres(t)
