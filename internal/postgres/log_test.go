@@ -174,11 +174,11 @@ func TestCutConnectionsCountOnce(t *testing.T) {
 	cuts := 0
 	cutting.Go(func() {
 		conn := connect(t, address)
-		for pause := time.Duration(1); ; pause = pause%7 + 1 {
+		for pause := time.Millisecond; ; pause = pause%(7*time.Millisecond) + time.Millisecond {
 			select {
 			case <-done:
 				return
-			case <-time.After(pause * time.Millisecond):
+			case <-time.After(pause):
 			}
 			var cut int
 			err := conn.QueryRow(t.Context(), `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity

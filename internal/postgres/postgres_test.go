@@ -44,7 +44,7 @@ func TestStore(t *testing.T) {
 }
 
 // TestStoreAsApp: whoever owns the tables made them, and the program's own user has a role that
-// owns nothing.
+// owns nothing. Nor does it prepare statements, as behind a pooler.
 func TestStoreAsApp(t *testing.T) {
 	p := places{addresses: map[string]string{}}
 	storetest.Run(t, func(t *testing.T, place string) storetest.Store {
@@ -52,7 +52,7 @@ func TestStoreAsApp(t *testing.T) {
 		open(t, address).Close()
 		run(t, address, `DO $$ BEGIN CREATE ROLE program LOGIN PASSWORD 'pr/gr:m' IN ROLE envoke_app;
 			EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$`)
-		return open(t, as(t, address, "program", "pr/gr:m"))
+		return open(t, as(t, address, "program", "pr/gr:m")+"&default_query_exec_mode=exec")
 	})
 }
 
@@ -121,6 +121,9 @@ func TestTenStartAtOnce(t *testing.T) {
 			if err := migrations.Seed(t.Context(), store); err != nil && !isConflict(err) {
 				t.Error(err)
 			}
+			if err := store.AppendRequestLogs(t.Context(), "a", 1, []faas.RequestLog{{StartedAt: time.Now()}}); err != nil {
+				t.Error(err)
+			}
 		})
 	}
 	all.Wait()
@@ -136,6 +139,9 @@ func TestTenStartAtOnce(t *testing.T) {
 	applied := query[string](t, address, "SELECT string_agg(version_id::text, ' ' ORDER BY id) FROM public.goose_db_version")
 	if applied != want {
 		t.Errorf("applied: %s, want %s", applied, want)
+	}
+	if rows := query[int](t, address, "SELECT count(*) FROM request_logs"); rows != 10 {
+		t.Errorf("%d rows of 10 are there", rows)
 	}
 }
 
