@@ -96,7 +96,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 
 	f.IntVar(&c.CacheMemoryMB, "cache-memory-mb", 64, "memory for results of functions that may be cached, in MiB; 0 caches nothing")
 
-	f.StringVar(&c.DatabaseURL, "database-url", "", "empty, or sqlite:<path>: where functions, sessions and logs are stored")
+	f.StringVar(&c.DatabaseURL, "database-url", "", "empty, sqlite:<path> or postgres://<user>:<password>@<host>/<database>: where functions, sessions and logs are stored")
 	f.IntVar(&c.SessionExpirySeconds, "session-expiry-seconds", 3600, "life of a session")
 	f.BoolVar(&c.DBLoggingEnabled, "db-logging-enabled", true, "store a row for each request")
 	f.IntVar(&c.LogRetentionHours, "log-retention-hours", 168, "how long request rows are kept")
@@ -325,8 +325,8 @@ func (c *Config) check() []error {
 	if _, _, err := newLogger(nil, c.LogLevel, c.LogFormat); err != nil {
 		faults = append(faults, err)
 	}
-	if c.DatabaseURL != "" && !strings.HasPrefix(c.DatabaseURL, "sqlite:") {
-		faults = append(faults, errors.New("DATABASE_URL: this version stores in SQLite only: leave it empty or say sqlite:<path>"))
+	if err := c.checkDatabase(); err != nil {
+		faults = append(faults, fmt.Errorf("DATABASE_URL: %w", err))
 	}
 	for _, l := range languages() {
 		if address := l.elsewhere(c); address != "" {
@@ -378,13 +378,6 @@ func (c *Config) fillFolders(getenv func(string) string) (faults []error) {
 		*folder.path = absolute
 	}
 	return faults
-}
-
-func (c *Config) databasePath() string {
-	if path, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:"); ok {
-		return strings.TrimPrefix(path, "//")
-	}
-	return filepath.Join(c.DataDir, "envoke.db")
 }
 
 func (c *Config) accessLogPath() string { return filepath.Join(c.DataDir, "log", "access.log") }

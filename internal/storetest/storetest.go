@@ -65,6 +65,7 @@ func Run(t *testing.T, open Open) {
 		"Key":                  testKey,
 		"Sessions":             testSessions,
 		"SessionText":          testSessionText,
+		"JSON":                 testJSON,
 		"SessionErrors":        testSessionErrors,
 		"Builds":               testBuilds,
 		"RetainedContexts":     testRetainedContexts,
