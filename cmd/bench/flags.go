@@ -24,12 +24,13 @@ What is alone is asked over a Unix socket, and so is what is behind Envoy: but f
 c, since a controller and its runtimes are services with addresses, and
 functions-framework, which listens on ports only.
 
-Each but the one-shots is measured in closed loops of 32 connections and of one, and in
-an open loop of a fixed rate whose latency counts from the time a request was due. Cases
-take turns in short rounds; medians are shown with their least and greatest values. Each
-one-shot waits until the pool of ready workers is full again. All of it takes some nine
-minutes. Build Envoke first (make build), and let the machine rest: the table says how
-much CPU other programs took.
+Each but one-shots and builds is measured in closed loops of 32 connections and of one,
+and in an open loop of a fixed rate whose latency counts from the time a request was due.
+Cases take turns in short rounds; medians are shown with their least and greatest values.
+Each one-shot waits until the pool of ready workers is full again. A build is the time that
+initialize takes with Rust source that is compiled then. All of it takes some nine minutes.
+Build Envoke first (make build), and let the machine rest: the table says how much CPU
+other programs took.
 
 Flags:
 `
@@ -81,6 +82,7 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	flags.StringVar(&s.Envoy, "envoy", os.Getenv("ENVOY"), "Envoy's `binary` (default: $ENVOY, else the pinned one)")
 	flags.StringVar(&s.Node, "node", cmp.Or(os.Getenv("NODE"), "node"), "Node's `binary`; $NODE changes the default")
 	flags.StringVar(&s.Python, "python", cmp.Or(os.Getenv("PYTHON"), "python3"), "Python's `binary`; $PYTHON changes the default")
+	flags.StringVar(&s.Rustc, "rustc", os.Getenv("RUSTC"), "Rust `compiler` (default: $RUSTC, else the one that make rust fetches)")
 	flags.StringVar(&s.PeersDir, "peers", "", "`folder` of what make installed to compare with (default: peers in -cache-dir)")
 	flags.StringVar(&s.CacheDir, "cache-dir", filepath.Join(".envoke", "cache"), "`folder` that holds the pinned Envoy")
 	envokeArgs := flags.String("envoke-args", "", "more `arguments` of envoke serve, separated by spaces")

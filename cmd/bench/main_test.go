@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 
 	"envoke/internal/bench"
 	"envoke/internal/envoytest"
+	"envoke/internal/testrig"
 )
 
 // TestMain lets the test binary be the servers that a run starts.
@@ -111,12 +113,8 @@ func TestBareRun(t *testing.T) {
 
 // All cases, with Envoke as it is built and without what make installs for them.
 func TestRun(t *testing.T) {
-	envoke := filepath.Join(t.TempDir(), "envoke")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", envoke, "envoke/cmd/envoke")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build Envoke: %v\n%s", err, out)
-	}
-	report, err := runShort(t, "-envoke", envoke)
+	t.Setenv("RUSTC", "")
+	report, err := runShort(t, "-envoke", buildEnvoke(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +134,7 @@ func TestRun(t *testing.T) {
 		switch {
 		case missing[c.Key]:
 			want = 0
-		case c.Cold:
+		case c.Cold, c.Build:
 			want = 1
 		}
 		if measured[c.Key] != want {
@@ -169,10 +167,44 @@ func checkMissing(t *testing.T, missing map[string]bool) {
 	missing = maps.Clone(missing)
 	delete(missing, "cf")
 	delete(missing, "cx")
-	want := map[string]bool{"pb": true, "pd": true, "gd": true, "nb": true, "nd": true, "yb": true, "yd": true, "kb": true, "kd": true, "cd": true}
+	want := map[string]bool{"pb": true, "pd": true, "gd": true, "nb": true, "nd": true, "yb": true, "yd": true, "kb": true, "kd": true, "cd": true, "wr": true}
 	if diff := cmp.Diff(want, missing); diff != "" {
 		t.Errorf("missing (-want +got): %s", diff)
 	}
+}
+
+// Rust source is compiled as many times as it takes for a median, and never found in a cache.
+func TestRunOfBuilds(t *testing.T) {
+	rustc := testrig.Rustc(t)
+	cache, err := testrig.CacheDir() // which may have the crates
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := runShort(t, "-envoke", buildEnvoke(t), "-only", "wasm", "-rustc", rustc, "-cache-dir", cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(report.Results, func(r bench.Result) bool { return r.Load == bench.Build })
+	if i < 0 {
+		t.Fatalf("no build was measured; missing: %+v", report.Missing)
+	}
+	got := report.Results[i]
+	if got.Samples != 5 || got.Most != 1500 || got.P50.Min < 50 || got.CPU[bench.Interpreter].Min < 10_000 {
+		t.Errorf("builds: %+v", got)
+	}
+	if !slices.ContainsFunc(report.Machine.Versions, func(v bench.Version) bool { return v.Of == "Rust" }) {
+		t.Errorf("the compiler is not named: %+v", report.Machine.Versions)
+	}
+}
+
+func buildEnvoke(t *testing.T) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "envoke")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", path, "envoke/cmd/envoke")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build Envoke: %v\n%s", err, out)
+	}
+	return path
 }
 
 // A report is shown again as it was, and its page with it.
@@ -219,7 +251,7 @@ func runShort(t *testing.T, args ...string) (report bench.Report, err error) {
 	if err := json.Unmarshal(content, &report); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(stdout.String(), "Envoy → Go reverse proxy → node:http") {
+	if !strings.Contains(stdout.String(), "Closed loop, 32 connections") {
 		t.Errorf("no table: %s", &stdout)
 	}
 	return report, err

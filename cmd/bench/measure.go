@@ -93,6 +93,9 @@ func (s *settings) findBinaries(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if pinned, err := exec.LookPath(bench.PinnedRustc(s.CacheDir)); s.Rustc == "" && err == nil {
+		s.Rustc = pinned
+	}
 	if s.PeersDir == "" {
 		s.PeersDir = filepath.Join(s.CacheDir, "peers")
 	}

@@ -66,7 +66,9 @@ type Config struct {
 	WorkerMaxMinutes               int
 	Sandbox                        string
 
-	Egress, EgressAllow, EgressDeny string
+	Egress, EgressAllow, EgressDeny               string
+	EgressMaxConnections, EgressWorkerConnections int
+	EgressIdleSeconds                             int
 
 	Dependencies             bool
 	NPMRegistry, PipIndexURL string
@@ -94,7 +96,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 
 	f.IntVar(&c.CacheMemoryMB, "cache-memory-mb", 64, "memory for results of functions that may be cached, in MiB; 0 caches nothing")
 
-	f.StringVar(&c.DatabaseURL, "database-url", "", "empty, or sqlite:<path>: where functions, sessions and logs are stored")
+	f.StringVar(&c.DatabaseURL, "database-url", "", "empty, sqlite:<path> or postgres://<user>:<password>@<host>/<database>: where functions, sessions and logs are stored")
 	f.IntVar(&c.SessionExpirySeconds, "session-expiry-seconds", 3600, "life of a session")
 	f.BoolVar(&c.DBLoggingEnabled, "db-logging-enabled", true, "store a row for each request")
 	f.IntVar(&c.LogRetentionHours, "log-retention-hours", 168, "how long request rows are kept")
@@ -131,10 +133,7 @@ func (c *Config) bindWorkers(f *pflag.FlagSet) {
 	f.IntVar(&c.WorkerMaxCalls, "worker-max-calls", 1_000_000, "a worker that has taken so many calls is replaced; 0: never for that")
 	f.IntVar(&c.WorkerMaxMinutes, "worker-max-minutes", 1440, "a worker that has served for so long is replaced; 0: never for that")
 	f.StringVar(&c.Sandbox, "sandbox", sandboxBest, "best: run workers behind those walls that this kernel has, and say which it lacks; require: refuse to start without one")
-
-	f.StringVar(&c.Egress, "egress", egressRegistered, "which functions may have a network: off (none), registered, or all (session scripts too)")
-	f.StringVar(&c.EgressAllow, "egress-allow", "", "what they may reach although it is no public host: networks and hosts, with or without ports, such as 10.1.0.0/16:5432,db.example.com")
-	f.StringVar(&c.EgressDeny, "egress-deny", "", "what they may not reach, of the same form; * is everything that --egress-allow does not name")
+	c.bindEgress(f)
 
 	f.BoolVar(&c.Dependencies, "dependencies", true, "install packages that functions depend on; without it none may have any")
 	f.StringVar(&c.NPMRegistry, "npm-registry", "https://registry.npmjs.org/", "where packages of JavaScript come from")
@@ -272,12 +271,25 @@ func scalar(value any) string {
 	return fmt.Sprint(value)
 }
 
-func (c *Config) check() (faults []error) {
-	for _, number := range []struct {
-		name       string
-		value      int
-		least, top int
-	}{
+// number is a setting that has bounds.
+type number struct {
+	name       string
+	value      int
+	least, top int
+}
+
+// checkNumbers names those that are out of bounds.
+func checkNumbers(numbers []number) (faults []error) {
+	for _, n := range numbers {
+		if n.value < n.least || n.value > n.top {
+			faults = append(faults, fmt.Errorf("%s is %d: it must be %d to %d", n.name, n.value, n.least, n.top))
+		}
+	}
+	return faults
+}
+
+func (c *Config) check() []error {
+	faults := checkNumbers([]number{
 		{"PORT", c.Port, 0, 65535},
 		{"ADMIN_PORT", c.AdminPort, 0, 65535},
 		{"ENVOY_CONCURRENCY", c.EnvoyConcurrency, 0, 1024},
@@ -304,11 +316,7 @@ func (c *Config) check() (faults []error) {
 		{"WORKER_SCRATCH_MB", c.WorkerScratchMB, 1, 64 << 10},
 		{"WORKER_MAX_CALLS", c.WorkerMaxCalls, 0, 1 << 31},
 		{"WORKER_MAX_MINUTES", c.WorkerMaxMinutes, 0, 365 * 24 * 60},
-	} {
-		if number.value < number.least || number.value > number.top {
-			faults = append(faults, fmt.Errorf("%s is %d: it must be %d to %d", number.name, number.value, number.least, number.top))
-		}
-	}
+	})
 	if c.Sandbox != sandboxBest && c.Sandbox != sandboxRequire {
 		faults = append(faults, fmt.Errorf("SANDBOX is %q: it must be %s or %s", c.Sandbox, sandboxBest, sandboxRequire))
 	}
@@ -317,8 +325,8 @@ func (c *Config) check() (faults []error) {
 	if _, _, err := newLogger(nil, c.LogLevel, c.LogFormat); err != nil {
 		faults = append(faults, err)
 	}
-	if c.DatabaseURL != "" && !strings.HasPrefix(c.DatabaseURL, "sqlite:") {
-		faults = append(faults, errors.New("DATABASE_URL: this version stores in SQLite only: leave it empty or say sqlite:<path>"))
+	if err := c.checkDatabase(); err != nil {
+		faults = append(faults, fmt.Errorf("DATABASE_URL: %w", err))
 	}
 	for _, l := range languages() {
 		if address := l.elsewhere(c); address != "" {
@@ -370,13 +378,6 @@ func (c *Config) fillFolders(getenv func(string) string) (faults []error) {
 		*folder.path = absolute
 	}
 	return faults
-}
-
-func (c *Config) databasePath() string {
-	if path, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:"); ok {
-		return strings.TrimPrefix(path, "//")
-	}
-	return filepath.Join(c.DataDir, "envoke.db")
 }
 
 func (c *Config) accessLogPath() string { return filepath.Join(c.DataDir, "log", "access.log") }

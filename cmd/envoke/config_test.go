@@ -50,6 +50,28 @@ func TestVariableFromFileIsTrimmed(t *testing.T) {
 	}
 }
 
+func TestPostgresAddress(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "url")
+	for address, want := range map[string]string{
+		"postgres://ada:pass@db:5433/envoke":        "",
+		"postgresql://ada@/envoke?host=/run/pg":     "",
+		"postgres://ada:a#b:c@one:1,two:2/envoke":   "",
+		"postgres://ada:s3cr?t@db/envoke":           "DATABASE_URL: it must be postgres://user:password@host:port/database",
+		"postgres://ada:s3cr/t@db/envoke":           "DATABASE_URL: it must be postgres://user:password@host:port/database",
+		"postgres://ada:s3crt@db/e?sslmode=perhaps": "DATABASE_URL: failed to configure TLS (sslmode is invalid)",
+		"mysql://ada:s3crt@db/envoke":               "DATABASE_URL: it must be empty, sqlite:<path> or postgres://",
+	} {
+		writeFile(t, file, "\n  "+address+"\n")
+		c, err := loadConfig(t, nil, map[string]string{"DATABASE_URL_FILE": file})
+		switch {
+		case want == "" && (err != nil || !c.onPostgres() || c.DatabaseURL != address):
+			t.Errorf("%s: %v", address, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "s3cr")):
+			t.Errorf("%s: the error is %v, want %q", address, err, want)
+		}
+	}
+}
+
 func TestAllFaultsAreReportedTogether(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "envoke.yaml")
 	writeFile(t, file, "no_such_setting: 1\nworker_queue: many\nMAX_WORKERS: 3\n")
@@ -58,7 +80,7 @@ func TestAllFaultsAreReportedTogether(t *testing.T) {
 		"HOST":                   "0.0.0.0",
 		"INSECURE_PUBLIC":        "perhaps",
 		"LOG_LEVEL":              "loud",
-		"DATABASE_URL":           "postgres://db/envoke",
+		"DATABASE_URL":           "mysql://ada:s3cret@db/envoke",
 		"REDIS_URL":              "redis://cache",
 		"NODEJS_RUNTIME_URL":     "ftp://x",
 		"SCRIPT_TIMEOUT_MS_FILE": "/does/not/exist",
@@ -67,7 +89,7 @@ func TestAllFaultsAreReportedTogether(t *testing.T) {
 		t.Fatal("no fault was found")
 	}
 	for _, want := range []string{
-		`PORT: "http" must be a whole number`, `INSECURE_PUBLIC: "perhaps" must be true or false`, "HOST is 0.0.0.0", "--insecure-public", "LOG_LEVEL is \"loud\"", "SQLite only",
+		`PORT: "http" must be a whole number`, `INSECURE_PUBLIC: "perhaps" must be true or false`, "HOST is 0.0.0.0", "--insecure-public", "LOG_LEVEL is \"loud\"", "DATABASE_URL: it must be empty, sqlite:<path> or postgres://",
 		"REDIS_URL is set", "NODEJS_RUNTIME_URL", "SCRIPT_TIMEOUT_MS", "/does/not/exist",
 		`"no_such_setting"`, "worker_queue", `"MAX_WORKERS"`, "MAX_WORKERS is 0",
 	} {

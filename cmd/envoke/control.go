@@ -21,7 +21,6 @@ import (
 	"envoke/internal/logs"
 	"envoke/internal/registry"
 	"envoke/internal/resultcache"
-	"envoke/internal/sqlite"
 	"envoke/migrations"
 	"envoke/xds"
 )
@@ -30,7 +29,7 @@ import (
 // API for reading and the log of requests.
 type control struct {
 	unlock   func() error // gives the data folder free
-	store    *sqlite.Store
+	store    store
 	registry *registry.Registry
 	xds      *xds.Controller
 	filter   *filterKeeper
@@ -55,7 +54,7 @@ func openControl(ctx context.Context, e *environment, filter []byte) (_ *control
 	if c.unlock, err = lockFolder(e.config.DataDir); err != nil {
 		return nil, err
 	}
-	if c.store, err = sqlite.Open(ctx, e.config.databasePath()); err != nil {
+	if c.store, err = openStore(ctx, e.config); err != nil {
 		return nil, err
 	}
 	key, err := c.store.SessionKey(ctx)
@@ -96,7 +95,7 @@ func (c *control) publish(ctx context.Context, e *environment, filter []byte, ge
 	return c.xds.Publish(ctx, s)
 }
 
-func newTail(store *sqlite.Store, e *environment, filterFailed func(time.Time)) *accesslog.Tail {
+func newTail(store store, e *environment, filterFailed func(time.Time)) *accesslog.Tail {
 	return accesslog.New(accesslog.Options{
 		Path: e.config.accessLogPath(), Store: store, CountOnly: !e.config.DBLoggingEnabled,
 		Retention: time.Duration(e.config.LogRetentionHours) * time.Hour,
@@ -130,7 +129,8 @@ func (c *control) serveAPI(e *environment, key faas.SessionKey) {
 		Handler: api.New(api.Options{
 			Store: c.store, Key: key, Revoke: c.registry.Revoke, Changed: c.registry.FunctionChanged,
 			Select: e.selectFunction, Check: hosts(c.runtimes).Check, Runtimes: c.runtimeStates,
-			MaxScript: e.config.MaxScriptSize, MaxModule: e.config.MaxModuleSize,
+			OnPostgres: e.config.onPostgres(),
+			MaxScript:  e.config.MaxScriptSize, MaxModule: e.config.MaxModuleSize,
 			Version: version, Failed: e.failedIn(faas.InControl), Logger: e.logger,
 		}),
 		// Envoy bounds the time that a caller may take to send a request.

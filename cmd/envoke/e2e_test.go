@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	status := m.Run()
+	status := testrig.WithPostgres(m).Run()
 	for _, i := range []*installation{common, extProcOnly.installation} {
 		if i == nil {
 			continue

@@ -6,6 +6,9 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"time"
+
+	"github.com/spf13/pflag"
 
 	"envoke/runtimes/egress"
 	"envoke/runtimes/sandbox"
@@ -18,8 +21,32 @@ const (
 	egressAll        = "all"
 )
 
+// bindEgress declares the flags of functions' network.
+func (c *Config) bindEgress(f *pflag.FlagSet) {
+	f.StringVar(&c.Egress, "egress", egressRegistered, "which functions may have a network: off (none), registered, or all (session scripts too)")
+	f.StringVar(&c.EgressAllow, "egress-allow", "", "what they may reach although it is no public host: networks and hosts, with or without ports, such as 10.1.0.0/16:5432,db.example.com")
+	f.StringVar(&c.EgressDeny, "egress-deny", "", "what they may not reach, of the same form; * is everything that --egress-allow does not name")
+	f.IntVar(&c.EgressMaxConnections, "egress-max-connections", 1024, "most connections of all functions at once")
+	f.IntVar(&c.EgressWorkerConnections, "egress-worker-connections", 64, "most connections of one worker at once")
+	f.IntVar(&c.EgressIdleSeconds, "egress-idle-seconds", 120, "a connection of a function on which nothing passes for so long is ended")
+}
+
+// longestConnection is what the proxy gives a connection in all.
+const longestConnection = time.Hour
+
+func (c *Config) egressLimits() egress.Limits {
+	return egress.Limits{
+		PerWorker: c.EgressWorkerConnections, All: c.EgressMaxConnections,
+		Idle: time.Duration(c.EgressIdleSeconds) * time.Second, Total: longestConnection,
+	}
+}
+
 func (c *Config) checkEgress() []error {
-	var faults []error
+	faults := checkNumbers([]number{
+		{"EGRESS_MAX_CONNECTIONS", c.EgressMaxConnections, 1, 1 << 16},
+		{"EGRESS_WORKER_CONNECTIONS", c.EgressWorkerConnections, 1, 1 << 16},
+		{"EGRESS_IDLE_SECONDS", c.EgressIdleSeconds, 1, int(longestConnection.Seconds())},
+	})
 	if values := []string{egressOff, egressRegistered, egressAll}; !slices.Contains(values, c.Egress) {
 		faults = append(faults, fmt.Errorf("EGRESS is %q: it must be %s, %s or %s", c.Egress, egressOff, egressRegistered, egressAll))
 	}
@@ -43,7 +70,7 @@ func startEgress(ctx context.Context, e *environment, l *lifecycle) error {
 	if err != nil {
 		return err
 	}
-	e.egress, err = egress.Open(ctx, egress.Options{Rules: rules, Logger: e.logger, Registerer: e.metrics})
+	e.egress, err = egress.Open(ctx, egress.Options{Rules: rules, Limits: e.config.egressLimits(), Logger: e.logger, Registerer: e.metrics})
 	if err != nil {
 		return err
 	}

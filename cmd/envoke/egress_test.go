@@ -9,14 +9,19 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"envoke/internal/testrig"
+	"envoke/runtimes/egress"
 	"envoke/runtimes/sandbox"
 )
 
 const (
 	nodejsFetch = "return await (await fetch(event.params)).text()"
+	// nodejsCrowd counts what becomes of three requests at once.
+	nodejsCrowd = "const n = {fulfilled: 0, rejected: 0}; for (const r of await Promise.allSettled([1, 2, 3].map(() => fetch(event.params)))) n[r.status]++; return n"
 	pythonFetch = "import urllib.request\\nresult = urllib.request.urlopen(params).read().decode()"
 )
 
@@ -26,10 +31,23 @@ func TestEgressOfFunctions(t *testing.T) {
 	if why := sandbox.NoConnect(); why != "" {
 		t.Skip(why)
 	}
-	hello := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
+	var crowd atomic.Int32
+	together := make(chan struct{})
+	hello := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/crowd" { // all are answered when there are two
+			if crowd.Add(1) == 2 {
+				close(together)
+			}
+			select {
+			case <-together:
+			case <-r.Context().Done():
+			}
+		}
+		_, _ = io.WriteString(w, "hello")
+	}))
 	defer hello.Close()
 	at, _ := url.Parse(hello.URL)
-	i := serve(t, "--egress-allow", at.Host)
+	i := serve(t, "--egress-allow", at.Host, "--egress-worker-connections", "2")
 	for language, script := range map[string]string{"nodejs": nodejsFetch, "python": pythonFetch} {
 		title := language + "_out"
 		name := language + "-" + title
@@ -52,6 +70,10 @@ func TestEgressOfFunctions(t *testing.T) {
 	}
 	if shown := i.must(t, 200, http.MethodGet, functionsPath+"/nodejs-nodejs_out", "").String(); !strings.Contains(shown, `"network":"egress"`) {
 		t.Error(shown)
+	}
+	i.must(t, 201, http.MethodPost, functionsPath, `{"language": "nodejs", "title": "crowd", "network": "egress", "script_content": "`+nodejsCrowd+`"}`)
+	if got := i.must(t, 200, http.MethodPost, "/function/nodejs-crowd", fmt.Sprintf("%q", hello.URL+"/crowd"), "Content-Type", "application/json").String(); got != `{"fulfilled":2,"rejected":1}` {
+		t.Errorf("of three connections: %s", got)
 	}
 	i.must(t, 201, http.MethodPost, functionsPath, `{"language": "nodejs", "title": "kept_in", "script_content": "`+nodejsFetch+`"}`)
 	e := i.send(t, http.MethodPost, "/function/nodejs-kept_in", fmt.Sprintf("%q", hello.URL), "Content-Type", "application/json").isError(t, 500, "RUNTIME_ERROR", "function")
@@ -110,6 +132,9 @@ func TestEgressSettings(t *testing.T) {
 		{"EGRESS_ALLOW", "10.0.0.0/99", `"10.0.0.0/99" is no network`},
 		{"EGRESS_ALLOW", "*", "would let functions reach this machine"},
 		{"EGRESS_DENY", "http://x", `"http://x" is no network`},
+		{"EGRESS_MAX_CONNECTIONS", "0", "EGRESS_MAX_CONNECTIONS is 0: it must be 1 to 65536"},
+		{"EGRESS_WORKER_CONNECTIONS", "-1", "EGRESS_WORKER_CONNECTIONS is -1"},
+		{"EGRESS_IDLE_SECONDS", "3601", "EGRESS_IDLE_SECONDS is 3601: it must be 1 to 3600"},
 	} {
 		if _, err := loadConfig(t, nil, map[string]string{test.name: test.value}); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s=%s: %v", test.name, test.value, err)
@@ -117,5 +142,23 @@ func TestEgressSettings(t *testing.T) {
 	}
 	if _, err := loadConfig(t, nil, map[string]string{"EGRESS": "all", "EGRESS_ALLOW": "10.0.0.0/8:443,db", "EGRESS_DENY": "*"}); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestEgressLimits(t *testing.T) {
+	for name, test := range map[string]struct {
+		set  map[string]string
+		want egress.Limits
+	}{
+		"by default": {nil, egress.Limits{PerWorker: 64, All: 1024, Idle: 2 * time.Minute, Total: time.Hour}},
+		"all set": {
+			map[string]string{"EGRESS_WORKER_CONNECTIONS": "5", "EGRESS_MAX_CONNECTIONS": "3", "EGRESS_IDLE_SECONDS": "1800"},
+			egress.Limits{PerWorker: 5, All: 3, Idle: 30 * time.Minute, Total: time.Hour},
+		},
+	} {
+		c, err := loadConfig(t, nil, test.set)
+		if got := c.egressLimits(); err != nil || got != test.want {
+			t.Errorf("%s: %+v, %v, want %+v", name, got, err, test.want)
+		}
 	}
 }

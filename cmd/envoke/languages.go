@@ -132,7 +132,7 @@ func (l language) openEngine(ctx context.Context, e *environment, control *grpc.
 	}
 	return newPool(ctx, e, found, pool.Runtime{
 		Language: l.Language, Argv: command.Argv, Env: command.Env, Read: command.Files,
-		OwnMemory: i.ownMemory, AddressSpace: i.addressSpace,
+		OwnMemory: i.ownMemory, Reserved: found.Reserved, AddressSpace: i.addressSpace,
 	})
 }
 

@@ -144,7 +144,7 @@ func openLayers(ctx context.Context, e *environment, language faas.Language, fou
 		return nil, nil, err
 	}
 	layers, err := layer.Open(layer.Options{
-		Language: language, Dir: dir, Tool: tool, Egress: proxy, Registerer: e.metrics,
+		Language: language, Dir: dir, Tool: tool, Egress: proxy, Registerer: e.metrics, Groups: e.groups,
 		Timeout: time.Minute, // who registers a function waits little longer
 	})
 	return layers, proxy, err

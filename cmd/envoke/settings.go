@@ -41,7 +41,7 @@ var (
 	flagsOfPools = []string{
 		"max-script-size", "script-timeout-ms", "idle-workers", "max-workers", "worker-queue", "worker-idle-seconds",
 		"worker-scratch-mb", "worker-max-calls", "worker-max-minutes", "stream-timeout-seconds", "sandbox",
-		"egress", "egress-allow", "egress-deny", "dependencies",
+		"egress", "egress-allow", "egress-deny", "egress-max-connections", "egress-worker-connections", "egress-idle-seconds", "dependencies",
 	}
 	flagsOfEnvoy = []string{"cache-dir", "python", "envoy", "envoy-concurrency", "drain-timeout-seconds"}
 )

@@ -57,7 +57,9 @@ func (h Hosts) Check(ctx context.Context, requestID string, f faas.Function) err
 	}
 	reply, err := client.Do(request)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return unbuilt(err)
+		late := faas.StillBuilding(checkTimeout)
+		late.Err = err
+		return late
 	}
 	if err != nil {
 		return unchecked(fmt.Sprintf("the %s runtime does not answer, so the code could not be checked; try again", name.Language), err)
@@ -68,15 +70,6 @@ func (h Hosts) Check(ctx context.Context, requestID string, f faas.Function) err
 		return unchecked(fmt.Sprintf("the %s runtime ended its answer too soon; try again", name.Language), err)
 	}
 	return verdict(name.Language, reply.StatusCode, raw)
-}
-
-// unbuilt is the answer where the host takes longer than Envoy lets this request take.
-func unbuilt(err error) error {
-	return &faas.Error{
-		Code:    faas.Timeout,
-		Message: fmt.Sprintf("the function's code is still being built after %d s; that goes on, so send the same request again", int(checkTimeout.Seconds())),
-		Details: map[string]any{"component": faas.InRuntime, "timeout_ms": checkTimeout.Milliseconds()}, Err: err,
-	}
 }
 
 func unchecked(message string, err error) error {

@@ -64,7 +64,7 @@ func TestCheckThatTakesTooLong(t *testing.T) {
 	r.options.Check = hosts.Check
 	status, body, _ := r.send("POST", functions, goodFunction)
 	<-asked
-	if text := fmt.Sprint(body); status != 504 || !strings.Contains(text, "still being built") || !strings.Contains(text, "component:runtime") {
+	if text := fmt.Sprint(body); status != 504 || !strings.Contains(text, "still being built after 65000 ms; that goes on") || !strings.Contains(text, "component:runtime") {
 		t.Errorf("%d %v", status, body)
 	}
 }

@@ -36,10 +36,15 @@ type components struct {
 
 func (a *api) health(r *http.Request) (int, any, error) {
 	c := components{
-		Controller: a.controller(r),
+		Controller: stateOK,
 		Redis:      notConfigured,
 		Postgres:   notConfigured,
 		Runtimes:   a.runtimes(r.Context()),
+	}
+	if a.OnPostgres {
+		c.Postgres = a.store(r)
+	} else {
+		c.Controller = a.store(r)
 	}
 	reply := healthReply{Status: c.status(), Version: a.Version, Components: c}
 	if reply.Status == down {
@@ -48,7 +53,7 @@ func (a *api) health(r *http.Request) (int, any, error) {
 	return http.StatusOK, reply, nil
 }
 
-func (a *api) controller(r *http.Request) string {
+func (a *api) store(r *http.Request) string {
 	ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
 	defer cancel()
 	if err := a.Store.Ping(ctx); err != nil {
@@ -74,10 +79,14 @@ func (a *api) runtimes(ctx context.Context) map[faas.Language]string {
 }
 
 // status is that of the whole: down without control or JavaScript, which every
-// installation has; degraded where another part is not what it should be.
+// installation has; degraded where another part is not what it should be. Without
+// PostgreSQL what is known is served on.
 func (c components) status() string {
 	if c.Controller == down || c.Runtimes[faas.NodeJS] == down {
 		return down
+	}
+	if c.Postgres == down {
+		return degraded
 	}
 	for _, state := range c.Runtimes {
 		if state == degraded || state == down {

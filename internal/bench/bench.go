@@ -21,6 +21,7 @@ type Config struct {
 	Envoy       string   // the binary
 	Node        string   // the binary, not a shim: its CPU time is found by its name
 	Python      string   // the same
+	Rustc       string   // the compiler, or a shim of it; empty: builds are missing
 	Envoke      string   // the binary; empty: measure only what needs none
 	EnvokeArgs  []string // more arguments of `envoke serve`
 	CacheDir    string   // of Envoke
@@ -34,7 +35,7 @@ type Config struct {
 	Progress func(line string)
 }
 
-// loads are the ways in which every case but the cold one is asked.
+// loads are the ways in which every case is asked that is measured in loops.
 func (c Config) loads() []Load {
 	return []Load{
 		{Name: ThirtyTwo, Connections: 32, Every: 1, Duration: c.Duration}, // the targets are of this one
@@ -59,10 +60,11 @@ const (
 	ThirtyTwo = "32 connections"
 	Open      = "open loop"
 	Cold      = "cold start"
+	Build     = "build"
 )
 
 // loadNames are in the order in which loads are shown.
-func loadNames() []string { return []string{ThirtyTwo, One, Open, Cold} }
+func loadNames() []string { return []string{ThirtyTwo, One, Open, Cold, Build} }
 
 // Run starts all that is compared, measures it, and stops it again.
 func Run(ctx context.Context, config Config) (Report, error) {

@@ -62,14 +62,15 @@ type Case struct {
 	// Cold: every request brings code that nobody has seen before. Its median latency
 	// is at most Most, where the design asks for that.
 	Cold bool
-	Most time.Duration
+	// Build: the same, of source that is compiled until initialize has answered.
+	Build bool
+	Most  time.Duration
 }
 
 // Cases lists every case in the order in which they are shown. The last letter of a
 // key says the same in every part: a Envoy by itself, b behind Envoy, d alone, e our host
 // alone (of cached results: ext_proc's), f through our Envoy, h cold, i cold where no
-// worker is ready. Cached results are
-// asked for by GET, x and p by POST.
+// worker is ready, r from source. Cached results are asked for by GET, x and p by POST.
 func Cases() []Case {
 	return []Case{
 		{Key: "a", Part: JavaScript, Name: "Envoy, direct response"},
@@ -95,6 +96,7 @@ func Cases() []Case {
 		{Key: "we", Part: Wasm, Name: "rust host alone"},
 		{Key: "wf", Part: Wasm, Name: "Envoke, plain execute of a module"},
 		{Key: "wh", Part: Wasm, Name: "Envoke, one-shot of a new module", Cold: true, Most: 6 * time.Millisecond},
+		{Key: buildKey, Part: Wasm, Name: "Envoke, initialize of new Rust source", Build: true, Most: 1500 * time.Millisecond},
 
 		{Key: "nb", Part: Peers, Name: "Envoy → functions-framework, Node.js"},
 		{Key: "nd", Part: Peers, Name: "functions-framework, Node.js, alone"},
@@ -112,6 +114,9 @@ func Cases() []Case {
 		{Key: "cp", Part: Cache, Name: "Envoke, execute answered by ext_proc"},
 	}
 }
+
+// looped tells whether the case is measured in loops.
+func (c Case) looped() bool { return !c.Cold && !c.Build }
 
 // casesOf are the cases of some parts, and those that they are compared with.
 func casesOf(parts []Part) []Case {

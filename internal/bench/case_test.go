@@ -34,7 +34,7 @@ func TestAPartBringsWhatItIsComparedWith(t *testing.T) {
 	if diff := cmp.Diff(want, keysOf(casesOf([]Part{Peers}))); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"wd", "we", "wf", "wh"}, keysOf(casesOf([]Part{Wasm}))); diff != "" {
+	if diff := cmp.Diff([]string{"wd", "we", "wf", "wh", "wr"}, keysOf(casesOf([]Part{Wasm}))); diff != "" {
 		t.Error(diff)
 	}
 	want = []string{"a", "b", "ca", "cb", "cd", "cf", "cx", "ce", "cp"}
@@ -52,7 +52,7 @@ func TestKeys(t *testing.T) {
 	if sorted := slices.Sorted(slices.Values(all)); len(slices.Compact(sorted)) != len(all) {
 		t.Errorf("a key is there twice: %q", all)
 	}
-	answered := append(cachedKeys(), "", "a", "ca") // the latter Envoy answers by itself
+	answered := append(cachedKeys(), buildKey, "", "a", "ca") // the latter two Envoy answers by itself
 	for _, s := range newStand(Config{}, "").servers(make([]string, 4)) {
 		answered = append(answered, s.keys()...)
 	}

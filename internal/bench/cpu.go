@@ -21,7 +21,7 @@ type Role string
 const (
 	Envoy       Role = "envoy"
 	Envoke      Role = "envoke"
-	Interpreter Role = "interpreter" // Node.js and Python, as our worker or as a server
+	Interpreter Role = "interpreter" // Node.js and Python, as our worker or as a server; and compilers
 	Other       Role = "other"       // servers that are neither: the Go proxy, wazero, workerd
 	Client      Role = "client"
 )
@@ -130,7 +130,8 @@ func (fs procfs) read(roots []root) (usage, error) {
 	return u, nil
 }
 
-// addTree counts a process and its descendants. What a process reaped were workers:
+// addTree counts a process and its descendants. What a process reaped were workers
+// or compilers:
 // no other child ends while the benchmark runs. Since a worker's time only moves
 // from its own entry to its parent's when it ends, none is lost or counted twice.
 func (fs procfs) addTree(u usage, p stat, g group, children map[int][]stat) {
@@ -149,7 +150,7 @@ func (u usage) add(p stat, g group) {
 	u.held[g] = h
 }
 
-// roleOf tells Envoy and interpreters by their binaries; any other process plays its
+// roleOf tells Envoy, interpreters and rustc by their binaries; any other process plays its
 // parent's role.
 func (fs procfs) roleOf(pid int, parent Role) Role {
 	binary, err := os.Readlink(filepath.Join(string(fs), strconv.Itoa(pid), "exe"))
@@ -159,7 +160,7 @@ func (fs procfs) roleOf(pid int, parent Role) Role {
 	switch name := filepath.Base(binary); {
 	case name == "envoy":
 		return Envoy
-	case name == "node", strings.HasPrefix(name, "python"):
+	case name == "node", name == "rustc", strings.HasPrefix(name, "python"):
 		return Interpreter
 	}
 	return parent

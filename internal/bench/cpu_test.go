@@ -74,6 +74,7 @@ func TestReadCountsTreesByRole(t *testing.T) {
 		12: {statLine("MainThread", 12, 10, [2]int{30, 2}), "/usr/bin/node"},
 		13: {statLine("sh", 13, 12, [2]int{4, 2}), "/bin/sh"}, // a child of a worker is part of it
 		14: {statLine("envoke", 14, 10, [2]int{1, 2}), "/bin/envoke"},
+		16: {statLine("rustc", 16, 10, [2]int{60, 2}), "/cache/bin/rustc"},
 		20: {statLine("bench", 20, 1, [2]int{6, 2}), "/bin/bench"},
 		15: {statLine("python3", 15, 10, [2]int{3, 2}), "/usr/bin/python3.11"},
 		30: {statLine("other", 30, 1, [2]int{800, 2}), "/usr/bin/node"},
@@ -87,8 +88,8 @@ func TestReadCountsTreesByRole(t *testing.T) {
 	want := cpuTimes{
 		{envokeName, Envoke}: 51 * clockTick,
 		{envokeName, Envoy}:  20 * clockTick,
-		// Its own, a child's and Python's, and what all of the tree reaped.
-		{envokeName, Interpreter}: (30 + 4 + 3 + 7 + 5*2) * clockTick,
+		// Its own, a child's, Python's and a compiler's, and what all of the tree reaped.
+		{envokeName, Interpreter}: (30 + 4 + 3 + 60 + 7 + 6*2) * clockTick,
 		{"proxy", Other}:          6 * clockTick,
 		{"proxy", Interpreter}:    2 * clockTick,
 		generator:                 900 * clockTick,
@@ -102,7 +103,7 @@ func TestReadCountsTreesByRole(t *testing.T) {
 		resident[g] = h.rss / page
 	}
 	processes := map[group]int64{
-		{envokeName, Envoke}: 2, {envokeName, Envoy}: 1, {envokeName, Interpreter}: 3, {"proxy", Other}: 1, generator: 1,
+		{envokeName, Envoke}: 2, {envokeName, Envoy}: 1, {envokeName, Interpreter}: 4, {"proxy", Other}: 1, generator: 1,
 	}
 	if diff := cmp.Diff(processes, resident, cmp.AllowUnexported(group{})); diff != "" {
 		t.Error(diff)

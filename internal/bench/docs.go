@@ -114,6 +114,10 @@ func (r Report) markdown(files map[string][]byte) []byte {
 		r.writePart(&out, part, files)
 	}
 	r.writeCold(&out, files)
+	if t := r.resultTable(Build, everyCase); t != nil {
+		fmt.Fprintf(&out, "\n## Rust source\n\n%s:\n\n", r.title(Build))
+		t.writeMarkdown(&out)
+	}
 	if r.Density != nil {
 		fmt.Fprintf(&out, "\n## %s\n\n%s:\n\n", Many.Title(), densityTitle)
 		r.Density.table().writeMarkdown(&out)

@@ -22,7 +22,7 @@ type target struct {
 
 // startOurs starts Envoke and adds the endpoints of our cases.
 func (s *stand) startOurs(ctx context.Context) error {
-	ours, err := s.startEnvoke(ctx, envokeName)
+	ours, err := s.startEnvoke(ctx, envokeName, s.compilerArgs()...)
 	if err != nil {
 		return err
 	}
@@ -34,6 +34,7 @@ func (s *stand) startOurs(ctx context.Context) error {
 			return err
 		}
 	}
+	s.addBuild(ctx, ours)
 	s.filtered = ours
 	if err := s.startEmpty(ctx); err != nil {
 		return err
@@ -132,6 +133,11 @@ func initialize(ctx context.Context, address, title, members string) (string, er
 	if err != nil {
 		return "", err
 	}
+	return sessionOf(reply)
+}
+
+// sessionOf reads the session's id from a reply of initialize.
+func sessionOf(reply []byte) (string, error) {
 	var session struct {
 		ID string `json:"request_id"`
 	}

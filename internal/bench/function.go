@@ -43,7 +43,7 @@ func functions() []function {
 
 // isOurs tells whether a case needs Envoke.
 func isOurs(key string) bool {
-	if slices.Contains(cachedKeys(), key) {
+	if key == buildKey || slices.Contains(cachedKeys(), key) {
 		return true
 	}
 	for _, f := range functions() {

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"envoke/runtimes/rust"
 )
 
 // Machine is where and with what a run was made.
@@ -60,6 +62,7 @@ func versions(ctx context.Context, config Config) []Version {
 		{"Go", strings.TrimPrefix(runtime.Version(), "go")},
 		{"Node.js", version(ctx, config.Node)},
 		{"Python", version(ctx, config.Python)},
+		{"Rust", rustVersion(ctx, config.Rustc)},
 		{"wazero", moduleVersion("github.com/tetratelabs/wazero")},
 		{"uvicorn", wheelVersion(python, "uvicorn")},
 		{"functions-framework for Node.js", packageVersion(filepath.Join(node, "@google-cloud", "functions-framework"))},
@@ -115,6 +118,15 @@ func revision(ctx context.Context, binary string) string {
 	}
 	out, _ := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev="+strconv.Itoa(digits)).Output()
 	return strings.TrimSpace(string(out))
+}
+
+// rustVersion asks a compiler as hosts do, who have it find its libraries.
+func rustVersion(ctx context.Context, rustc string) string {
+	if rustc == "" {
+		return ""
+	}
+	found, _ := rust.Find(ctx, rustc)
+	return found.Version
 }
 
 // moduleVersion is that of a module in this program.

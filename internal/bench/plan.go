@@ -14,6 +14,7 @@ const (
 	usualBurst   = 5 * time.Second
 	usualFilled  = 25 * time.Second // of 200 workers of each language
 	usualMany    = 90 * time.Second // of a thousand functions
+	usualBuild   = 600 * time.Millisecond
 )
 
 // Planned is about how long a run takes.
@@ -25,6 +26,10 @@ func Planned(config Config) time.Duration {
 			if c.Most > 0 {
 				took += usualBurst
 			}
+			continue
+		}
+		if c.Build {
+			took += (1 + buildRounds) * usualBuild
 			continue
 		}
 		took += config.WarmUp + usualSettle

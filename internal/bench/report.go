@@ -134,7 +134,7 @@ const keptRate = 0.95
 // results are in the order of loads, and within a load of cases.
 func (r *run) results() []Result {
 	var results []Result
-	for _, load := range append(r.config.loads(), Load{Name: Cold}) {
+	for _, load := range append(r.config.loads(), Load{Name: Cold}, Load{Name: Build}) {
 		for _, c := range r.stand.wanted {
 			if s := r.series[resultKey{c.Key, load.Name}]; s != nil {
 				results = append(results, newResult(c, load, *s))
@@ -227,6 +227,11 @@ func (r Report) MissedTargets() []string {
 	for _, result := range r.Results {
 		if result.Missed {
 			missed = append(missed, result.Case)
+		}
+	}
+	for _, m := range r.Missing {
+		if slices.ContainsFunc(Cases(), func(c Case) bool { return c.Key == m.Case && c.Most > 0 }) {
+			missed = append(missed, m.Case)
 		}
 	}
 	for _, b := range r.Bursts {

@@ -164,6 +164,7 @@ func exampleReport() Report {
 		result("g", Open, 1950, 1940, 1960),
 		result("h", Cold, 100, 110, 120),
 		result("ph", Cold, 20, 21, 22),
+		result(buildKey, Build, 1, 0.8, 0.5),
 	})
 	report.Missing = []Missing{{Case: "kb", Name: "Envoy → workerd", Why: "it is not installed"}}
 	report.Bursts = []Burst{
@@ -191,6 +192,14 @@ func TestMissedTargets(t *testing.T) {
 	// its target, ph did not; the parts that were not asked for miss nothing.
 	want := []string{"f/c", "g/b", "e/d", "e/nd", "pe/yd", "pf/yb", "g-f", "ph", "ph burst", "hot functions"}
 	if diff := cmp.Diff(want, exampleReport().MissedTargets()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// What could not be measured and has a target fails -check, as a ratio that was not does.
+func TestAMissingCaseMissesItsTarget(t *testing.T) {
+	report := Report{Missing: []Missing{{Case: buildKey}, {Case: "kb"}}}
+	if diff := cmp.Diff([]string{buildKey}, report.MissedTargets()); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -72,6 +72,9 @@ func (r *run) measureAll(ctx context.Context) error {
 		}
 	}
 	r.memories.endRounds()
+	if err := r.measureBuilds(ctx); err != nil {
+		return err
+	}
 	if err := r.measureAllCold(ctx); err != nil {
 		return err
 	}
@@ -105,7 +108,7 @@ func (r *run) warmUp(ctx context.Context) error {
 	load := r.config.loads()[0]
 	load.Duration = r.config.WarmUp
 	for _, c := range r.stand.cases() {
-		if c.Cold {
+		if !c.looped() {
 			continue
 		}
 		if _, err := measure(ctx, r.stand.endpoints[c.Key], load); err != nil {
@@ -123,7 +126,7 @@ func (r *run) measureCases(ctx context.Context, load Load, backwards bool) error
 		slices.Reverse(cases)
 	}
 	for _, c := range cases {
-		if c.Cold {
+		if !c.looped() {
 			continue
 		}
 		err := r.account(ctx, resultKey{c.Key, load.Name}, func() (outcome, error) {

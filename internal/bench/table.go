@@ -73,7 +73,10 @@ func span(s Spread, decimals int) string {
 
 // rate shows thousands with one decimal and a k.
 func rate(perSecond float64) string {
-	if perSecond < 1000 {
+	switch {
+	case perSecond > 0 && perSecond < 10: // of builds
+		return fmt.Sprintf("%.1f", perSecond)
+	case perSecond < 1000:
 		return fmt.Sprintf("%.0f", perSecond)
 	}
 	return fmt.Sprintf("%.1fk", perSecond/1000)

@@ -75,6 +75,8 @@ func (r Report) title(load string) string {
 		return fmt.Sprintf("Open loop, %.6g requests/s, latency from the time each was due", r.Settings.Rate)
 	case Cold:
 		return "Cold start: new code in every request, one after another, each when the pool is full again"
+	case Build:
+		return "Builds: source that nobody has seen before, one after another, from initialize to its 200"
 	}
 	return "Closed loop, " + load
 }
@@ -89,7 +91,7 @@ func (r Report) resultTable(load string, wanted func(Result) bool) *table {
 		header = append(header, string(role)+" µs")
 	}
 	header = append(header, "served µs")
-	if load == Cold {
+	if load == Cold || load == Build {
 		header = append(header, "p50 target", "")
 	}
 	t.add(header...)

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
+	"time"
 )
 
 // Code is the machine-readable kind of a failure, as written on the wire.
@@ -126,6 +128,17 @@ func AsError(err error) *Error {
 		return e
 	}
 	return &Error{Code: InternalError, Message: "internal error; the log has it under the request's id", Err: err}
+}
+
+// StillBuilding says that a function's code was not ready to run within the given time. Hosts
+// say so of calls, and control of registrations.
+func StillBuilding(timeout time.Duration) *Error {
+	ms := max(0, timeout).Round(time.Millisecond).Milliseconds()
+	return &Error{
+		Code:    Timeout,
+		Message: fmt.Sprintf("the function's code is still being built after %d ms; that goes on, so send the same request again", ms),
+		Details: map[string]any{"component": InRuntime, "timeout_ms": ms},
+	}
 }
 
 // IsNotFound tells whether err is a NOT_FOUND.

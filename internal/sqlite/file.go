@@ -12,10 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/pressly/goose/v3"
 	sqlite3 "modernc.org/sqlite/lib"
-
-	"envoke/migrations"
 )
 
 // prepareFile makes the folder and an empty file, and holds the lock under which
@@ -87,27 +84,6 @@ func check(ctx context.Context, db *sql.DB) error {
 		return damage(where)
 	}
 	return nil
-}
-
-// migrate brings the tables up to date, and refuses those of a newer Envoke.
-func migrate(ctx context.Context, db *sql.DB) error {
-	files, err := fs.Sub(migrations.FS, "sqlite")
-	if err != nil {
-		return err
-	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return err
-	}
-	current, known, err := provider.GetVersions(ctx)
-	if err != nil {
-		return err
-	}
-	if current > known {
-		return fmt.Errorf("a newer Envoke made it (tables of version %d; this one knows %d): upgrade Envoke, or choose another data folder", current, known)
-	}
-	_, err = provider.Up(ctx)
-	return err
 }
 
 // openError says what to do about the usual reasons.

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,13 +16,14 @@ func testKey(t *testing.T, open Open) {
 	const openers = 4
 	for range openers {
 		go func() {
+			var key faas.SessionKey
+			defer func() { keys <- string(key) }() // also where open ends the goroutine
 			store := open(t, place)
 			defer store.Close()
-			key, err := store.SessionKey(t.Context())
-			if err != nil {
+			var err error
+			if key, err = store.SessionKey(t.Context()); err != nil {
 				t.Error(err)
 			}
-			keys <- string(key)
 		}()
 	}
 	first := <-keys
@@ -94,6 +96,42 @@ func testSessionText(t *testing.T, open Open) {
 		got, err := store.FindScript(t.Context(), session.Digest)
 		wantCode(t, name, err, "")
 		equal(t, name+" script", got, *script)
+	}
+}
+
+// testJSON: JSON comes back as it went in, byte by byte, and not as somebody would write it
+// who has understood it.
+func testJSON(t *testing.T, open Open) {
+	store := fresh(t, open)
+	for name, text := range map[string]string{
+		"numbers":   `{"n":[12345678901234567890123456789012345678901234567890.10,1E400,-0,1.0,0.1e-999999]}`,
+		"order":     `{"b":1,"a":{"z":1,"y":2}}`,
+		"twice":     `{"a":1,"a":2}`,
+		"spaces":    "{ \"a\" :\t[ 1 ,\n2 ] }",
+		"escapes":   `{"a":"\u0000\u00e9\ud83d\ude42\/\ud800"}`,
+		"not ASCII": `{"ключ":"é"}`,
+		"deep":      `{"a":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + `}`,
+		"null":      `null`,
+	} {
+		raw := json.RawMessage(text)
+		f := newFunction("f", "return "+strconv.Quote(name))
+		f.Script = f.Script.With(raw)
+		f.Schema, f.Examples = raw, raw
+		stored := mustPut(t, store, f)
+		session, _ := newSession("f", "")
+		session.Digest, session.Context, session.Schema, session.Version = f.Script.Digest, raw, raw, stored.Version
+		mustCreate(t, store, session, nil)
+		build := faas.Build{Error: raw}
+		wantCode(t, name, store.SetBuild(t.Context(), session.ID, faas.CompileError, build), "")
+		found, function := mustFind(t, store, session.ID), mustFindFunction(t, store, "nodejs-f")
+		for what, got := range map[string]json.RawMessage{
+			"context": found.Context, "schema of the session": found.Schema, "error": found.Build.Error,
+			"schema": function.Schema, "examples": function.Examples, "dependencies": function.Script.Dependencies,
+		} {
+			if string(got) != text {
+				t.Errorf("%s: the %s came back as %.80q, not %.80q", name, what, got, text)
+			}
+		}
 	}
 }
 

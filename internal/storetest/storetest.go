@@ -67,6 +67,7 @@ func Run(t *testing.T, open Open) {
 		"Key":                  testKey,
 		"Sessions":             testSessions,
 		"SessionText":          testSessionText,
+		"JSON":                 testJSON,
 		"SessionErrors":        testSessionErrors,
 		"Builds":               testBuilds,
 		"RetainedContexts":     testRetainedContexts,

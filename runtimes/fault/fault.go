@@ -56,16 +56,6 @@ func Timeout(timeout time.Duration) *faas.Error {
 	}
 }
 
-// Building says that the function's code was not ready to run within the given time.
-func Building(timeout time.Duration) *faas.Error {
-	ms := max(0, timeout).Round(time.Millisecond).Milliseconds()
-	return &faas.Error{
-		Code:    faas.Timeout,
-		Message: fmt.Sprintf("the function's code is still being built after %d ms; that goes on, so send the same request again", ms),
-		Details: map[string]any{"component": faas.InRuntime, "timeout_ms": ms},
-	}
-}
-
 // StreamTimeout says that a stream was not over within the given time.
 func StreamTimeout(timeout time.Duration) *faas.Error {
 	ms := timeout.Milliseconds()

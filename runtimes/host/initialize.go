@@ -16,7 +16,6 @@ import (
 	"envoke/internal/faas"
 	"envoke/internal/strict"
 	"envoke/runtimes/bundle"
-	"envoke/runtimes/fault"
 	"envoke/runtimes/pool"
 )
 
@@ -274,7 +273,7 @@ func (h *Host) openFor(ctx context.Context, p post, arrived time.Time) (*bundle.
 		return nil, err
 	}
 	timeout := h.timeout(session.Timeout)
-	o := opening{load: h.load, late: func(*build) error { return fault.Building(timeout) }}
+	o := opening{load: h.load, late: func(*build) error { return faas.StillBuilding(timeout) }}
 	if p.script != nil {
 		o.load = h.Engine.Load
 	}

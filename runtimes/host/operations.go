@@ -26,6 +26,7 @@ type Initialization struct {
 	LanguageTitle string  // a function's name, name@version or name:alias
 	Script        *string // nil: run the registered function of that name
 	Context       []byte  // a JSON object, or empty
+	Dependencies  []byte  // a JSON object of the files that pin the script's packages, or empty
 }
 
 // Ready tells whether an initialize would be taken.
@@ -78,6 +79,13 @@ func (h *Host) Initialize(ctx context.Context, i Initialization) (*faas.Session,
 		return nil, h.otherLanguage()
 	}
 	if err := h.fill(&p, i.Script, i.Context); err != nil {
+		return nil, err
+	}
+	dependencies, err := value("dependencies", i.Dependencies)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.parseDependencies(&p, dependencies); err != nil {
 		return nil, err
 	}
 	// Whether a registered function's results are cached is not known here: without

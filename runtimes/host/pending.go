@@ -10,7 +10,6 @@ import (
 	"envoke/internal/controlpb"
 	"envoke/internal/faas"
 	"envoke/runtimes/bundle"
-	"envoke/runtimes/fault"
 )
 
 // DefaultBuildWait is how long an initialize waits for its code where the operator does not
@@ -75,7 +74,7 @@ func (h *Host) built(ctx context.Context, in invocation, timeout time.Duration) 
 	}
 	late, err := b.wait(ctx, in.timing.arrived.Add(timeout))
 	if late {
-		err = fault.Building(timeout)
+		err = faas.StillBuilding(timeout)
 	}
 	in.timing.loaded(h.stages.load)
 	return err

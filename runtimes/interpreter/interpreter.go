@@ -39,6 +39,8 @@ type Interpreter struct {
 	Path    string   // of the binary itself, never of a shim
 	Version string   // such as "v22.1.0" or "3.11.7"
 	Files   []string // its library, and what it has mapped: all that it reads
+	// Reserved are the bytes that it maps writable when it starts, for what it may never need.
+	Reserved uint64
 }
 
 // A Command is how a worker is started. It expects its end of the socketpair as

@@ -22,6 +22,7 @@ const (
 	maxOutput  = 16 << 10 // bytes of a tool's last words
 	watchEvery = 500 * time.Millisecond
 	kept       = "kept" // what was installed, in the folder of its making
+	archives   = 2      // times the size of a layer: a tool has what it fetched beside what it made of it
 )
 
 // install installs a layer when its turn has come.
@@ -86,12 +87,20 @@ func prepare(scratch string, files map[string]string) error {
 	return nil
 }
 
+// walls are the sandbox of one installation. What it writes may be memory too, where its
+// folder is in a tmpfs.
+func (l *Layers) walls(dir, program string) sandbox.Config {
+	return sandbox.Config{
+		Files:   sandbox.Files{Programs: []string{program}, Read: l.opt.Tool.Read},
+		Scratch: dir, Connect: uint16(l.opt.Egress.Port()), Rights: true,
+		OpenFiles: 1024, FileSize: uint64(l.opt.MaxBytes), Memory: uint64(l.opt.MemoryMB) << 20,
+		Groups: l.opt.Groups, Beside: archives * uint64(l.opt.MaxBytes),
+	}
+}
+
 // run runs the tool in a sandbox of its own.
 func (l *Layers) run(dir, scratch string, argv []string) error {
-	spawner := sandbox.NewSpawner(sandbox.Config{
-		Files:   sandbox.Files{Programs: argv[:1], Read: l.opt.Tool.Read},
-		Scratch: dir, Connect: uint16(l.opt.Egress.Port()), Rights: true, OpenFiles: 1024, FileSize: uint64(l.opt.MaxBytes), Memory: 2 << 30,
-	})
+	spawner := sandbox.NewSpawner(l.walls(dir, argv[0]))
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- spawner.Serve(ctx) }()
@@ -120,6 +129,8 @@ func (l *Layers) run(dir, scratch string, argv []string) error {
 	switch {
 	case over != nil:
 		return over
+	case process.OutOfMemory():
+		return failed(fmt.Sprintf("installing the dependencies took more than %d MiB of memory", l.opt.MemoryMB), output.text())
 	case !state.Success():
 		return failed("the dependencies cannot be installed", output.text())
 	case errors.Is(moved, fs.ErrNotExist): // no packages are named
@@ -160,7 +171,6 @@ func (l *Layers) watch(process *sandbox.Process, scratch string) error {
 // is counted next time.
 func (l *Layers) exceeds(scratch string) error {
 	taken, _ := sizeOf(scratch)
-	const archives = 2 // a tool has what it fetched beside what it made of it
 	if taken.bytes <= archives*l.opt.MaxBytes && taken.files <= archives*l.opt.MaxFiles {
 		return nil
 	}

@@ -26,6 +26,7 @@ import (
 	"envoke/internal/faas"
 	"envoke/runtimes/egress"
 	"envoke/runtimes/fault"
+	"envoke/runtimes/sandbox"
 )
 
 // Options configures Layers. A zero field means its default, where one is named.
@@ -40,6 +41,9 @@ type Options struct {
 	MaxAll   int64         // bytes of all; those used longest ago go; 2 GiB
 	MaxFiles int           // of one layer; 20,000
 	Queue    int           // installations that wait for the one under way; 8
+	MemoryMB int           // of one installation, in MiB; 2048
+
+	Groups *sandbox.Groups // give each installation a control group; nil: none has one
 
 	Registerer prometheus.Registerer // nil: no metrics
 }
@@ -77,6 +81,7 @@ func Open(opt Options) (*Layers, error) {
 	setDefault(&opt.MaxAll, 2<<30)
 	setDefault(&opt.MaxFiles, 20_000)
 	setDefault(&opt.Queue, 8)
+	setDefault(&opt.MemoryMB, 2048)
 	l := &Layers{opt: opt, turn: make(chan struct{}, 1), layers: make(map[string]*layer)}
 	if err := os.MkdirAll(opt.Dir, folderMode); err != nil {
 		return nil, fmt.Errorf("make the folder of layers: %w", err)

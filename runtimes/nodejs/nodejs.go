@@ -21,6 +21,8 @@ var worker embed.FS
 const (
 	workerDir  = "worker"
 	workerMain = "worker.js"
+	// smallThreads is the argument for worker/threads.js.
+	smallThreads = "small-threads"
 )
 
 // Prepare writes the worker below dir, unless it is there already, and returns
@@ -37,8 +39,12 @@ func Prepare(dir string, found interpreter.Interpreter, memoryMB int) (interpret
 	if memoryMB > 0 {
 		argv = append(argv, "--max-old-space-size="+strconv.Itoa(memoryMB))
 	}
+	argv = append(argv, main)
+	if found.Reserved > 0 {
+		argv = append(argv, smallThreads)
+	}
 	return interpreter.Command{
-		Argv: append(argv, main), Env: interpreter.Env(), Files: append(found.Files, main),
+		Argv: argv, Env: interpreter.Env(), Files: append(found.Files, main),
 	}, nil
 }
 

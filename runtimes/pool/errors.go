@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -77,9 +78,15 @@ func describe(state *os.ProcessState) string {
 	return "unknown reason"
 }
 
-// ranOutOfMemory recognises the last words of V8 and of our Python worker, and of Ruby.
+// lastWords are those of V8 and of our Python worker, of V8 outside of its heap, of the C++
+// around it, and of Ruby.
+var lastWords = []string{
+	"heap out of memory", "process out of memory", "std::bad_alloc", "[FATAL] failed to allocate memory",
+}
+
+// ranOutOfMemory tells by a worker's last words that it had no memory left.
 func ranOutOfMemory(tail []byte) bool {
-	return bytes.Contains(tail, []byte("heap out of memory")) || bytes.Contains(tail, []byte("[FATAL] failed to allocate memory"))
+	return slices.ContainsFunc(lastWords, func(words string) bool { return bytes.Contains(tail, []byte(words)) })
 }
 
 // invokeEnded is the error of a call whose worker ended.

@@ -29,6 +29,7 @@ type escape struct {
 	nodejs, python string    // false: it did not come out
 	ends           faas.Code // the error that the call ends with instead; empty: none
 	limit          string    // that was hit, of details
+	refused        string    // what its own error may say in place of that, where the interpreter asks before it takes
 }
 
 // Helpers of the escapes in both languages: tried is false where f throws.
@@ -142,7 +143,7 @@ for fd in fds: os.close(fd)`,
 while True: all.append(b"x" * (1 << 20))`,
 	},
 	{
-		name: "memory that is shared", ends: faas.ResourceExhausted,
+		name: "memory that is shared", ends: faas.ResourceExhausted, refused: "Array buffer allocation failed", // Node.js 22
 		nodejs: `const all = []; for (;;) { const a = new Int8Array(new SharedArrayBuffer(1 << 24)); a.fill(1); all.push(a); await new Promise((done) => setTimeout(done, 1)) }`,
 		python: `import time
 all = []
@@ -362,7 +363,7 @@ func (e escape) check(t *testing.T, result pool.Result, err error) {
 		return
 	}
 	f := faas.AsError(err)
-	if err == nil || f.Code != e.ends || e.limit != "" && f.Details["limit"] != e.limit {
+	if err == nil || f.Message != e.refused && (f.Code != e.ends || e.limit != "" && f.Details["limit"] != e.limit) {
 		t.Errorf("it ended with %s, %v %v; want %s of %s", result.JSON, err, f.Details, e.ends, e.limit)
 	}
 }

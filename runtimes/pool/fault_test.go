@@ -26,6 +26,23 @@ func exited(how string) wantError {
 	}}
 }
 
+// What each interpreter says when it has no memory left.
+func TestLastWords(t *testing.T) {
+	for words, want := range map[string]bool{
+		"FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory\n----- Native stack trace": true,
+		"#\n# Fatal process out of memory: Failed to reserve virtual memory for CodeRange\n#":                         true,
+		"FATAL ERROR: Zone Allocation failed - process out of memory\n----- Native stack trace":                       true,
+		"terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std::bad_alloc\n":                true,
+		"[FATAL] failed to allocate memory": true,
+		"Error: no memory of it":            false,
+		"":                                  false,
+	} {
+		if got := ranOutOfMemory([]byte(words)); got != want {
+			t.Errorf("%q: %v", words, got)
+		}
+	}
+}
+
 // Each of these ends the worker; the next call works, in another one.
 func TestWorkersThatEnd(t *testing.T) {
 	const protocol = "it broke the worker protocol: "

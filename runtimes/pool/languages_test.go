@@ -28,7 +28,7 @@ func JavaScript(t testing.TB) Runtime {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Runtime{Language: faas.NodeJS, Argv: command.Argv, Env: command.Env, Read: command.Files, OwnMemory: nodejs.OwnMemory}
+	return Runtime{Language: faas.NodeJS, Argv: command.Argv, Env: command.Env, Read: command.Files, OwnMemory: nodejs.OwnMemory, Reserved: found.Reserved}
 }
 
 // Python is the real worker of Python.
@@ -116,5 +116,21 @@ func TestMemoryOfOneFunction(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Threads that a function begins have room beside it, whatever V8 maps for each.
+func TestThreadsWithALimitOfMemory(t *testing.T) {
+	const begin = `const one = () => new Promise((done, fail) => new Worker("require('worker_threads').parentPort.postMessage(42)", { eval: true }).on('message', done).on('error', fail));`
+	p := serve(t, Options{Runtime: JavaScript(t), MemoryMB: 128, Idle: 1})
+	for name, source := range map[string]string{
+		"require":  "const { Worker } = require('worker_threads');" + begin + "return Promise.all([one(), one(), one()])",
+		"import":   "import { Worker } from 'node:worker_threads';" + begin + "export default () => Promise.all([one(), one(), one()])",
+		"import()": "const { Worker } = await import('worker_threads');" + begin + "return Promise.all([one(), one(), one()])",
+	} {
+		result, err := p.Invoke(t.Context(), work(source), within(20*time.Second, Invocation{}))
+		if err != nil || string(result.JSON) != "[42,42,42]" {
+			t.Errorf("%s: %s, %v", name, result.JSON, err)
+		}
 	}
 }

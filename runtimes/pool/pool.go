@@ -41,6 +41,8 @@ type Runtime struct {
 	// OwnMemory is what the interpreter itself writes to, in bytes, beside the memory that
 	// functions may have.
 	OwnMemory uint64
+	// Reserved is what it maps writable when it starts, in bytes, and hardly writes to.
+	Reserved uint64
 	// AddressSpace bounds what a worker may reserve, in bytes; 0: the interpreter reserves
 	// much more than it uses.
 	AddressSpace uint64
@@ -176,7 +178,7 @@ func New(opt Options) *Pool {
 		opt.Log = func(LogLine) {}
 	}
 	opt.Sandbox.Files, opt.Sandbox.Memory = opt.Files(), opt.memory(opt.MemoryMB)
-	opt.Sandbox.AddressSpace = opt.AddressSpace
+	opt.Sandbox.AddressSpace, opt.Sandbox.Reserved = opt.AddressSpace, opt.Reserved
 	opt.Sandbox.Beside = sharedMemory + uint64(opt.MaxScratch)
 	if opt.Egress != nil {
 		opt.Sandbox.Connect = uint16(opt.Egress.Port())

@@ -66,6 +66,7 @@ func (s *Server) Initialize(ctx context.Context, r *runtimepb.InitializeRequest)
 	}
 	session, err := s.Host.Initialize(ctx, host.Initialization{
 		LanguageTitle: r.GetLanguageTitle(), Script: r.ScriptContent, Context: []byte(r.GetContext()),
+		Dependencies: []byte(r.GetDependencies()),
 	})
 	if err != nil {
 		return nil, err

@@ -134,7 +134,7 @@ func (r *rig) newHost(t *testing.T, metrics *prometheus.Registry, maxTimeout tim
 		Logger: logger, Registerer: metrics, MaxSessions: 1000, MaxScriptBytes: 1 << 20,
 	})
 	r.pool = pool.New(pool.Options{
-		Runtime: javaScript(t, r.dir), Idle: 1, Registerer: metrics,
+		Runtime: javaScript(t, r.dir), Idle: 1, Registerer: metrics, Layers: layers(t),
 		Log: func(line pool.LogLine) {
 			r.output.Add(logs.Line{
 				RequestID: line.RequestID, Owner: line.Owner, Time: time.Now(), Level: line.Level.String(), Text: line.Text,
@@ -148,6 +148,21 @@ func (r *rig) newHost(t *testing.T, metrics *prometheus.Registry, maxTimeout tim
 		MaxTimeout: maxTimeout, MaxScript: testMaxScript, MaxBody: testMaxMessage, MaxMemoryMB: 128, NoEgress: func(bool) string { return "" },
 		SessionExpiry: time.Hour, Failed: func(string, *faas.Error) {}, Logger: logger, Registerer: metrics,
 	})
+}
+
+// layers are a folder with one package.
+func layers(t *testing.T) pinned {
+	t.Helper()
+	dir := testrig.OpenDir(t)
+	module := filepath.Join(dir, "node_modules", "left", "index.js")
+	err := os.MkdirAll(filepath.Dir(module), 0o755)
+	if err == nil {
+		err = os.WriteFile(module, []byte("module.exports = 'left'"), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pinned(dir)
 }
 
 func javaScript(t *testing.T, dir string) pool.Runtime {

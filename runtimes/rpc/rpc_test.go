@@ -79,6 +79,31 @@ func TestRegisteredFunction(t *testing.T) {
 	}
 }
 
+// pinned are layers of one package, left, for whoever pins it.
+type pinned string
+
+func (p pinned) Use(_ context.Context, files map[string]string) (string, func(), error) {
+	if files["package.json"] != "{}" {
+		return "", nil, fmt.Errorf("the files are %v", files)
+	}
+	return string(p), func() {}, nil
+}
+
+// A script's packages come with it, and are there when it is executed.
+func TestDependencies(t *testing.T) {
+	r := newRig(t, 10*time.Second)
+	made, err := r.Initialize(t.Context(), &runtimepb.InitializeRequest{
+		LanguageTitle: "nodejs-packed", ScriptContent: new("return require('left')"), Dependencies: ` {"package.json": "{}"} `,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.Execute(t.Context(), &runtimepb.ExecuteRequest{RequestId: made.GetRequestId()})
+	if err != nil || got.GetResult() != `"left"` {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 // A script that comes with the call is run in a worker of its own, each time.
 func TestScripts(t *testing.T) {
 	r := newRig(t, 10*time.Second)
@@ -119,6 +144,9 @@ func TestRefusals(t *testing.T) {
 		{"an id for a new session", initialize(&runtimepb.InitializeRequest{RequestId: "mine", LanguageTitle: title}), failure{codes.InvalidArgument, invalid, "request_id must be empty: the host makes the session's id"}},
 		{"another language", initialize(&runtimepb.InitializeRequest{LanguageTitle: "python-a"}), failure{codes.InvalidArgument, invalid, "this host runs nodejs functions only"}},
 		{"no such function", initialize(&runtimepb.InitializeRequest{LanguageTitle: title}), failure{codes.NotFound, "NOT_FOUND", "no function is called nodejs-a, and the body has no script_content: send the code there"}},
+		{"dependencies of no script", initialize(&runtimepb.InitializeRequest{LanguageTitle: title, Dependencies: "{}"}), failure{codes.InvalidArgument, invalid, "dependencies are those of script_content, which is missing"}},
+		{"dependencies of another kind", initialize(&runtimepb.InitializeRequest{LanguageTitle: title, ScriptContent: new(echo), Dependencies: "[1]"}), failure{codes.InvalidArgument, invalid, "dependencies must be an object of the files that pin packages, each a text, by their names"}},
+		{"dependencies that are no JSON", initialize(&runtimepb.InitializeRequest{LanguageTitle: title, ScriptContent: new(echo), Dependencies: "{"}), failure{codes.InvalidArgument, invalid, "dependencies is not valid JSON"}},
 		{"code that does not load", initialize(&runtimepb.InitializeRequest{LanguageTitle: title, ScriptContent: new("throw new Error('no'); module.exports = 1")}), failure{codes.InvalidArgument, "INITIALIZATION_ERROR", "no"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -159,6 +159,7 @@ type InitializeRequest struct {
 	Context       string                 `protobuf:"bytes,2,opt,name=context,proto3" json:"context,omitempty"`                                        // a JSON object, or empty
 	ScriptContent *string                `protobuf:"bytes,3,opt,name=script_content,json=scriptContent,proto3,oneof" json:"script_content,omitempty"` // absent: run the registered function of that name
 	LanguageTitle string                 `protobuf:"bytes,4,opt,name=language_title,json=languageTitle,proto3" json:"language_title,omitempty"`       // <language>-<title>
+	Dependencies  string                 `protobuf:"bytes,5,opt,name=dependencies,proto3" json:"dependencies,omitempty"`                              // a JSON object of the files that pin the script's packages, each a text; empty: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -217,6 +218,13 @@ func (x *InitializeRequest) GetScriptContent() string {
 func (x *InitializeRequest) GetLanguageTitle() string {
 	if x != nil {
 		return x.LanguageTitle
+	}
+	return ""
+}
+
+func (x *InitializeRequest) GetDependencies() string {
+	if x != nil {
+		return x.Dependencies
 	}
 	return ""
 }
@@ -729,13 +737,14 @@ const file_runtime_proto_rawDesc = "" +
 	"\x06result\x18\x01 \x01(\tR\x06result\x12*\n" +
 	"\x11execution_time_ms\x18\x02 \x01(\x01R\x0fexecutionTimeMs\x121\n" +
 	"\x12memory_usage_bytes\x18\x03 \x01(\x03H\x00R\x10memoryUsageBytes\x88\x01\x01B\x15\n" +
-	"\x13_memory_usage_bytes\"\xb2\x01\n" +
+	"\x13_memory_usage_bytes\"\xd6\x01\n" +
 	"\x11InitializeRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x18\n" +
 	"\acontext\x18\x02 \x01(\tR\acontext\x12*\n" +
 	"\x0escript_content\x18\x03 \x01(\tH\x00R\rscriptContent\x88\x01\x01\x12%\n" +
-	"\x0elanguage_title\x18\x04 \x01(\tR\rlanguageTitleB\x11\n" +
+	"\x0elanguage_title\x18\x04 \x01(\tR\rlanguageTitle\x12\"\n" +
+	"\fdependencies\x18\x05 \x01(\tR\fdependenciesB\x11\n" +
 	"\x0f_script_content\"\xb8\x01\n" +
 	"\x12InitializeResponse\x12\x1d\n" +
 	"\n" +

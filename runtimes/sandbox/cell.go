@@ -191,7 +191,7 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // LimitMemory lowers the bytes of private writable memory that the process may have.
 func (p *Process) LimitMemory(bytes uint64) error {
-	err := p.cell.asUser(func() error { return setLimit(p.PID(), limit{unix.RLIMIT_DATA, bytes}) })
+	err := p.cell.asUser(func() error { return setLimit(p.PID(), limit{unix.RLIMIT_DATA, bytes + p.spawner.config.Reserved}) })
 	return errors.Join(err, p.group.setMemory(bytes))
 }
 

@@ -44,6 +44,9 @@ type Config struct {
 	// Memory bounds the bytes of its private writable memory (RLIMIT_DATA); 0: no
 	// bound. Address space that is only reserved does not count.
 	Memory uint64
+	// Reserved are bytes of such memory that a program maps when it starts and hardly uses: it
+	// may have them over Memory, in RLIMIT_DATA, which counts what is mapped.
+	Reserved uint64
 	// Groups gives each process a control group, in which Memory and Tasks bound all that it
 	// starts too; nil: none. Beside are the bytes that it may have in its group over Memory:
 	// files that it reads or writes, and what the kernel keeps for it.
@@ -110,7 +113,7 @@ func NewSpawner(c Config) *Spawner {
 		{unix.RLIMIT_CORE, 0}, {unix.RLIMIT_NOFILE, c.OpenFiles}, {unix.RLIMIT_FSIZE, c.FileSize},
 	}}
 	if c.Memory > 0 {
-		s.limits = append(s.limits, limit{unix.RLIMIT_DATA, c.Memory})
+		s.limits = append(s.limits, limit{unix.RLIMIT_DATA, c.Memory + c.Reserved})
 	}
 	if c.AddressSpace > 0 {
 		s.limits = append(s.limits, limit{unix.RLIMIT_AS, c.AddressSpace})

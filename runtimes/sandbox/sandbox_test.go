@@ -335,6 +335,30 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// What a program reserves it may have beside its memory, and keeps when that is lowered.
+func TestReservedMemory(t *testing.T) {
+	p, err := spawnerOf(t, Config{Memory: 200 << 20, Reserved: 512 << 20}, nodePath(t)).Start(node(t, "setInterval(() => {}, 1000)"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantLimit := func(want uint64) {
+		t.Helper()
+		var got unix.Rlimit
+		if err := unix.Prlimit(p.PID(), unix.RLIMIT_DATA, nil, &got); err != nil || got.Cur != want || got.Max != want {
+			t.Errorf("the limit is %+v, %v, want %d", got, err, want)
+		}
+	}
+	wantLimit(712 << 20)
+	if err := p.LimitMemory(100 << 20); err != nil {
+		t.Error(err)
+	}
+	wantLimit(612 << 20)
+	_ = p.Kill()
+	if _, err := p.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestMemoryAvailable(t *testing.T) {
 	const meminfo = "MemTotal:       24684152 kB\nMemFree:         1 kB\nMemAvailable:   23000000 kB\n"
 	for name, want := range map[string]int64{"MemTotal:": 24684152 << 10, "MemAvailable:": 23000000 << 10, "MemLost:": 0} {

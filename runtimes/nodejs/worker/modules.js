@@ -5,13 +5,16 @@
 
 const { createRequire, isBuiltin } = require('node:module');
 const vm = require('node:vm');
+const threads = require('./threads.js');
 
 const requireBuiltin = require;
 let requirePackage; // undefined: there are none
 
 // usePackages makes those below a folder's node_modules the function's.
 function usePackages(folder) {
-  if (folder) requirePackage = createRequire(`${folder}/function.js`);
+  if (!folder) return;
+  threads.bound(); // what they require does not pass here
+  requirePackage = createRequire(`${folder}/function.js`);
 }
 
 function notFound(specifier) {
@@ -22,7 +25,10 @@ function notFound(specifier) {
 }
 
 function userRequire(specifier) {
-  if (typeof specifier === 'string' && isBuiltin(specifier)) return requireBuiltin(specifier);
+  if (typeof specifier === 'string' && isBuiltin(specifier)) {
+    if (isThreads(specifier)) threads.bound();
+    return requireBuiltin(specifier);
+  }
   if (!isPackage(specifier)) throw notFound(specifier);
   return requirePackage(specifier);
 }
@@ -32,8 +38,11 @@ function isPackage(specifier) {
   return requirePackage !== undefined && typeof specifier === 'string' && /^[@a-z0-9]/i.test(specifier) && !specifier.includes(':');
 }
 
+const isThreads = (specifier) => specifier === 'worker_threads' || specifier === 'node:worker_threads';
+
 // importDynamically serves import() of the user's code.
 function importDynamically(specifier) {
+  if (isThreads(specifier)) threads.bound();
   if (isBuiltin(specifier)) return import(specifier);
   if (!isPackage(specifier)) throw notFound(specifier);
   const { pathToFileURL } = require('node:url');

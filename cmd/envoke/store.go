@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+
+	"envoke/internal/accesslog"
+	"envoke/internal/api"
+	"envoke/internal/faas"
+	"envoke/internal/postgres"
+	"envoke/internal/registry"
+	"envoke/internal/sqlite"
+	"envoke/migrations"
+)
+
+// store is what control asks of where it keeps functions, sessions and logs.
+type store interface {
+	accesslog.Store
+	api.Store
+	migrations.Store
+	registry.Store
+	SessionKey(context.Context) (faas.SessionKey, error)
+	LatestRequestLogs(context.Context, faas.RequestLogQuery) ([]faas.RequestLog, error)
+	Close() error
+}
+
+// openStore opens the database that the settings name, with its tables up to date.
+func openStore(ctx context.Context, c *Config) (store, error) {
+	if c.onPostgres() {
+		s, err := postgres.Open(ctx, c.DatabaseURL)
+		if err != nil {
+			return nil, err // not s: a nil *Store is no nil store
+		}
+		return s, nil
+	}
+	s, err := sqlite.Open(ctx, c.databasePath())
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// onPostgres tells whether the store is a PostgreSQL database.
+func (c *Config) onPostgres() bool {
+	return strings.HasPrefix(c.DatabaseURL, "postgres://") || strings.HasPrefix(c.DatabaseURL, "postgresql://")
+}
+
+// checkDatabase says nothing of the address itself, which may have a password in it.
+func (c *Config) checkDatabase() error {
+	switch {
+	case c.onPostgres():
+		return postgres.CheckAddress(c.DatabaseURL)
+	case c.DatabaseURL != "" && !strings.HasPrefix(c.DatabaseURL, "sqlite:"):
+		return errors.New("it must be empty, sqlite:<path> or postgres://<user>:<password>@<host>/<database>")
+	}
+	return nil
+}
+
+func (c *Config) databasePath() string {
+	if path, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:"); ok {
+		return strings.TrimPrefix(path, "//")
+	}
+	return filepath.Join(c.DataDir, "envoke.db")
+}
