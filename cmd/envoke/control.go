@@ -30,6 +30,7 @@ import (
 type control struct {
 	unlock   func() error // gives the data folder free
 	store    store
+	redis    redises
 	registry *registry.Registry
 	xds      *xds.Controller
 	filter   *filterKeeper
@@ -70,9 +71,12 @@ func openControl(ctx context.Context, e *environment, filter []byte) (_ *control
 	if c.apiListener, err = listenUnix(ctx, e.sockets.api()); err != nil {
 		return nil, err
 	}
+	if c.redis, err = openRedises(e, c.store); err != nil {
+		return nil, err
+	}
 	c.runtimes = probes(e)
 	c.registry = registry.New(registry.Options{
-		Store: c.store, Key: key, Logger: e.logger, Registerer: e.metrics,
+		Store: c.redis.over(c.store), Key: key, Logger: e.logger, Registerer: e.metrics,
 	})
 	c.filter = newFilterKeeper(e.logger, func(ctx context.Context, module []byte, generation int) error {
 		return c.publish(ctx, e, module, generation)
@@ -108,7 +112,7 @@ func (c *control) serveGRPC(e *environment, key faas.SessionKey) {
 	c.registry.Register(c.grpc)
 	extprocv3.RegisterExternalProcessorServer(c.grpc, extproc.New(extproc.Options{
 		Registry: c.registry, Select: e.selectFunction, Mapped: e.mappings != nil, Key: key, Runtimes: languagesOf(c.runtimes),
-		Cache: newCache(e.config), MaxTimeout: e.config.runtimeTimeout(),
+		Cache: newCache(e.config, c.redis.shared()), MaxTimeout: e.config.runtimeTimeout(),
 		Logger: e.logger, Registerer: e.metrics,
 	}))
 	c.xds = xds.New(xds.Options{Logger: e.logger, Registerer: e.metrics})
@@ -117,11 +121,11 @@ func (c *control) serveGRPC(e *environment, key faas.SessionKey) {
 }
 
 // newCache is where results are kept; nil: none are.
-func newCache(c *Config) *resultcache.Cache {
+func newCache(c *Config, shared resultcache.Shared) *resultcache.Cache {
 	if c.CacheMemoryMB == 0 {
 		return nil
 	}
-	return resultcache.New(resultcache.Options{MaxBytes: int64(c.CacheMemoryMB) << 20})
+	return resultcache.New(resultcache.Options{MaxBytes: int64(c.CacheMemoryMB) << 20, Shared: shared})
 }
 
 func (c *control) serveAPI(e *environment, key faas.SessionKey) {
@@ -129,7 +133,7 @@ func (c *control) serveAPI(e *environment, key faas.SessionKey) {
 		Handler: api.New(api.Options{
 			Store: c.store, Key: key, Revoke: c.registry.Revoke, Changed: c.registry.FunctionChanged,
 			Select: e.selectFunction, Check: hosts(c.runtimes).Check, Runtimes: c.runtimeStates,
-			OnPostgres: e.config.onPostgres(),
+			OnPostgres: e.config.onPostgres(), Redis: c.redis.ping(),
 			MaxScript:  e.config.MaxScriptSize, MaxModule: e.config.MaxModuleSize,
 			Version: version, Failed: e.failedIn(faas.InControl), Logger: e.logger,
 		}),
@@ -173,6 +177,7 @@ func (c *control) start(l *lifecycle) {
 		<-ctx.Done()
 		return errors.Join(c.store.Close(), c.unlock())
 	})
+	l.start("redis", c.redis.serve)
 	l.start("access log", c.log.Serve)
 	l.start("xds", c.xds.Serve)
 	l.start("filter", c.filter.Serve)
@@ -202,9 +207,9 @@ func serveGRPC(ctx context.Context, server *grpc.Server, listener net.Listener) 
 
 // close undoes openControl where nothing was started.
 func (c *control) close() error {
-	var err error
+	err := c.redis.close()
 	if c.store != nil {
-		err = c.store.Close()
+		err = errors.Join(err, c.store.Close())
 	}
 	if c.unlock != nil {
 		err = errors.Join(err, c.unlock())

@@ -52,12 +52,26 @@ type metrics struct {
 	hits, misses, failed, foreign, skipped prometheus.Counter
 }
 
+// CheckURL tells whether New would take the URL. The error names no password.
+func CheckURL(raw string) error {
+	_, err := parse(raw)
+	return err
+}
+
+func parse(raw string) (*redis.Options, error) {
+	options, err := redis.ParseURL(raw)
+	if err != nil {
+		return nil, fmt.Errorf("the Redis URL %s makes no sense: %w", redacted(raw), reason(err))
+	}
+	return options, nil
+}
+
 // New makes a client. It does no I/O: a Redis that is away at the start is like one that goes
 // away later. The error names no password.
 func New(o Options) (*Client, error) {
-	options, err := redis.ParseURL(o.URL)
+	options, err := parse(o.URL)
 	if err != nil {
-		return nil, fmt.Errorf("the Redis URL %s makes no sense: %w", redacted(o.URL), reason(err))
+		return nil, err
 	}
 	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = dialTimeout, answerTimeout, answerTimeout
 	options.PoolSize, options.PoolTimeout = poolSize, answerTimeout
