@@ -41,12 +41,13 @@ type control struct {
 	grpcListener net.Listener
 	api          *http.Server
 	apiListener  net.Listener
+	logger       *slog.Logger
 }
 
 // openControl opens the store and the sockets. Nothing answers before start. The
 // filter is the Wasm module that Envoy gets, nil for none yet.
 func openControl(ctx context.Context, e *environment, filter []byte) (_ *control, err error) {
-	c := &control{}
+	c := &control{logger: e.logger}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.close())
@@ -183,6 +184,9 @@ func (c *control) start(l *lifecycle) {
 	l.start("filter", c.filter.Serve)
 	l.start("grpc", func(ctx context.Context) error { return serveGRPC(ctx, c.grpc, c.grpcListener) })
 	l.start("registry", c.registry.Serve)
+	if f, ok := c.store.(follower); ok {
+		l.start("changes", func(ctx context.Context) error { return f.FollowChanges(ctx, c.registry.Heard, c.lostChanges) })
+	}
 	l.start("api", func(ctx context.Context) error {
 		return httpserver.Serve(ctx, c.api, c.apiListener, 5*time.Second)
 	})
@@ -220,6 +224,11 @@ func (c *control) close() error {
 		}
 	}
 	return err
+}
+
+// lostChanges says that for now nobody tells what other controls change.
+func (c *control) lostChanges(err error) {
+	c.logger.Warn("the database does not tell what others change; it is asked again", "error", err)
 }
 
 // ready tells what keeps control from serving.
