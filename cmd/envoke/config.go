@@ -36,9 +36,9 @@ type Config struct {
 
 	DatabaseURL             string
 	RedisURL, RedisCacheURL string
-	SessionExpirySeconds int
-	DBLoggingEnabled     bool
-	LogRetentionHours    int
+	SessionExpirySeconds    int
+	DBLoggingEnabled        bool
+	LogRetentionHours       int
 
 	RuntimeSelectionStrategy, RuntimeMappingsFile string
 

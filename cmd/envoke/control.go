@@ -135,7 +135,7 @@ func (c *control) serveAPI(e *environment, key faas.SessionKey) {
 			Store: c.store, Key: key, Revoke: c.registry.Revoke, Changed: c.registry.FunctionChanged,
 			Select: e.selectFunction, Check: hosts(c.runtimes).Check, Runtimes: c.runtimeStates,
 			OnPostgres: e.config.onPostgres(), Redis: c.redis.ping(),
-			MaxScript:  e.config.MaxScriptSize, MaxModule: e.config.MaxModuleSize,
+			MaxScript: e.config.MaxScriptSize, MaxModule: e.config.MaxModuleSize,
 			Version: version, Failed: e.failedIn(faas.InControl), Logger: e.logger,
 		}),
 		// Envoy bounds the time that a caller may take to send a request.

@@ -65,12 +65,12 @@ type Options struct {
 	Runtimes   func(context.Context) map[faas.Language]string
 	OnPostgres bool // the store is a PostgreSQL, a part of its own in /health
 	// Redis tells whether Redis answers; nil: there is none.
-	Redis func(context.Context) error
-	MaxScript  int  // bytes of script_content
-	MaxModule  int  // bytes of a WebAssembly module, which comes in base64
-	Version    string
-	Failed     func(requestID string, e *faas.Error) // hears of each request that is answered by an error
-	Logger     *slog.Logger
+	Redis     func(context.Context) error
+	MaxScript int // bytes of script_content
+	MaxModule int // bytes of a WebAssembly module, which comes in base64
+	Version   string
+	Failed    func(requestID string, e *faas.Error) // hears of each request that is answered by an error
+	Logger    *slog.Logger
 }
 
 type api struct{ Options }
