@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 
@@ -23,12 +24,7 @@ func (e *ear) lose(error)         { e.mu.Lock(); e.lost++; e.mu.Unlock() }
 func (e *ear) has(want faas.Change) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, c := range e.changes {
-		if c == want {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(e.changes, want)
 }
 
 func (e *ear) forget() { e.mu.Lock(); e.changes = nil; e.mu.Unlock() }

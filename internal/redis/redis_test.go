@@ -69,12 +69,15 @@ type over struct {
 func (o over) CreateSession(ctx context.Context, s faas.Session, script *faas.Script) error {
 	return o.Sessions.CreateSession(ctx, s, script)
 }
+
 func (o over) FindLive(ctx context.Context, id faas.SessionID) (faas.Session, error) {
 	return o.Sessions.FindLive(ctx, id)
 }
+
 func (o over) SetBuild(ctx context.Context, id faas.SessionID, status faas.CompileStatus, b faas.Build) error {
 	return o.Sessions.SetBuild(ctx, id, status, b)
 }
+
 func (o over) DeleteSession(ctx context.Context, id faas.SessionID) error {
 	return o.Sessions.DeleteSession(ctx, id)
 }

@@ -317,12 +317,12 @@ func TestServeSweeps(t *testing.T) {
 	id := r.create(t)
 	testrig.Serve(t, r.Serve)
 	r.clock.advance(time.Hour + 59*time.Minute) // expired, still kept
-	if _, err := r.store.Store.FindSession(t.Context(), id); err != nil {
+	if _, err := r.store.FindSession(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
 	r.clock.advance(2 * time.Minute)
 	testrig.Eventually(t, "the session is swept", func() bool {
-		_, err := r.store.Store.FindSession(t.Context(), id)
+		_, err := r.store.FindSession(t.Context(), id)
 		return faas.IsNotFound(err)
 	})
 }
