@@ -3,8 +3,11 @@ package postgres_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"envoke/internal/faas"
 	"envoke/internal/postgres"
@@ -105,12 +108,24 @@ func TestChangesAreNotMissed(t *testing.T) {
 	defer two.Close()
 	e := follow(t, two)
 	e.hears(t, one, "begin")
-	server.Stop(t)
-	testrig.Eventually(t, "the connection is lost", func() bool { return e.losses() > 0 })
-	server.Start(t)
-	testrig.Eventually(t, "the function is stored", func() bool {
-		_, err := one.CreateFunction(t.Context(), function("meanwhile", "return 1"))
-		return err == nil
-	})
+	admin, err := pgx.Connect(t.Context(), server.Address("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = admin.Close(context.Background()) }()
+	database := pgx.Identifier{address[strings.LastIndexByte(address, '/')+1 : strings.IndexByte(address, '?')]}.Sanitize()
+	run := func(statement string) {
+		t.Helper()
+		if _, err := admin.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run("ALTER DATABASE " + database + " ALLOW_CONNECTIONS false") // connections that there are go on
+	run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT revision%' OR query LIKE 'DELETE FROM meta.changes%' OR query LIKE 'LISTEN%'")
+	testrig.Eventually(t, "the connection is lost, and no other to be had", func() bool { return e.losses() > 2 })
+	if _, err := one.CreateFunction(t.Context(), function("meanwhile", "return 1")); err != nil {
+		t.Fatal(err)
+	}
+	run("ALTER DATABASE " + database + " ALLOW_CONNECTIONS true")
 	testrig.Eventually(t, "it is heard", func() bool { return e.has(faas.Change{Function: named("meanwhile")}) })
 }
