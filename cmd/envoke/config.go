@@ -34,10 +34,11 @@ type Config struct {
 	Filter                    bool
 	CacheMemoryMB             int
 
-	DatabaseURL          string
-	SessionExpirySeconds int
-	DBLoggingEnabled     bool
-	LogRetentionHours    int
+	DatabaseURL             string
+	RedisURL, RedisCacheURL string
+	SessionExpirySeconds    int
+	DBLoggingEnabled        bool
+	LogRetentionHours       int
 
 	RuntimeSelectionStrategy, RuntimeMappingsFile string
 
@@ -96,7 +97,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 
 	f.IntVar(&c.CacheMemoryMB, "cache-memory-mb", 64, "memory for results of functions that may be cached, in MiB; 0 caches nothing")
 
-	f.StringVar(&c.DatabaseURL, "database-url", "", "empty, sqlite:<path> or postgres://<user>:<password>@<host>/<database>: where functions, sessions and logs are stored")
+	c.bindStores(f)
 	f.IntVar(&c.SessionExpirySeconds, "session-expiry-seconds", 3600, "life of a session")
 	f.BoolVar(&c.DBLoggingEnabled, "db-logging-enabled", true, "store a row for each request")
 	f.IntVar(&c.LogRetentionHours, "log-retention-hours", 168, "how long request rows are kept")
@@ -119,6 +120,12 @@ func (c *Config) bind(f *pflag.FlagSet) {
 
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", "text", "text or json")
+}
+
+func (c *Config) bindStores(f *pflag.FlagSet) {
+	f.StringVar(&c.DatabaseURL, "database-url", "", "empty, sqlite:<path> or postgres://<user>:<password>@<host>/<database>: where functions, sessions and logs are stored")
+	f.StringVar(&c.RedisURL, "redis-url", "", "redis://<user>:<password>@<host>:<port>/<number>, rediss:// or unix://: where live sessions are looked up before the database; empty: in memory only")
+	f.StringVar(&c.RedisCacheURL, "redis-cache-url", "", "the same, where results of functions are kept that may be cached; empty: in memory only")
 }
 
 func (c *Config) bindWorkers(f *pflag.FlagSet) {
@@ -163,7 +170,6 @@ func (c *Config) bindHosts(f *pflag.FlagSet) {
 // notBuilt are variables of the contract whose part does not exist yet. Silence
 // would send somebody's data where they do not expect it.
 var notBuilt = []string{
-	"REDIS_URL", "REDIS_CACHE_URL",
 	"KUBERNETES_NAMESPACE", "OPENFAAS_GATEWAY_URL",
 }
 
@@ -328,6 +334,7 @@ func (c *Config) check() []error {
 	if err := c.checkDatabase(); err != nil {
 		faults = append(faults, fmt.Errorf("DATABASE_URL: %w", err))
 	}
+	faults = append(faults, c.checkRedis()...)
 	for _, l := range languages() {
 		if address := l.elsewhere(c); address != "" {
 			if _, err := parseEndpoints(address); err != nil {

@@ -30,6 +30,7 @@ import (
 type control struct {
 	unlock   func() error // gives the data folder free
 	store    store
+	redis    redises
 	registry *registry.Registry
 	xds      *xds.Controller
 	filter   *filterKeeper
@@ -40,12 +41,13 @@ type control struct {
 	grpcListener net.Listener
 	api          *http.Server
 	apiListener  net.Listener
+	logger       *slog.Logger
 }
 
 // openControl opens the store and the sockets. Nothing answers before start. The
 // filter is the Wasm module that Envoy gets, nil for none yet.
 func openControl(ctx context.Context, e *environment, filter []byte) (_ *control, err error) {
-	c := &control{}
+	c := &control{logger: e.logger}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.close())
@@ -70,9 +72,12 @@ func openControl(ctx context.Context, e *environment, filter []byte) (_ *control
 	if c.apiListener, err = listenUnix(ctx, e.sockets.api()); err != nil {
 		return nil, err
 	}
+	if c.redis, err = openRedises(e, c.store); err != nil {
+		return nil, err
+	}
 	c.runtimes = probes(e)
 	c.registry = registry.New(registry.Options{
-		Store: c.store, Key: key, Logger: e.logger, Registerer: e.metrics,
+		Store: c.redis.over(c.store), Key: key, Logger: e.logger, Registerer: e.metrics,
 	})
 	c.filter = newFilterKeeper(e.logger, func(ctx context.Context, module []byte, generation int) error {
 		return c.publish(ctx, e, module, generation)
@@ -108,7 +113,7 @@ func (c *control) serveGRPC(e *environment, key faas.SessionKey) {
 	c.registry.Register(c.grpc)
 	extprocv3.RegisterExternalProcessorServer(c.grpc, extproc.New(extproc.Options{
 		Registry: c.registry, Select: e.selectFunction, Mapped: e.mappings != nil, Key: key, Runtimes: languagesOf(c.runtimes),
-		Cache: newCache(e.config), MaxTimeout: e.config.runtimeTimeout(),
+		Cache: newCache(e.config, c.redis.shared()), MaxTimeout: e.config.runtimeTimeout(),
 		Logger: e.logger, Registerer: e.metrics,
 	}))
 	c.xds = xds.New(xds.Options{Logger: e.logger, Registerer: e.metrics})
@@ -117,11 +122,11 @@ func (c *control) serveGRPC(e *environment, key faas.SessionKey) {
 }
 
 // newCache is where results are kept; nil: none are.
-func newCache(c *Config) *resultcache.Cache {
+func newCache(c *Config, shared resultcache.Shared) *resultcache.Cache {
 	if c.CacheMemoryMB == 0 {
 		return nil
 	}
-	return resultcache.New(resultcache.Options{MaxBytes: int64(c.CacheMemoryMB) << 20})
+	return resultcache.New(resultcache.Options{MaxBytes: int64(c.CacheMemoryMB) << 20, Shared: shared})
 }
 
 func (c *control) serveAPI(e *environment, key faas.SessionKey) {
@@ -129,8 +134,8 @@ func (c *control) serveAPI(e *environment, key faas.SessionKey) {
 		Handler: api.New(api.Options{
 			Store: c.store, Key: key, Revoke: c.registry.Revoke, Changed: c.registry.FunctionChanged,
 			Select: e.selectFunction, Check: hosts(c.runtimes).Check, Runtimes: c.runtimeStates,
-			OnPostgres: e.config.onPostgres(),
-			MaxScript:  e.config.MaxScriptSize, MaxModule: e.config.MaxModuleSize,
+			OnPostgres: e.config.onPostgres(), Redis: c.redis.ping(),
+			MaxScript: e.config.MaxScriptSize, MaxModule: e.config.MaxModuleSize,
 			Version: version, Failed: e.failedIn(faas.InControl), Logger: e.logger,
 		}),
 		// Envoy bounds the time that a caller may take to send a request.
@@ -173,11 +178,15 @@ func (c *control) start(l *lifecycle) {
 		<-ctx.Done()
 		return errors.Join(c.store.Close(), c.unlock())
 	})
+	l.start("redis", c.redis.serve)
 	l.start("access log", c.log.Serve)
 	l.start("xds", c.xds.Serve)
 	l.start("filter", c.filter.Serve)
 	l.start("grpc", func(ctx context.Context) error { return serveGRPC(ctx, c.grpc, c.grpcListener) })
 	l.start("registry", c.registry.Serve)
+	if f, ok := c.store.(follower); ok {
+		l.start("changes", func(ctx context.Context) error { return f.FollowChanges(ctx, c.registry.Heard, c.lostChanges) })
+	}
 	l.start("api", func(ctx context.Context) error {
 		return httpserver.Serve(ctx, c.api, c.apiListener, 5*time.Second)
 	})
@@ -202,9 +211,9 @@ func serveGRPC(ctx context.Context, server *grpc.Server, listener net.Listener) 
 
 // close undoes openControl where nothing was started.
 func (c *control) close() error {
-	var err error
+	err := c.redis.close()
 	if c.store != nil {
-		err = c.store.Close()
+		err = errors.Join(err, c.store.Close())
 	}
 	if c.unlock != nil {
 		err = errors.Join(err, c.unlock())
@@ -215,6 +224,11 @@ func (c *control) close() error {
 		}
 	}
 	return err
+}
+
+// lostChanges says that for now nobody tells what other controls change.
+func (c *control) lostChanges(err error) {
+	c.logger.Warn("the database does not tell what others change; it is asked again", "error", err)
 }
 
 // ready tells what keeps control from serving.

@@ -31,7 +31,7 @@ var (
 	flagsOfEach = []string{"config", "admin-port", "run-dir", "log-level", "log-format"}
 
 	flagsOfControl = append(flagsOfLanguages(),
-		"host", "port", "insecure-public", "data-dir", "database-url", "db-logging-enabled", "log-retention-hours",
+		"host", "port", "insecure-public", "data-dir", "database-url", "redis-url", "redis-cache-url", "db-logging-enabled", "log-retention-hours",
 		"runtime-timeout-seconds", "runtime-max-requests", "request-timeout-seconds",
 		"max-script-size", "max-module-size", "filter", "cache-memory-mb", "runtime-selection-strategy", "runtime-mappings-file",
 	)

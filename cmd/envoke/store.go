@@ -42,6 +42,11 @@ func openStore(ctx context.Context, c *Config) (store, error) {
 	return s, nil
 }
 
+// follower is a store that tells what other processes have changed in it.
+type follower interface {
+	FollowChanges(ctx context.Context, heard func(faas.Change), lost func(error)) error
+}
+
 // onPostgres tells whether the store is a PostgreSQL database.
 func (c *Config) onPostgres() bool {
 	return strings.HasPrefix(c.DatabaseURL, "postgres://") || strings.HasPrefix(c.DatabaseURL, "postgresql://")

@@ -49,7 +49,7 @@ type AliasStore interface {
 	DeleteAlias(ctx context.Context, name faas.Name, alias string) error
 }
 
-// Options are what the API needs. All but OnPostgres are required.
+// Options are what the API needs. All but OnPostgres and Redis are required.
 type Options struct {
 	Store  Store
 	Key    faas.SessionKey
@@ -64,11 +64,13 @@ type Options struct {
 	// It must return when its context ends.
 	Runtimes   func(context.Context) map[faas.Language]string
 	OnPostgres bool // the store is a PostgreSQL, a part of its own in /health
-	MaxScript  int  // bytes of script_content
-	MaxModule  int  // bytes of a WebAssembly module, which comes in base64
-	Version    string
-	Failed     func(requestID string, e *faas.Error) // hears of each request that is answered by an error
-	Logger     *slog.Logger
+	// Redis tells whether Redis answers; nil: there is none.
+	Redis     func(context.Context) error
+	MaxScript int // bytes of script_content
+	MaxModule int // bytes of a WebAssembly module, which comes in base64
+	Version   string
+	Failed    func(requestID string, e *faas.Error) // hears of each request that is answered by an error
+	Logger    *slog.Logger
 }
 
 type api struct{ Options }

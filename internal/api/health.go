@@ -41,6 +41,9 @@ func (a *api) health(r *http.Request) (int, any, error) {
 		Postgres:   notConfigured,
 		Runtimes:   a.runtimes(r.Context()),
 	}
+	if a.Redis != nil {
+		c.Redis = a.redis(r)
+	}
 	if a.OnPostgres {
 		c.Postgres = a.store(r)
 	} else {
@@ -63,6 +66,16 @@ func (a *api) store(r *http.Request) string {
 	return stateOK
 }
 
+func (a *api) redis(r *http.Request) string {
+	ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
+	defer cancel()
+	if err := a.Redis(ctx); err != nil {
+		a.Logger.Warn("Redis does not answer", "request_id", r.Header.Get("X-Request-ID"), "error", err)
+		return down
+	}
+	return stateOK
+}
+
 // runtimes are the states of all languages, of those not in use too unless they are
 // optional.
 func (a *api) runtimes(ctx context.Context) map[faas.Language]string {
@@ -80,12 +93,12 @@ func (a *api) runtimes(ctx context.Context) map[faas.Language]string {
 
 // status is that of the whole: down without control or JavaScript, which every
 // installation has; degraded where another part is not what it should be. Without
-// PostgreSQL what is known is served on.
+// PostgreSQL what is known is served on, and without Redis all, more slowly.
 func (c components) status() string {
 	if c.Controller == down || c.Runtimes[faas.NodeJS] == down {
 		return down
 	}
-	if c.Postgres == down {
+	if c.Postgres == down || c.Redis == down {
 		return degraded
 	}
 	for _, state := range c.Runtimes {

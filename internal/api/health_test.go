@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -51,6 +52,19 @@ func TestHealthOnPostgres(t *testing.T) {
 	if err := r.store.Close(); err != nil {
 		t.Fatal(err)
 	}
+	r.wantReply("GET", "/health", 200, fmt.Sprintf(want, "degraded", "down"))
+}
+
+// TestHealthOfRedis: without it all goes on, more slowly.
+func TestHealthOfRedis(t *testing.T) {
+	r := newRig(t)
+	r.runtimes = map[faas.Language]string{"nodejs": "ok"}
+	var away error
+	r.options.Redis = func(context.Context) error { return away }
+	const want = `{"status": %q, "version": "1.2.3", "components": {"controller": "ok", "redis": %q, "postgres": "not_configured",
+		"runtimes": {"nodejs": "ok", "python": "not_configured", "rust": "not_configured"}}}`
+	r.wantReply("GET", "/health", 200, fmt.Sprintf(want, "ok", "ok"))
+	away = errors.New("away")
 	r.wantReply("GET", "/health", 200, fmt.Sprintf(want, "degraded", "down"))
 }
 

@@ -124,6 +124,18 @@ func (h *hosts) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true
+	h.endAll()
+}
+
+// anew ends all watches: hosts begin new ones, and trust nothing that they held before.
+func (h *hosts) anew() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.endAll()
+}
+
+// endAll is called with the lock held.
+func (h *hosts) endAll() {
 	for w := range h.watching {
 		h.end(w)
 	}

@@ -13,6 +13,7 @@ type metrics struct {
 	swept       prometheus.Counter
 
 	modulesSwept prometheus.Counter
+	heard        prometheus.Counter
 }
 
 // lookups count how questions of one kind were answered.
@@ -40,9 +41,10 @@ func newMetrics(registerer prometheus.Registerer, r *Registry) *metrics {
 		fellBehind:  counter("hosts_fell_behind_total", "Watches ended because the host did not keep up."),
 		swept:       counter("sessions_swept_total", "Expired sessions deleted from the store."),
 
+		heard:        counter("changes_heard_total", "Changes of functions and sessions, by any control, that the store told of."),
 		modulesSwept: counter("modules_swept_total", "Modules built from source that were deleted from the store to make room."),
 	}
-	registerer.MustRegister(answered, m.revocations, m.missedAcks, m.fellBehind, m.swept, m.modulesSwept,
+	registerer.MustRegister(answered, m.revocations, m.missedAcks, m.fellBehind, m.swept, m.modulesSwept, m.heard,
 		gauge("sessions", "Sessions remembered, not-founds included.", func() int { return r.sessions.Len() }),
 		gauge("hosts", "Runtime hosts that watch.", func() int { return r.hosts.count() }))
 	return m

@@ -23,8 +23,8 @@ import (
 type SessionStore interface {
 	// CreateSession stores a session and, unless it is nil, its script.
 	CreateSession(ctx context.Context, s faas.Session, script *faas.Script) error
-	// FindSession may return a session that has expired.
-	FindSession(ctx context.Context, id faas.SessionID) (faas.Session, error)
+	// FindLive may return a session that has expired, and old counts of its executes.
+	FindLive(ctx context.Context, id faas.SessionID) (faas.Session, error)
 	DeleteSession(ctx context.Context, id faas.SessionID) error
 	// SetBuild notes where the build of a session's code stands.
 	SetBuild(ctx context.Context, id faas.SessionID, status faas.CompileStatus, b faas.Build) error

@@ -43,8 +43,8 @@ func (s *store) stumble(ctx context.Context) error {
 	return nil
 }
 
-func (s *store) FindSession(ctx context.Context, id faas.SessionID) (faas.Session, error) {
-	found, err := s.Store.FindSession(ctx, id)
+func (s *store) FindLive(ctx context.Context, id faas.SessionID) (faas.Session, error) {
+	found, err := s.Store.FindLive(ctx, id)
 	if fault := s.stumble(ctx); fault != nil {
 		err = fault
 	}
@@ -317,12 +317,12 @@ func TestServeSweeps(t *testing.T) {
 	id := r.create(t)
 	testrig.Serve(t, r.Serve)
 	r.clock.advance(time.Hour + 59*time.Minute) // expired, still kept
-	if _, err := r.store.Store.FindSession(t.Context(), id); err != nil {
+	if _, err := r.store.FindSession(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
 	r.clock.advance(2 * time.Minute)
 	testrig.Eventually(t, "the session is swept", func() bool {
-		_, err := r.store.Store.FindSession(t.Context(), id)
+		_, err := r.store.FindSession(t.Context(), id)
 		return faas.IsNotFound(err)
 	})
 }

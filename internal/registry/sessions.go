@@ -48,7 +48,7 @@ func (r *Registry) FindSession(ctx context.Context, id faas.SessionID) (faas.Ses
 }
 
 func (r *Registry) askSession(ctx context.Context, id faas.SessionID) (answer[faas.Session], error) {
-	s, err := r.store.FindSession(ctx, id)
+	s, err := r.store.FindLive(ctx, id)
 	if err != nil && !faas.IsNotFound(err) {
 		return answer[faas.Session]{}, fmt.Errorf("find session: %w", err)
 	}

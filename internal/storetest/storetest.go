@@ -24,6 +24,8 @@ type Store interface {
 
 	CreateSession(context.Context, faas.Session, *faas.Script) error
 	FindSession(context.Context, faas.SessionID) (faas.Session, error)
+	// FindLive may return a session as it was created, with old counts of its executes.
+	FindLive(context.Context, faas.SessionID) (faas.Session, error)
 	SetBuild(context.Context, faas.SessionID, faas.CompileStatus, faas.Build) error
 	TakeContext(ctx context.Context, id faas.SessionID, host string, until time.Time) (json.RawMessage, error)
 	PutContext(ctx context.Context, id faas.SessionID, host string, left json.RawMessage) error

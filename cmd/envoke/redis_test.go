@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"envoke/internal/testrig"
+)
+
+// TestReplicasShareResults: what a function answered through one installation, another on the
+// same PostgreSQL and Redis answers from there.
+func TestReplicasShareResults(t *testing.T) {
+	address, server := testrig.Postgres(t), testrig.Redis(t)
+	flags := []string{"--database-url", address, "--redis-url", server.URL(), "--redis-cache-url", server.URL()}
+	one, two := serve(t, flags...), serve(t, flags...)
+	name := one.defineCached(t, "dice", "return Math.random()", 60)
+	thrown := one.send(t, http.MethodGet, "/function/"+name, "").body
+	var again reply
+	testrig.Eventually(t, "the other answers the same", func() bool {
+		again = two.send(t, http.MethodGet, "/function/"+name, "")
+		return bytes.Equal(again.body, thrown)
+	})
+	if again.header.Get("Age") == "" {
+		t.Errorf("%v has no age", again.header)
+	}
+
+	id := one.initialize(t, "return 1")
+	if got := two.execute(t, id, "null", "X-Cache-Control", "no-cache").result(t); got != "1" {
+		t.Errorf("a session of the other: %s", got)
+	}
+	two.must(t, http.StatusNoContent, http.MethodDelete, "/api/v1/sessions/"+id, "")
+	two.execute(t, id, "null", "X-Cache-Control", "no-cache").isError(t, http.StatusNotFound, "NOT_FOUND", "extproc")
+	if health := one.send(t, http.MethodGet, "/health", ""); !bytes.Contains(health.body, []byte(`"redis":"ok"`)) {
+		t.Errorf("health is %s", health.body)
+	}
+}
+
+// TestRedisKilledUnderLoad: without Redis nothing fails.
+func TestRedisKilledUnderLoad(t *testing.T) {
+	server := testrig.Redis(t)
+	i := serve(t, "--redis-url", server.URL(), "--redis-cache-url", server.URL())
+	name := i.defineCached(t, "sum", "return Number(event.params.n) + 1", 60)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	sessions, functions := &tally{}, &tally{}
+	var callers sync.WaitGroup
+	for range 4 {
+		url := i.base + "/api/v1/execute/" + i.initialize(t, "return event.params.n + 1")
+		callers.Go(func() { sessions.call(ctx, url, "X-Cache-Control", "no-cache") })
+		callers.Go(func() { functions.get(ctx, i.base+"/function/"+name) })
+	}
+	more := func(what string) {
+		t.Helper()
+		a, b := sessions.ok(), functions.ok()
+		testrig.Eventually(t, what, func() bool { return sessions.ok() > a+200 && functions.ok() > b+200 })
+	}
+	more("calls with Redis")
+	server.Kill(t)
+	more("calls without it")
+	if health := i.send(t, http.MethodGet, "/health", ""); health.status != http.StatusOK || !strings.Contains(string(health.body), `"redis":"down"`) {
+		t.Errorf("health is %d %s", health.status, health.body)
+	}
+	i.execute(t, i.initialize(t, "return 7"), "null", "X-Cache-Control", "no-cache").result(t)
+	server.Start(t)
+	more("calls with it again")
+	server.Stall(t)
+	more("calls while it does not answer")
+	server.Resume(t)
+	stop()
+	callers.Wait()
+	for _, calls := range []*tally{sessions, functions} {
+		if err := calls.err(); err != nil || calls.refused() > 0 {
+			t.Errorf("%d were refused; %v", calls.refused(), err)
+		}
+	}
+}
+
+// get calls a function by plain HTTP, each time with another query, until ctx ends.
+func (a *tally) get(ctx context.Context, url string) {
+	for n := 0; ctx.Err() == nil; n++ {
+		r, err := send(http.MethodGet, fmt.Sprintf("%s?n=%d", url, n), "")
+		a.mu.Lock()
+		switch {
+		case err != nil:
+			a.wrong = err
+		case r.status != http.StatusOK || string(r.body) != fmt.Sprint(n+1):
+			a.wrong = fmt.Errorf("call %d: %d %s", n, r.status, r.body)
+		default:
+			a.good++
+		}
+		a.mu.Unlock()
+	}
+}

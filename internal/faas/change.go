@@ -1,0 +1,8 @@
+package faas
+
+// Change is what one control has changed, and others may remember otherwise.
+type Change struct {
+	Function Name      // whose versions or aliases have changed; zero: none
+	Session  SessionID // that was deleted; empty: none
+	All      bool      // anything may have changed, since changes may have been missed
+}

@@ -1,0 +1,196 @@
+// Package redis keeps in Redis what several controls share and may lose: live sessions, so
+// that each finds at once what another has made, and results of functions. Redis that is
+// away, slow, full or full of somebody else's data makes them slower and nothing else: what
+// it does not say, the store does.
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"envoke/internal/faas"
+)
+
+const (
+	// dialTimeout and answerTimeout bound what a question may cost where Redis is slow. A
+	// look-up of ext_proc that finds nothing here goes on to the store in time.
+	dialTimeout   = 200 * time.Millisecond
+	answerTimeout = 100 * time.Millisecond
+	// respite is how long Redis is left alone that did not answer: a dead one must cost
+	// next to nothing.
+	respite = 250 * time.Millisecond
+
+	poolSize = 32
+)
+
+// Options open a Client. All fields are required.
+type Options struct {
+	URL        string // redis://, rediss:// or unix://
+	Use        string // what it is for, the label of its metrics
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Client is a connection to one Redis. It is safe for concurrent use.
+type Client struct {
+	redis  *redis.Client
+	logger *slog.Logger
+
+	restsUntil atomic.Int64 // Unix time in nanoseconds; 0: it answers
+	metrics    metrics
+}
+
+type metrics struct {
+	hits, misses, failed, foreign, skipped prometheus.Counter
+}
+
+// CheckURL tells whether New would take the URL. The error names no password.
+func CheckURL(raw string) error {
+	_, err := parse(raw)
+	return err
+}
+
+func parse(raw string) (*redis.Options, error) {
+	options, err := redis.ParseURL(raw)
+	if err != nil {
+		return nil, fmt.Errorf("the Redis URL %s makes no sense: %w", redacted(raw), reason(err))
+	}
+	return options, nil
+}
+
+// New makes a client. It does no I/O: a Redis that is away at the start is like one that goes
+// away later. The error names no password.
+func New(o Options) (*Client, error) {
+	options, err := parse(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = dialTimeout, answerTimeout, answerTimeout
+	options.PoolSize, options.PoolTimeout = poolSize, answerTimeout
+	options.MaxRetries = -1 // the store is the other try
+	options.ContextTimeoutEnabled = true
+	options.ClientName = "envoke"
+	asked := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name:        "envoke_redis_questions_total",
+		Help:        "Questions to Redis by outcome; foreign: it held what no Envoke wrote, skipped: it had not answered just before.",
+		ConstLabels: prometheus.Labels{"use": o.Use},
+	}, []string{"outcome"})
+	o.Registerer.MustRegister(asked)
+	c := &Client{redis: redis.NewClient(options), logger: o.Logger}
+	for outcome, counter := range map[string]*prometheus.Counter{
+		"hit": &c.metrics.hits, "miss": &c.metrics.misses, "failed": &c.metrics.failed,
+		"foreign": &c.metrics.foreign, "skipped": &c.metrics.skipped,
+	} {
+		*counter = asked.WithLabelValues(outcome)
+	}
+	return c, nil
+}
+
+// redacted is a URL without its password.
+func redacted(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "(unreadable)"
+	}
+	return u.Redacted()
+}
+
+// reason takes what was parsed, and may hold a password, out of an error's text.
+func reason(err error) error {
+	var parse *url.Error
+	if errors.As(err, &parse) {
+		return parse.Err
+	}
+	return err
+}
+
+// Close ends the connections.
+func (c *Client) Close() error {
+	if err := c.redis.Close(); err != nil {
+		return fmt.Errorf("close Redis: %w", err)
+	}
+	return nil
+}
+
+// Ping tells whether Redis answers.
+func (c *Client) Ping(ctx context.Context) error {
+	if err := c.redis.Ping(ctx).Err(); err != nil {
+		return &faas.Error{Code: faas.Unavailable, Message: "Redis does not answer", Err: err}
+	}
+	return nil
+}
+
+// find reads a value. It is false where there is none, or no answer.
+func (c *Client) find(ctx context.Context, key string) (value []byte, ok bool) {
+	if c.resting() {
+		return nil, false
+	}
+	value, err := c.redis.Get(ctx, key).Bytes()
+	switch {
+	case err == nil:
+		return value, true
+	case errors.Is(err, redis.Nil):
+		c.metrics.misses.Inc()
+	default:
+		c.failed(ctx, "get", err)
+	}
+	return nil, false
+}
+
+// put writes a value that Redis forgets after its life, and tells whether it did.
+func (c *Client) put(ctx context.Context, key string, value []byte, life time.Duration) bool {
+	if life < time.Millisecond || c.resting() {
+		return false
+	}
+	if err := c.redis.Set(ctx, key, value, life).Err(); err != nil {
+		c.failed(ctx, "set", err)
+		return false
+	}
+	return true
+}
+
+// putNew is put where there is no value yet.
+func (c *Client) putNew(ctx context.Context, key string, value []byte, life time.Duration) {
+	if life < time.Millisecond || c.resting() {
+		return
+	}
+	if err := c.redis.SetNX(ctx, key, value, life).Err(); err != nil {
+		c.failed(ctx, "set", err)
+	}
+}
+
+// resting tells whether Redis is left alone for now.
+func (c *Client) resting() bool {
+	if time.Now().UnixNano() >= c.restsUntil.Load() {
+		return false
+	}
+	c.metrics.skipped.Inc()
+	return true
+}
+
+// failed notes that Redis did not answer. Of a time that it is away one line is logged.
+func (c *Client) failed(ctx context.Context, what string, err error) {
+	c.metrics.failed.Inc()
+	if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
+		return // the caller gave up, which says nothing of Redis
+	}
+	now := time.Now()
+	before := c.restsUntil.Swap(now.Add(respite).UnixNano())
+	if now.UnixNano()-before > int64(time.Minute) {
+		c.logger.WarnContext(ctx, "Redis does not answer: the store is asked in its place", "operation", what, "error", err)
+	}
+}
+
+// foreign notes a value that no Envoke of this version wrote.
+func (c *Client) foreign(ctx context.Context, key string) {
+	c.metrics.foreign.Inc()
+	c.logger.DebugContext(ctx, "Redis holds what is not ours", "key", key)
+}

@@ -1,0 +1,208 @@
+package redis
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"envoke/internal/faas"
+)
+
+// SessionStore is what Sessions stands on: where sessions are not lost. Store says what the
+// methods promise.
+type SessionStore interface {
+	CreateSession(ctx context.Context, s faas.Session, script *faas.Script) error
+	FindLive(ctx context.Context, id faas.SessionID) (faas.Session, error)
+	SetBuild(ctx context.Context, id faas.SessionID, status faas.CompileStatus, b faas.Build) error
+	DeleteSession(ctx context.Context, id faas.SessionID) error
+}
+
+// Sessions keep live sessions in Redis in front of a store: as they were created, but for the
+// state of their builds. It is safe for concurrent use.
+//
+// What was deleted leaves a tombstone for longer than any read of the store lasts, and what
+// was read from the store is put only where there is nothing: so a read that began before a
+// deletion cannot bring the session back. A tombstone that Redis did not take is owed to it
+// until it does.
+type Sessions struct {
+	client *Client
+	store  SessionStore
+
+	mu   sync.Mutex
+	owed map[faas.SessionID]time.Time // tombstones, and until when they matter
+}
+
+const (
+	sessionPrefix = "envoke:session:"
+	// tombstone stands for a session that was deleted, or that there is not.
+	tombstone = "-"
+	// deletedFor is how long one that was deleted is known to be. Reads of the store last
+	// seconds.
+	deletedFor = time.Minute
+	// missingFor is how long an id that the store does not know is not asked about again.
+	missingFor = time.Second
+	// pendingFor is how long a session is kept whose build is under way.
+	pendingFor = 5 * time.Second
+
+	maxOwed    = 10_000
+	owedPeriod = 200 * time.Millisecond
+)
+
+// NewSessions keeps the store's sessions in the client's Redis.
+func NewSessions(client *Client, store SessionStore) *Sessions {
+	return &Sessions{client: client, store: store, owed: make(map[faas.SessionID]time.Time)}
+}
+
+// Serve gives Redis the tombstones that it did not take, until ctx ends.
+func (s *Sessions) Serve(ctx context.Context) error {
+	ticker := time.NewTicker(owedPeriod)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			s.pay(ctx)
+		}
+	}
+}
+
+// CreateSession stores a session, and lets the other controls find it here.
+func (s *Sessions) CreateSession(ctx context.Context, session faas.Session, script *faas.Script) error {
+	if err := s.store.CreateSession(ctx, session, script); err != nil {
+		return err
+	}
+	s.put(ctx, session, s.client.put)
+	return nil
+}
+
+// FindLive finds a session as it was created. NOT_FOUND: there is none, or it has expired.
+func (s *Sessions) FindLive(ctx context.Context, id faas.SessionID) (faas.Session, error) {
+	key := sessionPrefix + string(id)
+	if value, ok := s.client.find(ctx, key); ok && !s.owes(id) {
+		if string(value) == tombstone {
+			s.client.metrics.hits.Inc()
+			return faas.Session{}, faas.ErrNoSession
+		}
+		if session, ok := parseSession(id, value); ok {
+			s.client.metrics.hits.Inc()
+			return session, nil
+		}
+		s.client.foreign(ctx, key)
+	}
+	session, err := s.store.FindLive(ctx, id)
+	switch {
+	case err == nil:
+		s.put(ctx, session, func(ctx context.Context, key string, value []byte, life time.Duration) bool {
+			s.client.putNew(ctx, key, value, life)
+			return true
+		})
+	case faas.IsNotFound(err):
+		s.client.putNew(ctx, key, []byte(tombstone), missingFor)
+	}
+	return session, err
+}
+
+// SetBuild notes where the build of a session's code stands.
+func (s *Sessions) SetBuild(ctx context.Context, id faas.SessionID, status faas.CompileStatus, b faas.Build) error {
+	if err := s.store.SetBuild(ctx, id, status, b); err != nil {
+		return err
+	}
+	if session, err := s.store.FindLive(ctx, id); err == nil {
+		s.put(ctx, session, s.client.put)
+	}
+	return nil
+}
+
+// DeleteSession deletes a session for all controls.
+func (s *Sessions) DeleteSession(ctx context.Context, id faas.SessionID) error {
+	err := s.store.DeleteSession(ctx, id)
+	// Whatever the store said: it may have deleted without being able to say so.
+	if !s.bury(ctx, id) {
+		s.owe(id)
+	}
+	return err
+}
+
+func (s *Sessions) bury(ctx context.Context, id faas.SessionID) bool {
+	return s.client.put(ctx, sessionPrefix+string(id), []byte(tombstone), deletedFor)
+}
+
+func (s *Sessions) put(ctx context.Context, session faas.Session, put func(context.Context, string, []byte, time.Duration) bool) {
+	life := time.Until(session.ExpiresAt)
+	if session.CompileStatus == faas.CompilePending {
+		life = min(life, pendingFor)
+	}
+	put(ctx, sessionPrefix+string(session.ID), appendSession(session), life)
+}
+
+// owe notes a tombstone for later. Of too many the oldest sessions' are the least missed, but
+// none is known to be: any goes.
+func (s *Sessions) owe(id faas.SessionID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for other := range s.owed {
+		if len(s.owed) < maxOwed {
+			break
+		}
+		delete(s.owed, other)
+	}
+	s.owed[id] = time.Now().Add(longest)
+}
+
+// longest is how long a session lives at most, and so how long its tombstone matters.
+const longest = 24 * time.Hour
+
+func (s *Sessions) owes(id faas.SessionID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, owed := s.owed[id]
+	return owed
+}
+
+func (s *Sessions) pay(ctx context.Context) {
+	s.mu.Lock()
+	ids := make([]faas.SessionID, 0, len(s.owed))
+	for id := range s.owed {
+		ids = append(ids, id)
+	}
+	s.mu.Unlock()
+	for _, id := range ids {
+		if !s.bury(ctx, id) {
+			return
+		}
+		s.mu.Lock()
+		delete(s.owed, id)
+		s.mu.Unlock()
+	}
+}
+
+// stored is a session as it lies in Redis. Documents are bytes: JSON in JSON would be written
+// anew, and must come back as it was.
+type stored struct {
+	Format     int
+	Session    faas.Session
+	Context    []byte
+	Schema     []byte
+	BuildError []byte
+}
+
+const sessionFormat = 1
+
+func appendSession(session faas.Session) []byte {
+	s := stored{Format: sessionFormat, Session: session, Context: session.Context, Schema: session.Schema, BuildError: session.Build.Error}
+	s.Session.Context, s.Session.Schema, s.Session.Build.Error = nil, nil, nil
+	raw, _ := json.Marshal(s) // of plain values: it cannot fail
+	return raw
+}
+
+// parseSession is the inverse. It is false for what is no session of that id, in this format.
+func parseSession(id faas.SessionID, raw []byte) (faas.Session, bool) {
+	var s stored
+	if json.Unmarshal(raw, &s) != nil || s.Format != sessionFormat || s.Session.ID != id {
+		return faas.Session{}, false
+	}
+	s.Session.Context, s.Session.Schema, s.Session.Build.Error = s.Context, s.Schema, s.BuildError
+	return s.Session, true
+}
