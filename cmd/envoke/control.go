@@ -41,13 +41,13 @@ type control struct {
 	grpcListener net.Listener
 	api          *http.Server
 	apiListener  net.Listener
-	logger       *slog.Logger
+	lostChanges  func(error)
 }
 
 // openControl opens the store and the sockets. Nothing answers before start. The
 // filter is the Wasm module that Envoy gets, nil for none yet.
 func openControl(ctx context.Context, e *environment, filter []byte) (_ *control, err error) {
-	c := &control{logger: e.logger}
+	c := &control{lostChanges: lostChanges(e.logger)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.close())
@@ -226,9 +226,16 @@ func (c *control) close() error {
 	return err
 }
 
-// lostChanges says that for now nobody tells what other controls change.
-func (c *control) lostChanges(err error) {
-	c.logger.Warn("the database does not tell what others change; it is asked again", "error", err)
+// lostChanges says, once a minute, that for now nobody tells what other controls change.
+func lostChanges(logger *slog.Logger) func(error) {
+	var said time.Time
+	return func(err error) {
+		level, now := slog.LevelDebug, time.Now()
+		if now.Sub(said) > time.Minute {
+			level, said = slog.LevelWarn, now
+		}
+		logger.Log(context.Background(), level, "the database does not tell what others change; it is asked again", "error", err)
+	}
 }
 
 // ready tells what keeps control from serving.

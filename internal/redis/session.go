@@ -30,7 +30,7 @@ type Sessions struct {
 	store  SessionStore
 
 	mu   sync.Mutex
-	owed map[faas.SessionID]time.Time // tombstones, and until when they matter
+	owed map[faas.SessionID]struct{} // tombstones
 }
 
 const (
@@ -51,7 +51,7 @@ const (
 
 // NewSessions keeps the store's sessions in the client's Redis.
 func NewSessions(client *Client, store SessionStore) *Sessions {
-	return &Sessions{client: client, store: store, owed: make(map[faas.SessionID]time.Time)}
+	return &Sessions{client: client, store: store, owed: make(map[faas.SessionID]struct{})}
 }
 
 // Serve gives Redis the tombstones that it did not take, until ctx ends.
@@ -137,8 +137,7 @@ func (s *Sessions) put(ctx context.Context, session faas.Session, put func(conte
 	put(ctx, sessionPrefix+string(session.ID), appendSession(session), life)
 }
 
-// owe notes a tombstone for later. Of too many the oldest sessions' are the least missed, but
-// none is known to be: any goes.
+// owe notes a tombstone for later. Of too many any one goes.
 func (s *Sessions) owe(id faas.SessionID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,11 +147,8 @@ func (s *Sessions) owe(id faas.SessionID) {
 		}
 		delete(s.owed, other)
 	}
-	s.owed[id] = time.Now().Add(longest)
+	s.owed[id] = struct{}{}
 }
-
-// longest is how long a session lives at most, and so how long its tombstone matters.
-const longest = 24 * time.Hour
 
 func (s *Sessions) owes(id faas.SessionID) bool {
 	s.mu.Lock()

@@ -89,6 +89,18 @@ func ranOutOfMemory(tail []byte) bool {
 	return slices.ContainsFunc(lastWords, func(words string) bool { return bytes.Contains(tail, []byte(words)) })
 }
 
+// crashedFull tells a worker that crashed without a word when it had much of the memory that it
+// may have: V8 does so where it is refused more in the middle of something. What it had is
+// known as of up to 100 ms before, in which much more may have come, so half of it is much.
+func (w *worker) crashedFull(how string) bool {
+	switch how {
+	case "signal SIGSEGV", "signal SIGBUS", "signal SIGILL", "signal SIGTRAP":
+		most := int64(w.pool.opt.memory(w.belongsTo().memoryMB))
+		return most > 0 && w.memory.Load() > most/2
+	}
+	return false
+}
+
 // invokeEnded is the error of a call whose worker ended.
 func (p *Pool) invokeEnded(err error, timeout time.Duration) error {
 	var end *ending

@@ -292,7 +292,7 @@ func (w *worker) end(err error) {
 	} else {
 		how = w.reap()
 	}
-	end := ending{how: how, drained: drained, outOfMemory: ranOutOfMemory(w.log.tail) || w.process.OutOfMemory()}
+	end := ending{how: how, drained: drained, outOfMemory: ranOutOfMemory(w.log.tail) || w.process.OutOfMemory() || w.crashedFull(how)}
 	w.failCalls(end)
 	k := w.belongsTo()
 	w.pool.opt.Logger.Warn("a worker ended by itself", "language", w.pool.opt.Language,

@@ -41,6 +41,7 @@ const acts = {
   hang,
   exit: () => process.exit(3),
   abort: () => process.abort(),
+  fill: (_, { params }) => { acts.filled = Buffer.alloc(params.mb << 20, 1); },
   crash: () => { throw new Error("crashed on purpose"); },
   close: () => { fs.closeSync(3); hang(); },
   heap: () => { const all = []; for (;;) all.push(new Array(10000).fill(all.length)); },
