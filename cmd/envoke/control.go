@@ -41,13 +41,12 @@ type control struct {
 	grpcListener net.Listener
 	api          *http.Server
 	apiListener  net.Listener
-	lostChanges  func(error)
 }
 
 // openControl opens the store and the sockets. Nothing answers before start. The
 // filter is the Wasm module that Envoy gets, nil for none yet.
 func openControl(ctx context.Context, e *environment, filter []byte) (_ *control, err error) {
-	c := &control{lostChanges: lostChanges(e.logger)}
+	c := &control{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.close())
@@ -185,7 +184,7 @@ func (c *control) start(l *lifecycle) {
 	l.start("grpc", func(ctx context.Context) error { return serveGRPC(ctx, c.grpc, c.grpcListener) })
 	l.start("registry", c.registry.Serve)
 	if f, ok := c.store.(follower); ok {
-		l.start("changes", func(ctx context.Context) error { return f.FollowChanges(ctx, c.registry.Heard, c.lostChanges) })
+		l.start("changes", func(ctx context.Context) error { return f.FollowChanges(ctx, c.registry.Heard, lostChanges(l.logger)) })
 	}
 	l.start("api", func(ctx context.Context) error {
 		return httpserver.Serve(ctx, c.api, c.apiListener, 5*time.Second)

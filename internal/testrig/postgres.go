@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,7 +25,7 @@ type PostgresServer struct {
 	bin, dir string
 	log      Text
 	command  *exec.Cmd
-	ended    chan struct{} // closed when the process has ended
+	ended    <-chan struct{} // closed when the process has ended
 }
 
 // The server that the tests of one binary share.
@@ -182,20 +181,8 @@ func (s *PostgresServer) start() error {
 		"-c", "max_connections=200", "-c", "shared_buffers=32MB",
 		"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off")
 	s.command.Stdout, s.command.Stderr = io.Discard, &s.log
-	s.ended = make(chan struct{})
-	started := make(chan error, 1)
-	go func(command *exec.Cmd, ended chan struct{}) {
-		defer close(ended)
-		// The kernel ends the child when the thread that started it ends: keep it.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := command.Start()
-		started <- err
-		if err == nil {
-			_ = command.Wait() // how it ends is in its log
-		}
-	}(s.command, s.ended)
-	if err := <-started; err != nil {
+	var err error
+	if s.ended, err = startChild(s.command); err != nil {
 		return err
 	}
 	return s.awaitAnswer()

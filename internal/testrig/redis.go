@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"testing"
 )
@@ -18,7 +17,7 @@ type RedisServer struct {
 	args        []string
 	log         Text
 	command     *exec.Cmd
-	ended       chan struct{} // closed when the process has ended
+	ended       <-chan struct{} // closed when the process has ended
 }
 
 // Redis starts a server with more of its settings, such as "--maxmemory", "1mb". Without
@@ -66,20 +65,8 @@ func (s *RedisServer) Start(t testing.TB) {
 	s.command = exec.Command(s.bin, s.args...)
 	s.command.Stdout, s.command.Stderr = &s.log, &s.log
 	s.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	s.ended = make(chan struct{})
-	started := make(chan error, 1)
-	go func(command *exec.Cmd, ended chan struct{}) {
-		defer close(ended)
-		// The kernel ends the child when the thread that started it ends: keep it.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := command.Start()
-		started <- err
-		if err == nil {
-			_ = command.Wait() // how it ends is in its log
-		}
-	}(s.command, s.ended)
-	if err := <-started; err != nil {
+	var err error
+	if s.ended, err = startChild(s.command); err != nil {
 		t.Fatal(err)
 	}
 	Eventually(t, "Redis takes connections", func() bool {

@@ -83,11 +83,13 @@ func (h *Host) invoke(ctx context.Context, requestID string, in invocation) (poo
 		Context:   in.session.Context,
 		Stream:    in.stream,
 	}
-	run := h.limited
+	var result pool.Result
+	var err error
 	if in.session.Retain {
-		run = h.retained
+		result, err = h.retained(ctx, in.session, inv)
+	} else {
+		result, err = h.limited(ctx, in.session, inv)
 	}
-	result, err := run(ctx, in.session, inv)
 	t.queue, t.function, t.invoked = result.Queue, result.Duration, true
 	t.lap(h.stages.run)
 	return result, err
