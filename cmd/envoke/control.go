@@ -19,6 +19,7 @@ import (
 	"envoke/internal/faas"
 	"envoke/internal/httpserver"
 	"envoke/internal/logs"
+	"envoke/internal/rawio"
 	"envoke/internal/registry"
 	"envoke/internal/resultcache"
 	"envoke/migrations"
@@ -181,7 +182,9 @@ func (c *control) start(l *lifecycle) {
 	l.start("access log", c.log.Serve)
 	l.start("xds", c.xds.Serve)
 	l.start("filter", c.filter.Serve)
-	l.start("grpc", func(ctx context.Context) error { return serveGRPC(ctx, c.grpc, c.grpcListener) })
+	l.start("grpc", func(ctx context.Context) error {
+		return serveGRPC(ctx, c.grpc, rawio.Listener{Listener: c.grpcListener})
+	})
 	l.start("registry", c.registry.Serve)
 	if f, ok := c.store.(follower); ok {
 		l.start("changes", func(ctx context.Context) error { return f.FollowChanges(ctx, c.registry.Heard, lostChanges(l.logger)) })

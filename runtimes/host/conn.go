@@ -15,6 +15,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 	"golang.org/x/sys/unix"
+
+	"envoke/internal/rawio"
 )
 
 const (
@@ -77,7 +79,7 @@ func (l *conns) accept() error {
 
 func (l *conns) add(inner net.Conn) *conn {
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &conn{Conn: inner, owner: l, ctx: ctx, cancel: cancel}
+	c := &conn{Conn: rawio.NewConn(inner), owner: l, ctx: ctx, cancel: cancel}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open[c] = struct{}{}

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"net"
 	"os"
 	"slices"
 	"syscall"
@@ -40,8 +40,8 @@ var errProtocol = errors.New("it broke the worker protocol")
 
 // readError tells a frame that makes no sense from a stream that ended.
 func readError(err error) error {
-	var pathError *fs.PathError // of a read from the descriptor
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &pathError) {
+	var opError *net.OpError // of a read from the socket
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &opError) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", errProtocol, err)

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"envoke/internal/rawio"
 	"envoke/runtimes/frame"
 	"envoke/runtimes/sandbox"
 )
@@ -78,7 +79,7 @@ func (p *Pool) startWorker(k *kind) (_ *worker, _ *bufio.Reader, err error) {
 	if closed {
 		w.kill(killStop)
 	}
-	frames := bufio.NewReaderSize(w.conn, readBuffer)
+	frames := bufio.NewReaderSize(w.stream, readBuffer)
 	version, err := w.awaitReady(frames)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -124,6 +125,10 @@ func (w *worker) spawn(env []string) error {
 		return err
 	}
 	w.conn = os.NewFile(uintptr(pair[0]), "host frames") // non-blocking: it has deadlines
+	if w.stream, err = rawio.NewStream(w.conn); err != nil {
+		_ = w.conn.Close()
+		return err
+	}
 	output, printed, err := os.Pipe()
 	if err != nil {
 		_ = w.conn.Close()

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"envoke/internal/rawio"
 	"envoke/runtimes/frame"
 	"envoke/runtimes/sandbox"
 )
@@ -29,7 +30,8 @@ const (
 type worker struct {
 	pool    *Pool
 	process *sandbox.Process
-	conn    *os.File // frames
+	conn    *os.File      // frames
+	stream  *rawio.Stream // of conn
 	log     logReader
 	kind    *kind
 	// strip takes back what its kind has, when it has ended; packages is the folder of them.
@@ -213,7 +215,7 @@ func (w *worker) write() {
 	batch := w.out
 	w.out, w.spare, w.flushing = w.spare[:0], nil, true
 	w.mu.Unlock()
-	_, err := w.conn.Write(batch) // if this fails, the reader's end comes too
+	_, err := w.stream.Write(batch) // if this fails, the reader's end comes too
 	w.mu.Lock()
 	if cap(batch) <= maxKept {
 		w.spare = batch
