@@ -104,9 +104,9 @@ func valueOf(h *corev3.HeaderValue) string {
 // ends here with an error.
 func (s *Server) decide(ctx context.Context, r *request) (*extprocv3.ProcessingResponse, faas.Operation, error) {
 	operation, handle := find(r)
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
-	defer cancel()
-	answer, err := s.run(ctx, r, handle)
+	bounded := &lookup{Context: ctx}
+	defer bounded.end()
+	answer, err := s.run(bounded, r, handle)
 	if err != nil {
 		answer = s.refuse(ctx, r, err)
 	}
