@@ -59,27 +59,27 @@ type head struct {
 
 // read finds the headers in one pass. Texts are parts of the pairs.
 func (h *head) read(pairs host.Pairs) {
-	for name, value := range pairs.All() {
-		switch string(name) {
+	for c := pairs.Cursor(); c.Next(); {
+		switch value := text(c.Value); string(c.Name) {
 		case ":method":
-			h.method = text(value)
+			h.method = value
 		case ":path":
-			h.path = text(value)
+			h.path = value
 		case "language-title":
 			if h.title == "" { // several are refused behind us
-				h.title = text(value)
+				h.title = value
 			}
 		case "x-cache-control":
-			h.cacheControl += text(value) // of several nothing sensible comes
+			h.cacheControl += value // of several nothing sensible comes
 		case "content-length":
-			h.length = text(value)
+			h.length = value
 		default:
-			h.addCaller(name, value)
+			h.addCaller(c.Name, value)
 		}
 	}
 }
 
-func (h *head) addCaller(name, value []byte) {
+func (h *head) addCaller(name []byte, value string) {
 	for i := range callerHeaders {
 		if string(name) != callerHeaders[i] {
 			continue
@@ -87,7 +87,7 @@ func (h *head) addCaller(name, value []byte) {
 		if h.caller[i] != "" {
 			h.caller[i] += ","
 		}
-		h.caller[i] += text(value)
+		h.caller[i] += value
 	}
 }
 
@@ -99,8 +99,10 @@ func (h *head) mayBeKept(c *call, last bool) bool {
 	if !post && !get {
 		return false
 	}
-	if n, err := strconv.Atoi(h.length); err == nil && n > faas.MaxCachedBody {
-		return false
+	if h.length != "" { // an error is an allocation
+		if n, err := strconv.Atoi(h.length); err == nil && n > faas.MaxCachedBody {
+			return false
+		}
 	}
 	if h.cacheControl != "" {
 		seconds, ok := strings.CutPrefix(h.cacheControl, "max-age=")

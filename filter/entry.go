@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
-	"hash/crc32"
 	"time"
 
 	"envoke/filter/host"
@@ -80,6 +79,21 @@ var slotName [4]byte
 
 // slotOf is the slot in which the result of that key belongs.
 func slotOf(key []byte) []byte {
-	binary.LittleEndian.PutUint32(slotName[:], crc32.ChecksumIEEE(key)%uint32(slots))
+	binary.LittleEndian.PutUint32(slotName[:], uint32(hash(key)%uint64(slots)))
 	return slotName[:]
+}
+
+// hash spreads keys over slots, and is of no other use: FNV-1a by words of eight bytes,
+// whose high bits are mixed into the low ones.
+func hash(key []byte) uint64 {
+	const prime = 0x100000001b3
+	h := uint64(0xcbf29ce484222325) + uint64(len(key))
+	for ; len(key) >= 8; key = key[8:] {
+		h = (h ^ binary.LittleEndian.Uint64(key)) * prime
+		h ^= h >> 32
+	}
+	for _, b := range key {
+		h = (h ^ uint64(b)) * prime
+	}
+	return h ^ h>>32
 }

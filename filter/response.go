@@ -13,16 +13,16 @@ import (
 func (c *call) readResponse(pairs host.Pairs) {
 	kept := []string{"server-timing", `cache;desc="filter"`}
 	c.status, c.made = 0, host.Now().UnixNano()
-	for name, value := range pairs.All() {
-		switch string(name) {
+	for at := pairs.Cursor(); at.Next(); {
+		switch string(at.Name) {
 		case ":status":
-			c.status, _ = strconv.Atoi(string(value))
+			c.status, _ = strconv.Atoi(string(at.Value))
 		case "age":
-			seconds, _ := strconv.ParseInt(string(value), 10, 32)
+			seconds, _ := strconv.ParseInt(string(at.Value), 10, 32)
 			c.made -= seconds * int64(time.Second)
 		case "date", "server", "content-length", "transfer-encoding", "connection", "x-request-id", "server-timing":
 		default:
-			kept = append(kept, string(name), string(value))
+			kept = append(kept, string(at.Name), string(at.Value))
 		}
 	}
 	c.headers = host.NewPairs(kept...)

@@ -66,8 +66,8 @@ func proxyGetBufferBytes(b buffer, start, most uint32, _, _ *uint32) status { //
 
 func proxySendLocalResponse(httpStatus uint32, details, body, headers string, _ int32) status { //nolint:revive // Envoy's arguments
 	fake.Local = &LocalResponse{Status: int(httpStatus), Details: details, Body: body}
-	for name, value := range Pairs(headers).All() {
-		fake.Local.Headers = append(fake.Local.Headers, [2]string{string(name), string(value)})
+	for c := Pairs(headers).Cursor(); c.Next(); {
+		fake.Local.Headers = append(fake.Local.Headers, [2]string{string(c.Name), string(c.Value)})
 	}
 	return ok
 }

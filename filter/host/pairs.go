@@ -1,9 +1,6 @@
 package host
 
-import (
-	"encoding/binary"
-	"iter"
-)
+import "encoding/binary"
 
 // Pairs are names and values of headers as Envoy writes them: their number, the length
 // of each name and value, then each name and value with a zero byte behind it; numbers
@@ -22,26 +19,33 @@ func NewPairs(namesAndValues ...string) Pairs {
 	return p
 }
 
-// All are the names, in lower case, and the values. They are parts of p.
-func (p Pairs) All() iter.Seq2[[]byte, []byte] {
-	return func(yield func(name, value []byte) bool) {
-		if len(p) < 4 {
-			return
-		}
-		sizes := p[4:]
-		texts := sizes[8*binary.LittleEndian.Uint32(p):]
-		next := func() (text []byte) {
-			size := binary.LittleEndian.Uint32(sizes)
-			text, texts, sizes = texts[:size:size], texts[size+1:], sizes[4:]
-			return text
-		}
-		for len(texts) > 0 {
-			name := next()
-			if !yield(name, next()) {
-				return
-			}
-		}
+// Cursor goes through pairs. Name, in lower case, and Value are parts of them.
+type Cursor struct {
+	Name, Value  []byte
+	left         uint32
+	sizes, texts []byte
+}
+
+// Cursor stands before the first pair.
+func (p Pairs) Cursor() Cursor {
+	if len(p) < 4 {
+		return Cursor{}
 	}
+	n := binary.LittleEndian.Uint32(p)
+	return Cursor{left: n, sizes: p[4:], texts: p[4+8*n:]}
+}
+
+// Next goes to the next pair, if there is one.
+func (c *Cursor) Next() bool {
+	if c.left == 0 {
+		return false
+	}
+	c.left--
+	name := binary.LittleEndian.Uint32(c.sizes)
+	end := name + 1 + binary.LittleEndian.Uint32(c.sizes[4:])
+	c.Name, c.Value = c.texts[:name:name], c.texts[name+1:end:end]
+	c.sizes, c.texts = c.sizes[8:], c.texts[end+1:]
+	return true
 }
 
 // With are the pairs and one more. They are valid until With is called again.
@@ -71,9 +75,9 @@ var extended []byte
 
 // Find is the value of the first of a name; nil: there is none.
 func (p Pairs) Find(name string) []byte {
-	for n, value := range p.All() {
-		if string(n) == name {
-			return value
+	for c := p.Cursor(); c.Next(); {
+		if string(c.Name) == name {
+			return c.Value
 		}
 	}
 	return nil
