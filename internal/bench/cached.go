@@ -93,7 +93,7 @@ func (s *stand) addCached(ctx context.Context, ours target, keys []string) error
 
 // tryCached fails if the endpoint does not answer from a cache.
 func tryCached(ctx context.Context, endpoint Endpoint) error {
-	connections, err := connect(ctx, endpoint, 1)
+	connections, err := connect(ctx, dial, endpoint, 1)
 	for _, c := range connections {
 		c.close()
 	}
@@ -127,7 +127,7 @@ func (s *stand) checkFilter(ctx context.Context) error {
 
 // asked is how often ext_proc was asked meanwhile about filterTries cached results.
 func (s *stand) asked(ctx context.Context, endpoint Endpoint) (float64, error) {
-	connections, err := connect(ctx, endpoint, 1)
+	connections, err := connect(ctx, dial, endpoint, 1)
 	for _, c := range connections {
 		defer c.close()
 	}

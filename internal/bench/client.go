@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -39,7 +40,8 @@ type Endpoint struct {
 // rather than a fasthttp.HostClient: that one retries and pools behind one's
 // back, and costs more of the CPU that the measured processes need.
 type client struct {
-	conn     net.Conn
+	conn     io.ReadWriteCloser
+	fd       int // of a waiting client's socket
 	reader   *bufio.Reader
 	response fasthttp.Response
 	stop     func() bool
@@ -52,9 +54,14 @@ func dial(ctx context.Context, endpoint Endpoint) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", endpoint.Address, err)
 	}
-	c := &client{conn: conn, reader: bufio.NewReader(conn)}
-	c.stop = context.AfterFunc(ctx, func() { _ = conn.Close() })
-	return c, nil
+	return newClient(ctx, conn, -1), nil
+}
+
+func newClient(ctx context.Context, conn io.ReadWriteCloser, fd int) *client {
+	return &client{
+		conn: conn, fd: fd, reader: bufio.NewReader(conn),
+		stop: context.AfterFunc(ctx, func() { _ = conn.Close() }),
+	}
 }
 
 func (c *client) close() {
@@ -65,9 +72,21 @@ func (c *client) close() {
 // roundTrip sends a whole request and reads its reply, whose body is valid until
 // the next call. A status other than 200 and 201 is an error.
 func (c *client) roundTrip(request []byte) ([]byte, error) {
-	if _, err := c.conn.Write(request); err != nil {
-		return nil, fmt.Errorf("send request: %w", err)
+	if err := c.send(request); err != nil {
+		return nil, err
 	}
+	return c.receive()
+}
+
+func (c *client) send(request []byte) error {
+	if _, err := c.conn.Write(request); err != nil {
+		return fmt.Errorf("send request: %w", err)
+	}
+	return nil
+}
+
+// receive reads a reply as roundTrip does.
+func (c *client) receive() ([]byte, error) {
 	if err := c.response.ReadLimitBody(c.reader, maxReply); err != nil {
 		return nil, fmt.Errorf("read reply: %w", err)
 	}
@@ -140,11 +159,7 @@ func newQuestion(endpoint Endpoint, first int64, extra string) *question {
 // ask sends the next request and checks its reply.
 func (q *question) ask(c *client) error {
 	q.next()
-	body, err := c.roundTrip(q.request)
-	if err != nil {
-		return err
-	}
-	return q.check(body)
+	return q.check(c.roundTrip(q.request))
 }
 
 func (q *question) next() {
@@ -157,7 +172,11 @@ func (q *question) next() {
 	strconv.AppendInt(q.digits, q.operand, 10)
 }
 
-func (q *question) check(body []byte) error {
+// check judges what a round trip returned.
+func (q *question) check(body []byte, err error) error {
+	if err != nil {
+		return err
+	}
 	if len(q.fixed) > 0 {
 		if !bytes.Equal(body, q.fixed) {
 			return fmt.Errorf("wrong answer: want %s, got %.300s", q.fixed, body)

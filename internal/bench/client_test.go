@@ -24,7 +24,7 @@ func TestQuestionByGet(t *testing.T) {
 	if diff := cmp.Diff(want, string(q.request)); diff != "" {
 		t.Error(diff)
 	}
-	if err := q.check([]byte(`{"result":100000003}`)); err != nil {
+	if err := q.check([]byte(`{"result":100000003}`), nil); err != nil {
 		t.Error(err)
 	}
 }
@@ -47,7 +47,7 @@ func TestQuestionChecksTheAnswer(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			q := newQuestion(Endpoint{Fixed: test.fixed}, firstOperand, "")
-			if err := q.check([]byte(test.body)); (err != nil) != test.wrong {
+			if err := q.check([]byte(test.body), nil); (err != nil) != test.wrong {
 				t.Errorf("error %v, wrong answer %t", err, test.wrong)
 			}
 		})

@@ -202,7 +202,7 @@ func measureEach(ctx context.Context, endpoints []Endpoint, duration time.Durati
 		}
 	}()
 	for _, endpoint := range endpoints {
-		one, err := connect(ctx, endpoint, 1)
+		one, err := connect(ctx, dialWaiting, endpoint, 1)
 		connections = append(connections, one...)
 		if err != nil {
 			return outcome{}, err

@@ -40,6 +40,7 @@ func (o outcome) requestsPerSecond() float64 {
 type connection struct {
 	*client
 	*question
+	sent      time.Time // the request under way, in a closed loop
 	latencies []time.Duration
 }
 
@@ -48,7 +49,11 @@ type connection struct {
 func measure(ctx context.Context, endpoint Endpoint, load Load) (outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, load.Duration+stallTimeout)
 	defer cancel()
-	connections, err := connect(ctx, endpoint, load.Connections)
+	way := dialWaiting
+	if load.Rate > 0 {
+		way = dial
+	}
+	connections, err := connect(ctx, way, endpoint, load.Connections)
 	defer func() {
 		for _, c := range connections {
 			c.close()
@@ -69,8 +74,11 @@ func measure(ctx context.Context, endpoint Endpoint, load Load) (outcome, error)
 	return outcome{elapsed: time.Since(began), sorted: merge(connections)}, nil
 }
 
+// dialer connects a client.
+type dialer func(context.Context, Endpoint) (*client, error)
+
 // connect returns what it connected even if it fails.
-func connect(ctx context.Context, endpoint Endpoint, n int) ([]*connection, error) {
+func connect(ctx context.Context, dial dialer, endpoint Endpoint, n int) ([]*connection, error) {
 	var connections []*connection
 	for i := range n {
 		c, err := dial(ctx, endpoint)
@@ -106,27 +114,6 @@ func (c *connection) begin(endpoint Endpoint) error {
 		}
 	}
 	return fmt.Errorf("asked %d times, no reply had an Age header: it does not come from a cache", hitTries)
-}
-
-func closedLoop(ctx context.Context, connections []*connection, end time.Time) error {
-	group, ctx := errgroup.WithContext(ctx)
-	for _, c := range connections {
-		group.Go(func() error { return c.askUntil(ctx, end) })
-	}
-	return group.Wait()
-}
-
-func (c *connection) askUntil(ctx context.Context, end time.Time) error {
-	sent := time.Now()
-	for sent.Before(end) && ctx.Err() == nil {
-		if err := c.ask(c.client); err != nil {
-			return err
-		}
-		received := time.Now()
-		c.latencies = append(c.latencies, received.Sub(sent))
-		sent = received
-	}
-	return ctx.Err()
 }
 
 // openLoop sends at the scheduled times, whatever the replies do: an arrival that
