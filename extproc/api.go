@@ -5,13 +5,11 @@ import (
 	"net/http"
 	"strings"
 
-	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
-
 	"envoke/internal/faas"
 )
 
 // handler decides about a request. An error becomes the reply.
-type handler func(s *Server, ctx context.Context, r *request) (*extprocv3.ProcessingResponse, error)
+type handler func(s *Server, ctx context.Context, r *request) (pass, error)
 
 const (
 	initializePath = "/api/v1/initialize"
@@ -50,6 +48,6 @@ func matches(path, pattern string) bool {
 	return path == pattern || strings.HasSuffix(pattern, "/") && strings.HasPrefix(path, pattern)
 }
 
-func (s *Server) unknown(context.Context, *request) (*extprocv3.ProcessingResponse, error) {
-	return nil, &faas.Error{Code: faas.NotFound, Message: "no such endpoint"}
+func (s *Server) unknown(context.Context, *request) (pass, error) {
+	return pass{}, &faas.Error{Code: faas.NotFound, Message: "no such endpoint"}
 }

@@ -36,24 +36,16 @@ var askHost = option(header{cacheHeader, "1"}, corev3.HeaderValueOption_OVERWRIT
 
 // watch lets a request go on as the answer says, and asks for its body and for its
 // response, whose host is to say whether others may have it.
-func watch(pass *extprocv3.ProcessingResponse, body bodyMode) *extprocv3.ProcessingResponse {
-	common := pass.GetRequestHeaders().GetResponse()
-	set := append([]*corev3.HeaderValueOption{askHost}, common.GetHeaderMutation().GetSetHeaders()...)
-	return &extprocv3.ProcessingResponse{
-		Response: &extprocv3.ProcessingResponse_RequestHeaders{
-			RequestHeaders: &extprocv3.HeadersResponse{Response: &extprocv3.CommonResponse{
-				HeaderMutation:  &extprocv3.HeaderMutation{SetHeaders: set},
-				ClearRouteCache: common.GetClearRouteCache(),
-			}},
-		},
-		ModeOverride: &filterv3.ProcessingMode{
-			RequestHeaderMode:   filterv3.ProcessingMode_SEND,
-			RequestBodyMode:     body,
-			ResponseHeaderMode:  filterv3.ProcessingMode_SEND,
-			RequestTrailerMode:  filterv3.ProcessingMode_SKIP,
-			ResponseTrailerMode: filterv3.ProcessingMode_SKIP,
-		},
+func watch(p pass, body bodyMode) *extprocv3.ProcessingResponse {
+	answer := p.with(askHost)
+	answer.ModeOverride = &filterv3.ProcessingMode{
+		RequestHeaderMode:   filterv3.ProcessingMode_SEND,
+		RequestBodyMode:     body,
+		ResponseHeaderMode:  filterv3.ProcessingMode_SEND,
+		RequestTrailerMode:  filterv3.ProcessingMode_SKIP,
+		ResponseTrailerMode: filterv3.ProcessingMode_SKIP,
 	}
+	return answer
 }
 
 // watchResponse lets a response's headers go on, without what was for us, and asks for

@@ -5,8 +5,11 @@ import (
 	"time"
 
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"envoke/internal/resultcache"
 )
 
 // exchange is one HTTP request on its stream. Most have one message, the request's
@@ -17,7 +20,8 @@ type exchange struct {
 	stream extprocv3.ExternalProcessor_ProcessServer
 
 	request *request
-	fetch   *fetch // nil: nothing of it is cached
+	fetch   *fetch             // nil: nothing of it is cached
+	made    *resultcache.Reply // the answer, if it is the cache's
 }
 
 // answer gives the answer of the matching type. What Envoy is not configured to send
@@ -50,13 +54,33 @@ func (x *exchange) requestHeaders(ctx context.Context, m *extprocv3.HttpHeaders)
 	started := time.Now()
 	x.leave()
 	x.request = readHeaders(m.GetHeaders())
-	answer, operation, err := x.server.decide(ctx, x.request)
+	p, operation, err := x.server.decide(ctx, x.request)
 	x.server.metrics.observe(operation, err, time.Since(started))
-	if err != nil || x.request.caching == nil {
-		return answer
+	switch {
+	case err != nil:
+		return x.server.refuse(ctx, x.request, err)
+	case x.request.caching == nil:
+		return p.answer()
 	}
 	x.fetch = &fetch{exchange: x, caching: *x.request.caching}
-	return x.fetch.requestHeaders(ctx, answer, m.GetEndOfStream())
+	return x.fetch.requestHeaders(ctx, p, m.GetEndOfStream())
+}
+
+// send sends an answer. That of an entry of the cache is encoded once for all that it
+// answers.
+func (x *exchange) send(answer *extprocv3.ProcessingResponse) error {
+	if x.made == nil || x.made.Message != answer {
+		return x.stream.Send(answer)
+	}
+	encoded, ok := x.made.Encoded.Load().(*grpc.PreparedMsg)
+	if !ok {
+		encoded = &grpc.PreparedMsg{}
+		if err := encoded.Encode(x.stream, answer); err != nil {
+			return err
+		}
+		x.made.Encoded.Store(encoded)
+	}
+	return x.stream.SendMsg(encoded)
 }
 
 // leave gives up what others wait for: the request is over, whatever became of it.

@@ -5,41 +5,36 @@ import (
 	"strings"
 	"time"
 
-	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
-
 	"envoke/internal/faas"
 )
 
-// pass lets a request go on as it is: the route that brought it here names the cluster.
-var pass = emptyAnswer(&extprocv3.ProcessingRequest{Request: &extprocv3.ProcessingRequest_RequestHeaders{}})
-
-// execute lets a live session's request go on to the runtime of its language, which
-// the id has told Envoy.
-func (s *Server) execute(ctx context.Context, r *request) (*extprocv3.ProcessingResponse, error) {
+// execute lets a live session's request go on as it is, to the runtime of its language,
+// which the id has told Envoy.
+func (s *Server) execute(ctx context.Context, r *request) (pass, error) {
 	id := faas.SessionID(r.path[len(executePath)+1:])
 	language, ok := id.Language() // false where more than one segment follows
 	if !ok {
-		return nil, faas.ErrNoSession
+		return pass{}, faas.ErrNoSession
 	}
 	if err := r.checkCacheControl(); err != nil {
-		return nil, err
+		return pass{}, err
 	}
 	session, err := s.registry.FindSession(ctx, id)
 	if err != nil {
-		return nil, err
+		return pass{}, err
 	}
 	if !s.served[language] {
-		return nil, noRuntime(language)
+		return pass{}, noRuntime(language)
 	}
 	if session.Retain { // what it answers next is not what it answered before
-		return pass, nil
+		return pass{}, nil
 	}
 	// The session's id, which is in the path, stands for its version, its context and
 	// its user: it has one of each for ever.
 	if r.caching = s.caching(r, s.ttl(ctx, r, session)); r.caching != nil {
 		r.caching.envelope = true
 	}
-	return pass, nil
+	return pass{}, nil
 }
 
 // ttl is how long the function of the session has its results cached. A caller's own

@@ -26,27 +26,27 @@ type fetch struct {
 }
 
 // requestHeaders asks the cache where the headers are the whole key, and otherwise
-// for the body. Let pass is the answer without a cache.
-func (f *fetch) requestHeaders(ctx context.Context, pass *extprocv3.ProcessingResponse, whole bool) *extprocv3.ProcessingResponse {
+// for the body. Without a cache the request would pass as p says.
+func (f *fetch) requestHeaders(ctx context.Context, p pass, whole bool) *extprocv3.ProcessingResponse {
 	r := f.exchange.request
 	call, known := r.filterDigest()
 	f.inFilter = known
 	switch {
 	case known:
 	case r.callKey != "":
-		return f.bypass(pass)
+		return f.bypass(p)
 	case whole:
 		call = r.callDigest(nil)
 	case !f.caching.envelope, // plain HTTP has no body that counts
 		r.contentLength < 0, r.contentLength > faas.MaxCachedBody:
-		return f.bypass(pass)
+		return f.bypass(p)
 	default:
-		return watch(pass, bufferedBody)
+		return watch(p, bufferedBody)
 	}
 	if answer := f.ask(ctx, call); answer != nil {
 		return answer
 	}
-	return watch(pass, noBody)
+	return watch(p, noBody)
 }
 
 // requestBody asks the cache with the body.
@@ -61,10 +61,10 @@ func (f *fetch) requestBody(ctx context.Context, m *extprocv3.HttpBody) *extproc
 	return bodyPasses
 }
 
-func (f *fetch) bypass(pass *extprocv3.ProcessingResponse) *extprocv3.ProcessingResponse {
+func (f *fetch) bypass(p pass) *extprocv3.ProcessingResponse {
 	f.exchange.server.metrics.cache.bypassed.Inc()
 	f.exchange.fetch = nil
-	return pass
+	return p.answer()
 }
 
 // ask returns the answer from the cache, or nil: the function is to be run.
@@ -129,12 +129,13 @@ func (f *fetch) hit(entry *resultcache.Entry) *extprocv3.ProcessingResponse {
 	if f.inFilter {
 		return replayOf(entry, age, appended(f.keep(now.Sub(entry.Made))))
 	}
-	if made := entry.Reply.Load(); made != nil && made.Age == age {
-		return made.Message.(*extprocv3.ProcessingResponse)
+	made := entry.Reply.Load()
+	if made == nil || made.Age != age {
+		made = &resultcache.Reply{Age: age, Message: replayOf(entry, age)}
+		entry.Reply.Store(made)
 	}
-	answer := replayOf(entry, age)
-	entry.Reply.Store(&resultcache.Reply{Age: age, Message: answer})
-	return answer
+	f.exchange.made = made
+	return made.Message.(*extprocv3.ProcessingResponse)
 }
 
 // keep tells the filter for how many more milliseconds an answer of that age may be

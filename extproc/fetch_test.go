@@ -21,7 +21,7 @@ func TestRepliesAreMadeOnce(t *testing.T) {
 		}
 		return ""
 	}
-	alone := &fetch{}
+	alone := &fetch{exchange: &exchange{}}
 	first, second := alone.hit(entry), alone.hit(entry)
 	if second != first && alone.hit(entry) != second { // unless a second ended just then
 		t.Error("an answer was made twice")

@@ -3,26 +3,24 @@ package extproc
 import (
 	"context"
 
-	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
-
 	"envoke/internal/faas"
 )
 
 // initialize makes the id of the session that the runtime host will create. The
 // host that will serve it is the one that creates it: x-envoke-hash hashes like the
 // :path of the executes to come.
-func (s *Server) initialize(ctx context.Context, r *request) (*extprocv3.ProcessingResponse, error) {
+func (s *Server) initialize(ctx context.Context, r *request) (pass, error) {
 	ref, err := s.ref(r)
 	if err != nil {
-		return nil, err
+		return pass{}, err
 	}
 	language := ref.Name.Language
 	if !s.served[language] {
-		return nil, noRuntime(language)
+		return pass{}, noRuntime(language)
 	}
 	plain, err := s.plain(ctx, ref)
 	if err != nil {
-		return nil, err
+		return pass{}, err
 	}
 	id := string(s.key.NewID(language, plain))
 	headers := []header{
@@ -33,13 +31,13 @@ func (s *Server) initialize(ctx context.Context, r *request) (*extprocv3.Process
 	if name := ref.String(); name != r.title.value { // hosts know no other names
 		headers = append(headers, header{titleHeader, name})
 	}
-	return setHeaders(headers...), nil
+	return pass{headers: headers, reroute: true}, nil
 }
 
 // oneShot makes a session as initialize does; the host executes it at once.
-func (s *Server) oneShot(ctx context.Context, r *request) (*extprocv3.ProcessingResponse, error) {
+func (s *Server) oneShot(ctx context.Context, r *request) (pass, error) {
 	if err := r.checkCacheControl(); err != nil {
-		return nil, err
+		return pass{}, err
 	}
 	return s.initialize(ctx, r)
 }

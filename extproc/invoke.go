@@ -6,8 +6,6 @@ import (
 	"net/url"
 	"strings"
 
-	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
-
 	"envoke/internal/faas"
 )
 
@@ -15,27 +13,27 @@ import (
 // path does not tell Envoy, and how its results are cached. Only a GET without a body
 // is answered from the cache; that its caller is nobody in particular is what its
 // route is for.
-func (s *Server) invokeHTTP(ctx context.Context, r *request) (*extprocv3.ProcessingResponse, error) {
+func (s *Server) invokeHTTP(ctx context.Context, r *request) (pass, error) {
 	escaped, _, _ := strings.Cut(r.path[len(functionPath):], "/")
 	ref, err := s.refInPath(escaped)
 	if err != nil {
-		return nil, err
+		return pass{}, err
 	}
 	cacheable := r.method == http.MethodGet && r.contentLength <= 0 && r.caller == [4]string{}
 	return s.callFunction(ctx, r, ref, cacheable)
 }
 
 // invoke finds how results of a function that is called once are cached (E10).
-func (s *Server) invoke(ctx context.Context, r *request) (*extprocv3.ProcessingResponse, error) {
+func (s *Server) invoke(ctx context.Context, r *request) (pass, error) {
 	ref, err := s.refInPath(strings.Replace(r.path[len(runtimePath):], "/", "-", 1))
 	if err != nil {
-		return nil, err
+		return pass{}, err
 	}
-	answer, err := s.callFunction(ctx, r, ref, true)
+	p, err := s.callFunction(ctx, r, ref, true)
 	if r.caching != nil {
 		r.caching.envelope = true
 	}
-	return answer, err
+	return p, err
 }
 
 func (s *Server) refInPath(escaped string) (faas.Ref, error) {
@@ -48,39 +46,39 @@ func (s *Server) refInPath(escaped string) (faas.Ref, error) {
 
 // callFunction names the cluster and the function. What may be cached names the very
 // version, since the host may hear of a new one before or after us.
-func (s *Server) callFunction(ctx context.Context, r *request, ref faas.Ref, cacheable bool) (*extprocv3.ProcessingResponse, error) {
+func (s *Server) callFunction(ctx context.Context, r *request, ref faas.Ref, cacheable bool) (pass, error) {
 	if err := r.checkCacheControl(); err != nil {
-		return nil, err
+		return pass{}, err
 	}
 	language := ref.Name.Language
 	if !s.served[language] {
-		return nil, noRuntime(language)
+		return pass{}, noRuntime(language)
 	}
-	if cacheable {
-		ref = s.pin(ctx, r, ref)
+	function := header{functionHeader, ""}
+	if cacheable && s.pin(ctx, r, ref) {
+		function.value = r.caching.subject
+	} else {
+		function.value = ref.String()
 	}
-	function := header{functionHeader, ref.String()}
 	if s.mapped {
-		return setHeaders(function, header{clusterHeader, clusterOf(language)}), nil
+		return pass{headers: []header{function, {clusterHeader, clusterOf(language)}}, reroute: true}, nil
 	}
-	answer := addHeaders(function) // its path has told Envoy the cluster
-	if r.caching == nil && r.callKey != "" {
-		answer.DynamicMetadata = uncachedNote // the filter need not send the next one here
-	}
-	return answer, nil
+	return pass{
+		headers:  []header{function},                  // its path has told Envoy the cluster
+		uncached: r.caching == nil && r.callKey != "", // the filter need not send the next one here
+	}, nil
 }
 
-// pin sets how results of the function are cached. Where they are, it returns the
+// pin sets how results of the function are cached. Where they are, their subject is the
 // version that runs; an alias that splits has no one version and nothing cached.
-func (s *Server) pin(ctx context.Context, r *request, ref faas.Ref) faas.Ref {
+func (s *Server) pin(ctx context.Context, r *request, ref faas.Ref) (cached bool) {
 	function, err := s.registry.FindFunction(ctx, ref)
 	if err != nil || len(function.Weights) > 0 { // the host says what is wrong
-		return ref
+		return false
 	}
 	if r.caching = s.caching(r, function.CacheTTL); r.caching == nil {
-		return ref
+		return false
 	}
-	ref = faas.Ref{Name: ref.Name, Version: function.Version}
-	r.caching.subject = ref.String()
-	return ref
+	r.caching.subject = faas.Ref{Name: ref.Name, Version: function.Version}.String()
+	return true
 }

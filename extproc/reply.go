@@ -35,19 +35,36 @@ type header struct{ key, value string }
 
 func clusterOf(language faas.Language) string { return "runtime-" + string(language) }
 
-// setHeaders lets the request go on with the given headers. Envoy resolves
-// cluster_header when it selects the route, so it must select again.
-func setHeaders(headers ...header) *extprocv3.ProcessingResponse {
-	answer := addHeaders(headers...)
-	answer.GetRequestHeaders().GetResponse().ClearRouteCache = true
+// pass lets a request go on, as it is where nothing is said. It becomes an answer only
+// where no other comes from the cache.
+type pass struct {
+	headers []header // that it gets
+	// reroute has Envoy select the route again: it resolves cluster_header when it does.
+	reroute bool
+	// uncached tells the filter that results of the function are not cached.
+	uncached bool
+}
+
+// asIs is the answer of a pass that says nothing.
+var asIs = emptyAnswer(&extprocv3.ProcessingRequest{Request: &extprocv3.ProcessingRequest_RequestHeaders{}})
+
+func (p pass) answer() *extprocv3.ProcessingResponse {
+	if len(p.headers) == 0 {
+		return asIs
+	}
+	answer := p.with()
+	if p.uncached {
+		answer.DynamicMetadata = uncachedNote
+	}
 	return answer
 }
 
-// addHeaders lets the request go on by its route with the given headers.
-func addHeaders(headers ...header) *extprocv3.ProcessingResponse {
+// with is the answer with more headers.
+func (p pass) with(more ...*corev3.HeaderValueOption) *extprocv3.ProcessingResponse {
 	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_RequestHeaders{
 		RequestHeaders: &extprocv3.HeadersResponse{Response: &extprocv3.CommonResponse{
-			HeaderMutation: &extprocv3.HeaderMutation{SetHeaders: options(headers)},
+			HeaderMutation:  &extprocv3.HeaderMutation{SetHeaders: append(more, options(p.headers)...)},
+			ClearRouteCache: p.reroute,
 		}},
 	}}
 }

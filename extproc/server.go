@@ -103,7 +103,7 @@ func (s *Server) Process(stream extprocv3.ExternalProcessor_ProcessServer) error
 		if err != nil {
 			return err
 		}
-		if err := stream.Send(answer); err != nil {
+		if err := x.send(answer); err != nil {
 			return err
 		}
 	}

@@ -100,21 +100,17 @@ func valueOf(h *corev3.HeaderValue) string {
 	return h.GetValue()
 }
 
-// decide finds the operation and runs it: the request goes on with new headers or
-// ends here with an error.
-func (s *Server) decide(ctx context.Context, r *request) (*extprocv3.ProcessingResponse, faas.Operation, error) {
+// decide finds the operation and runs it: the request goes on, or ends here with an error.
+func (s *Server) decide(ctx context.Context, r *request) (pass, faas.Operation, error) {
 	operation, handle := find(r)
 	bounded := &lookup{Context: ctx}
 	defer bounded.end()
-	answer, err := s.run(bounded, r, handle)
-	if err != nil {
-		answer = s.refuse(ctx, r, err)
-	}
-	return answer, operation, err
+	p, err := s.run(bounded, r, handle)
+	return p, operation, err
 }
 
 // run contains a panic in the request that caused it.
-func (s *Server) run(ctx context.Context, r *request, handle handler) (answer *extprocv3.ProcessingResponse, err error) {
+func (s *Server) run(ctx context.Context, r *request, handle handler) (_ pass, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())

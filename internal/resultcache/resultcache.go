@@ -37,6 +37,7 @@ type Entry struct {
 type Reply struct {
 	Age     int64
 	Message any
+	Encoded atomic.Value // the same as it is sent; nothing until somebody encodes it
 }
 
 // Header is one header of a result.
