@@ -24,6 +24,8 @@ const (
 	// look-up of ext_proc that finds nothing here goes on to the store in time.
 	dialTimeout   = 200 * time.Millisecond
 	answerTimeout = 100 * time.Millisecond
+	// questionTimeout bounds all of a question, a connection that is made for it included.
+	questionTimeout = 250 * time.Millisecond
 	// respite is how long Redis is left alone that did not answer: a dead one must cost
 	// next to nothing.
 	respite = 250 * time.Millisecond
@@ -133,7 +135,9 @@ func (c *Client) find(ctx context.Context, key string) (value []byte, ok bool) {
 	if c.resting() {
 		return nil, false
 	}
-	value, err := c.redis.Get(ctx, key).Bytes()
+	bounded, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
+	value, err := c.redis.Get(bounded, key).Bytes()
 	switch {
 	case err == nil:
 		return value, true
@@ -150,7 +154,9 @@ func (c *Client) put(ctx context.Context, key string, value []byte, life time.Du
 	if life < time.Millisecond || c.resting() {
 		return false
 	}
-	if err := c.redis.Set(ctx, key, value, life).Err(); err != nil {
+	bounded, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
+	if err := c.redis.Set(bounded, key, value, life).Err(); err != nil {
 		c.failed(ctx, "set", err)
 		return false
 	}
@@ -162,7 +168,9 @@ func (c *Client) putNew(ctx context.Context, key string, value []byte, life time
 	if life < time.Millisecond || c.resting() {
 		return
 	}
-	if err := c.redis.SetNX(ctx, key, value, life).Err(); err != nil {
+	bounded, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
+	if err := c.redis.SetNX(bounded, key, value, life).Err(); err != nil {
 		c.failed(ctx, "set", err)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"envoke/internal/faas"
+	"envoke/internal/postgres"
 	"envoke/internal/redis"
 	"envoke/internal/resultcache"
 	"envoke/internal/sqlite"
@@ -25,7 +26,7 @@ import (
 	"envoke/internal/testrig"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(testrig.WithPostgres(m)) }
 
 func client(t testing.TB, url string) (*redis.Client, *prometheus.Registry) {
 	t.Helper()
@@ -82,20 +83,33 @@ func (o over) DeleteSession(ctx context.Context, id faas.SessionID) error {
 	return o.Sessions.DeleteSession(ctx, id)
 }
 
-// TestStore: with Redis in front of it a store is still one, whether Redis answers or not.
+// TestStore: with Redis in front of it each store is still one, whether Redis answers or not.
 func TestStore(t *testing.T) {
 	server := testrig.Redis(t)
-	for name, url := range map[string]string{"there": server.URL(), "away": "unix:///no/such/redis"} {
-		t.Run(name, func(t *testing.T) {
-			storetest.Run(t, func(t *testing.T, place string) storetest.Store {
-				store, err := sqlite.Open(t.Context(), filepath.Join(place, "envoke.db"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				c, _ := client(t, url)
-				return over{store, redis.NewSessions(c, store)}
+	var databases testrig.Databases
+	for name, open := range map[string]func(t *testing.T, place string) (storetest.Store, error){
+		"sqlite": func(t *testing.T, place string) (storetest.Store, error) {
+			return sqlite.Open(t.Context(), filepath.Join(place, "envoke.db"))
+		},
+		"postgres": func(t *testing.T, place string) (storetest.Store, error) {
+			return postgres.Open(t.Context(), databases.Address(t, place))
+		},
+	} {
+		for state, url := range map[string]string{"there": server.URL(), "away": "unix:///no/such/redis"} {
+			if name == "postgres" && state == "away" {
+				continue // the store is alone, as in its own tests
+			}
+			t.Run(name+" with Redis "+state, func(t *testing.T) {
+				storetest.Run(t, func(t *testing.T, place string) storetest.Store {
+					store, err := open(t, place)
+					if err != nil {
+						t.Fatal(err)
+					}
+					c, _ := client(t, url)
+					return over{store, redis.NewSessions(c, store)}
+				})
 			})
-		})
+		}
 	}
 }
 

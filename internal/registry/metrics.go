@@ -19,6 +19,7 @@ type metrics struct {
 // lookups count how questions of one kind were answered.
 type lookups struct {
 	memory, forged, found, missing, failed prometheus.Counter
+	stale                                  prometheus.Counter // of those found: as it was known, since the store is away
 }
 
 func newMetrics(registerer prometheus.Registerer, r *Registry) *metrics {
@@ -57,6 +58,7 @@ func newLookups(v *prometheus.CounterVec, kind string) lookups {
 		found:   v.WithLabelValues(kind, "found"),
 		missing: v.WithLabelValues(kind, "missing"),
 		failed:  v.WithLabelValues(kind, "failed"),
+		stale:   v.WithLabelValues(kind, "stale"),
 	}
 }
 

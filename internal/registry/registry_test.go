@@ -203,8 +203,19 @@ func TestStoreAway(t *testing.T) {
 			r := newRig(t, registry.Options{})
 			known, unknown := r.create(t), r.create(t)
 			r.mustFind(t, known)
+			asked := faas.Ref{Name: faas.Name{Language: faas.NodeJS, Title: "asked"}}
+			if _, err := r.store.CreateFunction(t.Context(), faas.Function{Name: asked.Name, Script: script}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.FindFunction(t.Context(), asked); err != nil {
+				t.Fatal(err)
+			}
 			r.store.inject(fault)
 			r.mustFind(t, known)
+			r.clock.advance(time.Minute)
+			if f, err := r.FindFunction(t.Context(), asked); err != nil || f.Version != 1 {
+				t.Errorf("FindFunction of a known one = %+v, %v", f, err)
+			}
 			var away *faas.Error
 			if _, err := r.FindSession(t.Context(), unknown); !errors.As(err, &away) || away.Code != faas.Unavailable {
 				t.Errorf("FindSession = %v, want UNAVAILABLE", err)

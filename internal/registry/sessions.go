@@ -12,8 +12,10 @@ import (
 )
 
 const (
-	// ackTimeout bounds how long a change waits for the hosts.
-	ackTimeout = 500 * time.Millisecond
+	// ackTimeout bounds how long a change waits for the hosts. It is longer than a host
+	// trusts a control that it does not hear (800 ms): one that has not acknowledged by then
+	// has asked, or asks before it serves.
+	ackTimeout = 900 * time.Millisecond
 	// undoTimeout bounds the deletion of a session that was not kept.
 	undoTimeout = 2 * time.Second
 	// entrySize is what a remembered session takes beside its context and schema, about.
@@ -126,7 +128,7 @@ func (r *Registry) undo(ctx context.Context, id faas.SessionID) {
 }
 
 // Revoke deletes a session and tells every host. It returns when all hosts have
-// acknowledged or after 500 ms: a host that has not by then hears nothing from
+// acknowledged or after 900 ms: a host that has not by then hears nothing from
 // control, and asks before it serves a session.
 func (r *Registry) Revoke(ctx context.Context, id faas.SessionID) error {
 	if !r.key.Check(id) {
@@ -147,7 +149,7 @@ func (r *Registry) Revoke(ctx context.Context, id faas.SessionID) error {
 	return nil
 }
 
-// await waits until all hosts have acknowledged, at most 500 ms.
+// await waits until all hosts have acknowledged, at most 900 ms.
 func (r *Registry) await(ctx context.Context, t told) {
 	if missed := t.wait(ctx, ackTimeout); missed > 0 {
 		r.metrics.missedAcks.Add(float64(missed))

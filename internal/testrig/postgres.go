@@ -216,11 +216,21 @@ func (s *PostgresServer) Stop(t testing.TB) {
 	}
 }
 
-func (s *PostgresServer) stop() error {
+// Kill ends the server as a crash does: nothing is finished, and Start recovers from the log.
+func (s *PostgresServer) Kill(t testing.TB) {
+	t.Helper()
+	if err := s.end(syscall.SIGQUIT); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *PostgresServer) stop() error { return s.end(syscall.SIGINT) }
+
+func (s *PostgresServer) end(signal syscall.Signal) error {
 	if s.command == nil || s.command.Process == nil {
 		return nil
 	}
-	if err := s.command.Process.Signal(syscall.SIGINT); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := s.command.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	<-s.ended
