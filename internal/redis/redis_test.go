@@ -87,7 +87,7 @@ func TestStore(t *testing.T) {
 	server := testrig.Redis(t)
 	for name, url := range map[string]string{"there": server.URL(), "away": "unix:///no/such/redis"} {
 		t.Run(name, func(t *testing.T) {
-			storetest.Run(t, func(t *testing.T, place string) storetest.Store {
+			storetest.Run(t, func(t testing.TB, place string) storetest.Store {
 				store, err := sqlite.Open(t.Context(), filepath.Join(place, "envoke.db"))
 				if err != nil {
 					t.Fatal(err)

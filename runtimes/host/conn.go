@@ -15,6 +15,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 	"golang.org/x/sys/unix"
+
+	"envoke/runtimes/bundle"
 )
 
 const (
@@ -160,9 +162,10 @@ type conn struct {
 	serving atomic.Bool  // the head of the request has come
 
 	// The serving goroutine's.
-	unread bool   // the body was not read to its end
-	timing timing // of the request
-	header []byte // that tells it; reused
+	unread  bool            // the body was not read to its end
+	timing  timing          // of the request
+	header  []byte          // that tells it; reused
+	session *bundle.Session // that the request runs; nil: not known yet
 }
 
 // changed is told by fasthttp when a request begins to come and when it is answered.
