@@ -94,3 +94,16 @@ func (i *installation) logs(t *testing.T, query string) string {
 	}
 	return string(r.body)
 }
+
+// TestAccessLogByStream: rows and counts are the same where Envoy sends its log.
+func TestAccessLogByStream(t *testing.T) {
+	i := serve(t, "--access-log", "stream")
+	id := i.initialize(t, "return 1")
+	i.execute(t, id, "{}").result(t)
+	testrig.Eventually(t, "the execute to be counted", func() bool {
+		return strings.Contains(string(i.send(t, http.MethodGet, "/api/v1/sessions/"+id, "").body), `"execution_count":1`)
+	})
+	if logs := i.logs(t, "session="+id); !strings.Contains(logs, `"operation":"execute"`) || !strings.Contains(logs, `"language_title":"nodejs-test"`) {
+		t.Errorf("rows of the session are %s", logs)
+	}
+}

@@ -17,7 +17,7 @@ import (
 )
 
 // BenchmarkCatchUp is the way of a line from Envoy's file to a row that is committed, in a
-// PostgreSQL on this machine and in SQLite. Two cores are shared by all of it.
+// PostgreSQL on this machine, which syncs what it commits, and in SQLite. Two cores are shared by all of it.
 func BenchmarkCatchUp(b *testing.B) {
 	type store interface {
 		Store
@@ -25,7 +25,7 @@ func BenchmarkCatchUp(b *testing.B) {
 	}
 	for name, open := range map[string]func(b *testing.B) store{
 		"postgres": func(b *testing.B) store {
-			s, err := postgres.Open(b.Context(), testrig.Postgres(b))
+			s, err := postgres.Open(b.Context(), testrig.NewDurablePostgres(b).NewDatabase(b))
 			if err != nil {
 				b.Fatal(err)
 			}

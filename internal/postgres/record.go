@@ -53,6 +53,10 @@ const (
 	sweepCaches = `DELETE FROM analytics.cache_metrics WHERE ctid IN
 		(SELECT ctid FROM analytics.cache_metrics WHERE timestamp < $1 ORDER BY timestamp LIMIT $2)`
 
+	// Positions of streams (accesslog.Receiver) that ended without forgetting them.
+	sweepStreams = `DELETE FROM public.log_files WHERE name IN
+		(SELECT name FROM public.log_files WHERE name LIKE 'stream.%' AND updated_at < $1 LIMIT $2)`
+
 	findFailures = `SELECT timestamp, request_id, coalesce(session_id, ''), coalesce(language_title, ''), coalesce(language, ''), component,
 		error_code, error_message, coalesce(stack_trace, ''), context FROM public.error_logs WHERE request_id = ANY($1) ORDER BY timestamp, id`
 
@@ -163,7 +167,7 @@ func orEmpty(s *string) string {
 // logs, and exchanges with their rows.
 func (s *Store) SweepRecords(ctx context.Context, before time.Time, limit int) (int, error) {
 	most := 0
-	for _, sweep := range []string{sweepFailures, sweepSamples, sweepCaches} {
+	for _, sweep := range []string{sweepFailures, sweepSamples, sweepCaches, sweepStreams} {
 		deleted, err := s.exec(ctx, sweep, before, limit)
 		if err != nil {
 			return most, wrap("sweep records", err)

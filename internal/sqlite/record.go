@@ -25,6 +25,9 @@ const (
 		(SELECT timestamp, host, language, metric FROM analytics_runtime_metrics WHERE timestamp < ? ORDER BY timestamp LIMIT ?)`
 	sweepCaches = `DELETE FROM analytics_cache_metrics WHERE (timestamp, host, cache) IN
 		(SELECT timestamp, host, cache FROM analytics_cache_metrics WHERE timestamp < ? ORDER BY timestamp LIMIT ?)`
+	// Positions of streams (accesslog.Receiver) that ended without forgetting them.
+	sweepStreams = `DELETE FROM log_files WHERE name IN
+		(SELECT name FROM log_files WHERE name LIKE 'stream.%' AND updated_at < ? LIMIT ?)`
 	sweepFailures  = `DELETE FROM error_logs WHERE timestamp < ? AND id IN (SELECT id FROM error_logs ORDER BY id LIMIT ?)`
 	sweepExchanges = `DELETE FROM request_payloads WHERE rowid IN (SELECT rowid FROM request_payloads WHERE started_at < ? ORDER BY started_at LIMIT ?)`
 
@@ -88,7 +91,7 @@ func (s *Store) JoinExchanges(context.Context) (int, error) { return 0, nil }
 // at most limit of each kind, and tells how many of whichever were most.
 func (s *Store) SweepRecords(ctx context.Context, before time.Time, limit int) (int, error) {
 	var most int64
-	for _, sweep := range []string{sweepFailures, sweepExchanges, sweepSamples, sweepCaches} {
+	for _, sweep := range []string{sweepFailures, sweepExchanges, sweepSamples, sweepCaches, sweepStreams} {
 		done, err := s.write.ExecContext(ctx, sweep, micros(before), limit)
 		if err != nil {
 			return int(most), wrap("sweep records", err)

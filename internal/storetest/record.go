@@ -122,6 +122,19 @@ func testSweepRecords(t *testing.T, open Open) {
 		wantCode(t, "sweep", err, "")
 		equal(t, "swept", got, want)
 	}
-	wantFailures(t, store, []string{"5"})
 	wantFailures(t, store, []string{"6"}, faas.Failure{RequestID: "6", At: epoch.Add(6 * time.Hour)})
+	wantFailures(t, store, []string{"5"})
+	for _, name := range []string{"stream.x", file} {
+		wantCode(t, "append", store.AppendRequestLogs(t.Context(), name, 7, nil), "")
+	}
+	for _, before := range []time.Duration{-time.Hour, time.Hour} {
+		_, err := store.SweepRecords(t.Context(), time.Now().Add(before), 4)
+		wantCode(t, "sweep", err, "")
+		wantOffset(t, store, file, 7) // Envoy may write it still
+		want := int64(7)
+		if before > 0 {
+			want = 0
+		}
+		wantOffset(t, store, "stream.x", want)
+	}
 }
