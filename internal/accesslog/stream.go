@@ -36,6 +36,7 @@ type Receiver struct {
 
 	store     Store
 	countOnly bool
+	most      int // rows that wait
 	logger    *slog.Logger
 	tell      func(rows []faas.RequestLog)
 	metrics   metrics
@@ -57,7 +58,7 @@ type Receiver struct {
 func (t *Tail) NewReceiver() *Receiver {
 	with := promauto.With(t.Registerer)
 	r := &Receiver{
-		store: t.Store, countOnly: t.CountOnly, logger: t.Logger, metrics: t.metrics,
+		store: t.Store, countOnly: t.CountOnly, most: maxWaiting, logger: t.Logger, metrics: t.metrics,
 		tell: func(rows []faas.RequestLog) { tellOfFilter(rows, t.metrics, t.FilterFailed) },
 		name: "stream." + randomName(),
 		received: with.NewCounter(prometheus.CounterOpts{
@@ -117,7 +118,7 @@ func (r *Receiver) take(message *accesslogv3.StreamAccessLogsMessage) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	room := min(len(rows), maxWaiting-len(r.waiting))
+	room := min(len(rows), r.most-len(r.waiting))
 	r.waiting = append(r.waiting, rows[:room]...)
 	r.dropped.Add(float64(len(rows) - room))
 }

@@ -140,8 +140,10 @@ func TestEntriesWaitAndCountOnce(t *testing.T) {
 	store.refuse.Store(true)
 	r.options.Store = store
 	receiver := r.process().NewReceiver()
+	const most = 3000
+	receiver.most = most
 	testrig.Serve(t, receiver.Serve)
-	for i := range maxWaiting/1000 + 3 {
+	for i := range most/1000 + 3 {
 		var entries []*datav3.HTTPAccessLogEntry
 		for j := range 1000 {
 			entries = append(entries, entryOf(fmt.Sprint(i, "-", j), ""))
@@ -154,15 +156,15 @@ func TestEntriesWaitAndCountOnce(t *testing.T) {
 	}
 	store.forget.Store(true)
 	store.refuse.Store(false)
-	want := maxWaiting + 3000 - int(dropped)
+	want := most + 3000 - int(dropped)
 	rows := func() int {
-		got, err := r.store.LatestRequestLogs(t.Context(), faas.RequestLogQuery{Limit: 2 * maxWaiting})
+		got, err := r.store.LatestRequestLogs(t.Context(), faas.RequestLogQuery{Limit: 3 * most})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return len(got)
 	}
-	testrig.Eventually(t, "all rows", func() bool { return rows() >= want })
+	testrig.Eventually(t, "all rows", func() bool { return testutil.ToFloat64(receiver.metrics.rows) >= float64(want) })
 	if got := rows(); got != want || store.forget.Load() {
 		t.Errorf("%d rows of %d entries", got, want)
 	}
