@@ -27,7 +27,7 @@ func newMappedServer(t *testing.T) *extproc.Server {
 		t.Fatal(err)
 	}
 	return extproc.New(extproc.Options{
-		Select: names.Select, Mapped: true, Registry: registry{}, Key: key, Runtimes: []faas.Language{faas.NodeJS},
+		Select: names.Select, Mapped: true, Registry: registry{}, Key: key, Runtimes: []faas.Language{faas.NodeJS}, Failed: func(faas.Failure) {},
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Registerer: prometheus.NewPedanticRegistry(),
 	})
 }

@@ -46,7 +46,8 @@ type Options struct {
 	Key        faas.SessionKey
 	Runtimes   []faas.Language // the languages that have a runtime host
 	Cache      *resultcache.Cache
-	MaxTimeout time.Duration // the longest that a function may take, and so a wait for its result
+	MaxTimeout time.Duration      // the longest that a function may take, and so a wait for its result
+	Failed     func(faas.Failure) // hears of each request that is refused
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -60,6 +61,7 @@ type Server struct {
 	served   map[faas.Language]bool
 	cache    *resultcache.Cache
 	longest  time.Duration
+	failed   func(faas.Failure)
 	logger   *slog.Logger
 	metrics  *metrics
 }
@@ -76,6 +78,7 @@ func New(o Options) *Server {
 		served:   make(map[faas.Language]bool, len(o.Runtimes)),
 		cache:    o.Cache,
 		longest:  o.MaxTimeout,
+		failed:   o.Failed,
 		logger:   o.Logger,
 		metrics:  newMetrics(o.Registerer, o.Cache),
 	}

@@ -71,6 +71,7 @@ func newServer(t testing.TB, known extproc.Registry, log io.Writer) (*extproc.Se
 		Runtimes:   []faas.Language{faas.NodeJS},
 		Cache:      resultcache.New(resultcache.Options{MaxBytes: 8 << 20}),
 		MaxTimeout: 10 * time.Second,
+		Failed:     func(faas.Failure) {},
 		Logger:     slog.New(slog.NewTextHandler(log, nil)),
 		Registerer: metrics,
 	}), metrics

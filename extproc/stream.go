@@ -126,5 +126,21 @@ func (s *Server) refuse(ctx context.Context, r *request, err error) *extprocv3.P
 	if failure.Code == faas.InternalError && !errors.Is(err, context.Canceled) {
 		s.logger.ErrorContext(ctx, "decide about a request", "request_id", r.id, "error", err)
 	}
+	s.tell(r, failure)
 	return immediate(failure, r.id)
 }
+
+// tell tells of a request that is refused, with what its headers say of its function.
+func (s *Server) tell(r *request, e *faas.Error) {
+	f := faas.NewFailure(r.id, faas.InExtProc, e)
+	f.LanguageTitle = strings.ToValidUTF8(r.title.value[:min(len(r.title.value), maxTitle)], "")
+	if id := faas.SessionID(r.path[strings.LastIndexByte(r.path, '/')+1:]); id != "" {
+		if language, ok := id.Language(); ok {
+			f.SessionID, f.Language = id, language
+		}
+	}
+	s.failed(f)
+}
+
+// maxTitle bounds what is told of the name in a header, in bytes.
+const maxTitle = 256

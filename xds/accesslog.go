@@ -1,8 +1,12 @@
 package xds
 
 import (
+	"time"
+
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	filev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
+	grpcv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
 )
 
 // accessLogFormat is one request's line. Text that a client chose is cut, so that
@@ -27,15 +31,41 @@ var accessLogFormat = map[string]any{
 	"flags":          "%RESPONSE_FLAGS%",
 }
 
-func accessLog(s State) []*accesslogv3.AccessLog {
-	if s.AccessLog == "" {
-		return nil
+func accessLog(s State) (logs []*accesslogv3.AccessLog) {
+	if s.AccessLog != "" {
+		logs = append(logs, fileLog(s.AccessLog))
 	}
-	return []*accesslogv3.AccessLog{{
+	if s.AccessLogStream {
+		logs = append(logs, streamLog())
+	}
+	return logs
+}
+
+func fileLog(path string) *accesslogv3.AccessLog {
+	return &accesslogv3.AccessLog{
 		Name: "envoy.access_loggers.file",
 		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: pack(&filev3.FileAccessLog{
-			Path:            s.AccessLog,
+			Path:            path,
 			AccessLogFormat: &filev3.FileAccessLog_LogFormat{LogFormat: jsonFormat(accessLogFormat)},
 		})},
-	}}
+	}
+}
+
+// streamLog sends control what the lines of the file hold. An entry has the headers that are
+// named here and no others.
+func streamLog() *accesslogv3.AccessLog {
+	return &accesslogv3.AccessLog{
+		Name: "envoy.access_loggers.http_grpc",
+		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: pack(&grpcv3.HttpGrpcAccessLogConfig{
+			CommonConfig: &grpcv3.CommonGrpcAccessLogConfig{
+				LogName:             "envoke",
+				TransportApiVersion: corev3.ApiVersion_V3,
+				GrpcService:         extProcService(),
+				BufferFlushInterval: duration(100 * time.Millisecond),
+			},
+			AdditionalRequestHeadersToLog:   []string{"x-envoke-session", "language-title", "x-user-id"},
+			AdditionalResponseHeadersToLog:  []string{"x-request-id", "x-envoke-executed"},
+			AdditionalResponseTrailersToLog: []string{"x-envoke-executed"},
+		})},
+	}
 }

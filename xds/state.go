@@ -32,6 +32,9 @@ type State struct {
 
 	// AccessLog is the file that gets one line of JSON per request; empty: none.
 	AccessLog string `json:"access_log"`
+	// AccessLogStream has the same sent to control by gRPC, for Envoys that cannot write the
+	// file: what is sent while control is away is lost.
+	AccessLogStream bool `json:"access_log_stream"`
 	// MaxTimeout is the longest that any execute may take. Routes wait longer, so that it is
 	// the host that answers a timeout.
 	MaxTimeout time.Duration `json:"max_timeout"`

@@ -38,7 +38,11 @@ type Config struct {
 	RedisURL, RedisCacheURL string
 	SessionExpirySeconds    int
 	DBLoggingEnabled        bool
+	AccessLog               string
 	LogRetentionHours       int
+	LogPayloads             bool
+	LogPayloadBytes         int
+	LogMaskKeys             string
 
 	RuntimeSelectionStrategy, RuntimeMappingsFile string
 
@@ -100,7 +104,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	c.bindStores(f)
 	f.IntVar(&c.SessionExpirySeconds, "session-expiry-seconds", 3600, "life of a session")
 	f.BoolVar(&c.DBLoggingEnabled, "db-logging-enabled", true, "store a row for each request")
-	f.IntVar(&c.LogRetentionHours, "log-retention-hours", 168, "how long request rows are kept")
+	c.bindLogs(f)
 
 	f.StringVar(&c.RuntimeSelectionStrategy, "runtime-selection-strategy", "prefix", "how a function's name tells its language: prefix, or config (by --runtime-mappings-file)")
 	f.StringVar(&c.RuntimeMappingsFile, "runtime-mappings-file", "", "JSON list of {pattern, runtime_type, is_regex}: the first that matches a name is its language")
@@ -120,12 +124,6 @@ func (c *Config) bind(f *pflag.FlagSet) {
 
 	f.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&c.LogFormat, "log-format", "text", "text or json")
-}
-
-func (c *Config) bindStores(f *pflag.FlagSet) {
-	f.StringVar(&c.DatabaseURL, "database-url", "", "empty, sqlite:<path> or postgres://<user>:<password>@<host>/<database>: where functions, sessions and logs are stored")
-	f.StringVar(&c.RedisURL, "redis-url", "", "redis://<user>:<password>@<host>:<port>/<number>, rediss:// or unix://: where live sessions are looked up before the database; empty: in memory only")
-	f.StringVar(&c.RedisCacheURL, "redis-cache-url", "", "the same, where results of functions are kept that may be cached; empty: in memory only")
 }
 
 func (c *Config) bindWorkers(f *pflag.FlagSet) {
@@ -302,6 +300,7 @@ func (c *Config) check() []error {
 		{"CACHE_MEMORY_MB", c.CacheMemoryMB, 0, 64 << 10},
 		{"SESSION_EXPIRY_SECONDS", c.SessionExpirySeconds, 1, 365 * 24 * 3600},
 		{"LOG_RETENTION_HOURS", c.LogRetentionHours, 1, 10 * 365 * 24},
+		{"LOG_PAYLOAD_BYTES", c.LogPayloadBytes, 128, 256 << 10},
 		{"RUNTIME_TIMEOUT_SECONDS", c.RuntimeTimeoutSeconds, 1, 24 * 3600},
 		{"STREAM_TIMEOUT_SECONDS", c.StreamTimeoutSeconds, 1, 24 * 3600},
 		{"WORKER_CPU_MS", c.WorkerCPUMS, 0, 24 * 3600 * 1000},
@@ -335,6 +334,7 @@ func (c *Config) check() []error {
 		faults = append(faults, fmt.Errorf("DATABASE_URL: %w", err))
 	}
 	faults = append(faults, c.checkRedis()...)
+	faults = append(faults, c.checkRecords()...)
 	for _, l := range languages() {
 		if address := l.elsewhere(c); address != "" {
 			if _, err := parseEndpoints(address); err != nil {

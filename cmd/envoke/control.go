@@ -20,8 +20,10 @@ import (
 	"envoke/internal/httpserver"
 	"envoke/internal/logs"
 	"envoke/internal/rawio"
+	"envoke/internal/record"
 	"envoke/internal/registry"
 	"envoke/internal/resultcache"
+	"envoke/internal/upkeep"
 	"envoke/migrations"
 	"envoke/xds"
 )
@@ -36,6 +38,10 @@ type control struct {
 	xds      *xds.Controller
 	filter   *filterKeeper
 	log      *accesslog.Tail
+	entries  *accesslog.Receiver
+	upkeep   *upkeep.Upkeep
+	records  *record.Queue
+	samples  *record.Sampler
 	runtimes map[faas.Language]*runtimeProbe
 
 	grpc         *grpc.Server
@@ -77,12 +83,15 @@ func openControl(ctx context.Context, e *environment, filter []byte) (_ *control
 	}
 	c.runtimes = probes(e)
 	c.registry = registry.New(registry.Options{
-		Store: c.redis.over(c.store), Key: key, Logger: e.logger, Registerer: e.metrics,
+		Store: c.redis.over(c.store), Key: key, Record: toStore(e.config, c.store), Logger: e.logger, Registerer: e.metrics,
 	})
 	c.filter = newFilterKeeper(e.logger, func(ctx context.Context, module []byte, generation int) error {
 		return c.publish(ctx, e, module, generation)
 	})
 	c.log = newTail(c.store, e, c.filter.failed)
+	c.entries = c.log.NewReceiver()
+	c.upkeep, c.records = newUpkeep(c.store, e), e.newRecords("control", toStore(e.config, c.store))
+	c.samples = &record.Sampler{Gatherer: e.metrics, Host: hostName("control"), Tell: c.records.Add, Logger: e.logger}
 	if err := c.log.Rotate(); err != nil {
 		return nil, err
 	}
@@ -103,18 +112,18 @@ func (c *control) publish(ctx context.Context, e *environment, filter []byte, ge
 func newTail(store store, e *environment, filterFailed func(time.Time)) *accesslog.Tail {
 	return accesslog.New(accesslog.Options{
 		Path: e.config.accessLogPath(), Store: store, CountOnly: !e.config.DBLoggingEnabled,
-		Retention: time.Duration(e.config.LogRetentionHours) * time.Hour,
-		Reopen:    e.envoy.ReopenLogs, FilterFailed: filterFailed, Logger: e.logger, Registerer: e.metrics,
+		Reopen: e.envoy.ReopenLogs, FilterFailed: filterFailed, Logger: e.logger, Registerer: e.metrics,
 	})
 }
 
 func (c *control) serveGRPC(e *environment, key faas.SessionKey) {
 	c.grpc = grpc.NewServer(registry.ServerOptions()...)
 	c.registry.Register(c.grpc)
+	c.entries.Register(c.grpc)
 	extprocv3.RegisterExternalProcessorServer(c.grpc, extproc.New(extproc.Options{
 		Registry: c.registry, Select: e.selectFunction, Mapped: e.mappings != nil, Key: key, Runtimes: languagesOf(c.runtimes),
 		Cache: newCache(e.config, c.redis.shared()), MaxTimeout: e.config.runtimeTimeout(),
-		Logger: e.logger, Registerer: e.metrics,
+		Failed: e.failed(c.records), Logger: e.logger, Registerer: e.metrics,
 	}))
 	c.xds = xds.New(xds.Options{Logger: e.logger, Registerer: e.metrics})
 	c.xds.Register(c.grpc)
@@ -136,7 +145,7 @@ func (c *control) serveAPI(e *environment, key faas.SessionKey) {
 			Select: e.selectFunction, Check: hosts(c.runtimes).Check, Runtimes: c.runtimeStates,
 			OnPostgres: e.config.onPostgres(), Redis: c.redis.ping(),
 			MaxScript: e.config.MaxScriptSize, MaxModule: e.config.MaxModuleSize,
-			Version: version, Failed: e.failedIn(faas.InControl), Logger: e.logger,
+			Version: version, Failed: e.failed(c.records), Logger: e.logger,
 		}),
 		// Envoy bounds the time that a caller may take to send a request.
 		ReadTimeout:    time.Duration(e.config.RequestTimeoutSeconds+1) * time.Second,
@@ -155,9 +164,11 @@ func state(e *environment, runtimes map[faas.Language]*runtimeProbe) xds.State {
 		ExtProcPath: e.sockets.control(),
 		APIPath:     e.sockets.api(),
 		MappedNames: e.mappings != nil,
-		AccessLog:   e.config.accessLogPath(),
 		MaxTimeout:  e.config.runtimeTimeout(),
 		MaxRequests: e.config.RuntimeMaxRequests,
+	}
+	if s.AccessLogStream = e.config.AccessLog == logStream; !s.AccessLogStream {
+		s.AccessLog = e.config.accessLogPath()
 	}
 	for _, language := range faas.Languages() {
 		if probe, ok := runtimes[language]; ok {
@@ -178,8 +189,12 @@ func (c *control) start(l *lifecycle) {
 		<-ctx.Done()
 		return errors.Join(c.store.Close(), c.unlock())
 	})
+	l.start("upkeep", c.upkeep.Serve)
+	l.start("records", c.records.Serve)
+	l.start("samples", c.samples.Serve)
 	l.start("redis", c.redis.serve)
 	l.start("access log", c.log.Serve)
+	l.start("access log stream", c.entries.Serve)
 	l.start("xds", c.xds.Serve)
 	l.start("filter", c.filter.Serve)
 	l.start("grpc", func(ctx context.Context) error {
@@ -245,7 +260,10 @@ func (c *control) ready(ctx context.Context) error { return c.store.Ping(ctx) }
 
 // logs is what /logs shows operators.
 func (c *control) logs(e *environment) http.Handler {
-	return logs.Handler(logs.Options{Find: c.store.LatestRequestLogs, Output: &e.output, Logger: e.logger})
+	return logs.Handler(logs.Options{
+		Find: c.store.LatestRequestLogs, Failures: c.store.FindFailures, Exchanges: c.store.FindExchanges,
+		Output: &e.output, Logger: e.logger,
+	})
 }
 
 // debug is what /debug/ shows operators.

@@ -19,6 +19,7 @@ import (
 	"envoke/internal/api"
 	"envoke/internal/faas"
 	"envoke/internal/logs"
+	"envoke/internal/record"
 	"envoke/runtimes/bundle"
 	"envoke/runtimes/host"
 	"envoke/runtimes/pool"
@@ -60,6 +61,8 @@ type runtimeHost struct {
 	host     *host.Host
 	listener net.Listener
 
+	records     *record.Queue
+	samples     *record.Sampler
 	rpc         *rpc.Server
 	rpcListener net.Listener
 }
@@ -81,6 +84,8 @@ func openHost(ctx context.Context, e *environment, l language) (*runtimeHost, er
 	if h.rpcListener, err = listenUnix(ctx, e.sockets.hostGRPC(string(l.Language))); err != nil {
 		return nil, errors.Join(err, listener.Close(), conn.Close())
 	}
+	h.records = e.newRecords(string(l.Language), toControl(conn, hostName(l.Language)))
+	h.samples = &record.Sampler{Gatherer: e.metrics, Language: l.Language, Host: hostName(l.Language), Tell: h.records.Add, Logger: e.logger}
 	h.bundles = bundle.New(bundle.Options{
 		Conn: conn, Host: hostName(l.Language), Language: l.Language, Logger: e.logger, Registerer: e.metrics,
 		MaxSessions: maxSessions, MaxScriptBytes: maxScriptBytes,
@@ -91,7 +96,7 @@ func openHost(ctx context.Context, e *environment, l language) (*runtimeHost, er
 		MaxCPU:        time.Duration(e.config.WorkerCPUMS) * time.Millisecond,
 		SessionExpiry: e.config.sessionExpiry(), BuildWait: time.Duration(e.config.BuildWaitMS) * time.Millisecond,
 		NoEgress: e.noEgress(l), NoDependencies: noPackages(code), NoRetain: noContext(l.Language),
-		Failed: e.failedIn(faas.InRuntime), Logger: e.logger, Registerer: e.metrics,
+		Failed: e.failed(h.records), Exchanges: e.exchanges(h.records), Logger: e.logger, Registerer: e.metrics,
 	})
 	h.rpc = newRPC(e, h)
 	return h, nil
@@ -102,7 +107,7 @@ func newRPC(e *environment, h *runtimeHost) *rpc.Server {
 	return rpc.New(rpc.Options{
 		Language: h.language, Version: version, Host: h.host,
 		MaxTimeout: e.config.runtimeTimeout(), MaxMessage: maxBody,
-		Output: &e.output, Metrics: e.metrics, Logger: e.logger,
+		Output: &e.output, Failed: e.failed(h.records), Metrics: e.metrics, Logger: e.logger,
 		LogLevel: e.level, Idle: idle, MaxIdle: e.config.MaxWorkers,
 	})
 }
@@ -121,6 +126,8 @@ func (h *runtimeHost) start(l *lifecycle) {
 	l.start(name+" bundles", func(ctx context.Context) error {
 		return errors.Join(h.bundles.Serve(ctx), h.conn.Close())
 	})
+	l.start(name+" records", h.records.Serve)
+	l.start(name+" samples", h.samples.Serve)
 	l.start(name+" workers", h.engine.Serve)
 	l.start(name+" host", func(ctx context.Context) error { return h.host.Serve(ctx, h.listener) })
 	l.start(name+" gRPC", func(ctx context.Context) error { return h.rpc.Serve(ctx, h.rpcListener) })
@@ -216,11 +223,6 @@ func (c *control) runtimeStates(ctx context.Context) map[faas.Language]string {
 		states[language] = probe.state(ctx)
 	}
 	return states
-}
-
-// failedIn keeps for operators why requests failed that a part of this process answers.
-func (e *environment) failedIn(component faas.Component) func(string, *faas.Error) {
-	return func(requestID string, failed *faas.Error) { e.output.Fail(requestID, component, failed) }
 }
 
 // logLine puts a function's output where an operator finds it: by the request's id

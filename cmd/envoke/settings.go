@@ -31,12 +31,13 @@ var (
 	flagsOfEach = []string{"config", "admin-port", "run-dir", "log-level", "log-format"}
 
 	flagsOfControl = append(flagsOfLanguages(),
-		"host", "port", "insecure-public", "data-dir", "database-url", "redis-url", "redis-cache-url", "db-logging-enabled", "log-retention-hours",
+		"host", "port", "insecure-public", "data-dir", "database-url", "redis-url", "redis-cache-url", "db-logging-enabled", "log-retention-hours", "access-log",
 		"runtime-timeout-seconds", "runtime-max-requests", "request-timeout-seconds",
 		"max-script-size", "max-module-size", "filter", "cache-memory-mb", "runtime-selection-strategy", "runtime-mappings-file",
 	)
 	flagsOfHosts = []string{
 		"cache-dir", "session-expiry-seconds", "runtime-timeout-seconds", "build-wait-ms", "worker-concurrency", "worker-memory-mb", "worker-cpu-ms",
+		"log-payloads", "log-payload-bytes", "log-mask-keys",
 	}
 	flagsOfPools = []string{
 		"max-script-size", "script-timeout-ms", "idle-workers", "max-workers", "worker-queue", "worker-idle-seconds",

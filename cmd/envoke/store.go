@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/spf13/pflag"
+
 	"envoke/internal/accesslog"
 	"envoke/internal/api"
 	"envoke/internal/faas"
@@ -21,8 +23,12 @@ type store interface {
 	api.Store
 	migrations.Store
 	registry.Store
+	sweeper
 	SessionKey(context.Context) (faas.SessionKey, error)
 	LatestRequestLogs(context.Context, faas.RequestLogQuery) ([]faas.RequestLog, error)
+	AppendRecords(context.Context, faas.Records) error
+	FindFailures(ctx context.Context, requestIDs []string) ([]faas.Failure, error)
+	FindExchanges(ctx context.Context, requestID string) ([]faas.Exchange, error)
 	Close() error
 }
 
@@ -40,6 +46,12 @@ func openStore(ctx context.Context, c *Config) (store, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+func (c *Config) bindStores(f *pflag.FlagSet) {
+	f.StringVar(&c.DatabaseURL, "database-url", "", "empty, sqlite:<path> or postgres://<user>:<password>@<host>/<database>: where functions, sessions and logs are stored")
+	f.StringVar(&c.RedisURL, "redis-url", "", "redis://<user>:<password>@<host>:<port>/<number>, rediss:// or unix://: where live sessions are looked up before the database; empty: in memory only")
+	f.StringVar(&c.RedisCacheURL, "redis-cache-url", "", "the same, where results of functions are kept that may be cached; empty: in memory only")
 }
 
 // follower is a store that tells what other processes have changed in it.

@@ -20,9 +20,6 @@ type Store interface {
 	AppendRequestLogs(ctx context.Context, file string, offset int64, rows []faas.RequestLog) error
 	CountRequests(ctx context.Context, file string, offset int64, rows []faas.RequestLog) error
 	ForgetLogFile(ctx context.Context, file string) error
-	// SweepRequestLogs deletes at most limit rows older than the given time and
-	// tells how many it deleted.
-	SweepRequestLogs(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // Options are a Tail's settings. Path, Store, Logger and Registerer are required.
@@ -34,7 +31,6 @@ type Options struct {
 	Interval   time.Duration // between looks at the file; 0: 100 ms
 	MaxSize    int64         // of a file before the next is begun, in bytes; 0: 64 MiB
 	CountOnly  bool          // store no rows, only what sessions count
-	Retention  time.Duration // of rows; 0: for ever
 	// Reopen makes Envoy open Path again. Without it no file is ever full.
 	Reopen func(context.Context) error
 	// FilterFailed is called when the filter in Envoy failed requests, with the time at which
@@ -50,9 +46,6 @@ const (
 	// this size keeps it for some 10 ms.
 	maxRows   = 1000
 	readBytes = 512 << 10
-
-	sweepInterval = time.Minute
-	sweepBatch    = 5000 // rows; some 10 ms
 
 	reopenTimeout = 2 * time.Second
 	drainTimeout  = 5 * time.Second
@@ -102,8 +95,6 @@ func (t *Tail) Rotate() error { return t.files.rotate() }
 func (t *Tail) Serve(ctx context.Context) error {
 	tick := time.NewTicker(t.Interval)
 	defer tick.Stop()
-	sweep := time.NewTicker(sweepInterval)
-	defer sweep.Stop()
 	defer t.close()
 	for {
 		t.report(t.look(ctx))
@@ -113,24 +104,7 @@ func (t *Tail) Serve(ctx context.Context) error {
 			defer cancel()
 			t.report(t.look(last))
 			return nil
-		case <-sweep.C:
-			t.report(t.sweep(ctx))
 		case <-tick.C:
-		}
-	}
-}
-
-// sweep deletes rows that are older than they are kept, in batches that never hold
-// up a writer for long.
-func (t *Tail) sweep(ctx context.Context) error {
-	if t.Retention == 0 {
-		return nil
-	}
-	before := time.Now().Add(-t.Retention)
-	for {
-		n, err := t.Store.SweepRequestLogs(ctx, before, sweepBatch)
-		if err != nil || n < sweepBatch {
-			return err
 		}
 	}
 }

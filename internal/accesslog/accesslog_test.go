@@ -101,23 +101,6 @@ func TestWhatWasNoHTTPIsARowToo(t *testing.T) {
 	r.wantRows(1)
 }
 
-func TestRowsAreKeptAsLongAsSaid(t *testing.T) {
-	r := newRig(t)
-	r.options.Retention = 100 * 365 * 24 * time.Hour
-	tail := r.start()
-	r.envoy.writeLines(3)
-	r.look(tail)
-	if err := tail.sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	r.wantRows(3)
-	tail.Retention = time.Nanosecond
-	if err := tail.sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	r.wantRows(0)
-}
-
 func TestReopenIsTriedAgain(t *testing.T) {
 	r := newRig(t)
 	r.options.MaxSize = 150

@@ -98,6 +98,13 @@ func get(t *testing.T, url string, times int) {
 // startEnvoy runs an Envoy whose listener writes the log.
 func startEnvoy(t *testing.T, log string) *envoytest.Envoy {
 	t.Helper()
+	return startEnvoyOf(t, func(s *xds.State) { s.AccessLog = log }, nil)
+}
+
+// startEnvoyOf runs an Envoy with a configuration of its own, which may send its log to a
+// receiver.
+func startEnvoyOf(t *testing.T, change func(*xds.State), receiver *Receiver) *envoytest.Envoy {
+	t.Helper()
 	dir := testrig.Dir(t)
 	socket := filepath.Join(dir, "ads.sock")
 	listener, err := net.Listen("unix", socket)
@@ -106,14 +113,17 @@ func startEnvoy(t *testing.T, log string) *envoytest.Envoy {
 	}
 	controller, server := xds.New(xds.Options{}), grpc.NewServer()
 	controller.Register(server)
-	err = controller.Publish(t.Context(), xds.State{
+	state := xds.State{
 		Listener:    xds.Listener{Host: "127.0.0.1"},
 		ExtProcPath: filepath.Join(dir, "none.sock"),
 		APIPath:     filepath.Join(dir, "none.sock"),
-		AccessLog:   log,
 		MaxTimeout:  time.Second,
-	})
-	if err != nil {
+	}
+	if change(&state); receiver != nil {
+		state.ExtProcPath = socket
+		receiver.Register(server)
+	}
+	if err := controller.Publish(t.Context(), state); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"envoke/internal/faas"
 )
 
 // logFile is a file that is being read.
@@ -116,24 +118,24 @@ func (t *Tail) store(ctx context.Context, f *logFile, b batch) error {
 	}
 	f.offset = offset
 	t.metrics.count(t.rows, b.malformed)
-	t.tellOfFilter()
+	tellOfFilter(t.rows, t.metrics, t.FilterFailed)
 	return nil
 }
 
 // tellOfFilter counts the requests that the filter failed, and tells of them.
-func (t *Tail) tellOfFilter() {
+func tellOfFilter(rows []faas.RequestLog, m metrics, tell func(time.Time)) {
 	var last time.Time
-	for i := range t.rows {
-		if !filterFailed(&t.rows[i]) {
+	for i := range rows {
+		if !filterFailed(&rows[i]) {
 			continue
 		}
-		t.metrics.filterFailures.Inc()
-		if began := t.rows[i].StartedAt; began.After(last) {
+		m.filterFailures.Inc()
+		if began := rows[i].StartedAt; began.After(last) {
 			last = began
 		}
 	}
 	if !last.IsZero() {
-		t.FilterFailed(last)
+		tell(last)
 	}
 }
 

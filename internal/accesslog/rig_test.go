@@ -16,9 +16,10 @@ import (
 
 	"envoke/internal/faas"
 	"envoke/internal/sqlite"
+	"envoke/internal/testrig"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(testrig.WithPostgres(m)) }
 
 // envoy writes a log as Envoy does: it opens path when it starts and when it is
 // told to, after closing what it had open.

@@ -69,7 +69,7 @@ type Options struct {
 	MaxScript int // bytes of script_content
 	MaxModule int // bytes of a WebAssembly module, which comes in base64
 	Version   string
-	Failed    func(requestID string, e *faas.Error) // hears of each request that is answered by an error
+	Failed    func(faas.Failure) // hears of each request that is answered by an error
 	Logger    *slog.Logger
 }
 

@@ -53,7 +53,7 @@ func newRig(t *testing.T) *rig {
 		Select:    faas.ParseRefIn,
 		Check:     func(context.Context, string, faas.Function) error { return nil },
 		MaxScript: 1 << 10, MaxModule: 64 << 10,
-		Failed: func(id string, e *faas.Error) { r.failed = append(r.failed, id+" "+string(e.Code)) },
+		Failed: func(f faas.Failure) { r.failed = append(r.failed, f.RequestID+" "+string(f.Code)) },
 		Logger: slog.New(slog.NewTextHandler(&r.log, nil)),
 	}
 	return r

@@ -267,7 +267,7 @@ func FuzzRegister(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content string) {
 		options := api.Options{
 			Store: noStore{}, Changed: func(context.Context, faas.Name) {}, MaxScript: 1 << 10, MaxModule: 1 << 10,
-			Select: faas.ParseRefIn, Failed: func(string, *faas.Error) {},
+			Select: faas.ParseRefIn, Failed: func(faas.Failure) {},
 			Check: func(context.Context, string, faas.Function) error { return errChecked },
 		}
 		recorder := httptest.NewRecorder()

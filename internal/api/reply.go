@@ -29,7 +29,7 @@ func (a *api) write(w http.ResponseWriter, r *http.Request, status int, body any
 func (a *api) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	e := faas.AsError(err)
 	id := r.Header.Get("X-Request-ID")
-	a.Failed(id, e)
+	a.Failed(faas.NewFailure(id, faas.InControl, e))
 	// A caller that left is no fault of ours.
 	if e.HTTPStatus() >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
 		a.Logger.Error("request failed", "request_id", id, "method", r.Method, "path", r.URL.Path, "error", err)

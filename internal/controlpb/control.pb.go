@@ -1158,6 +1158,381 @@ func (*KeepModuleResponse) Descriptor() ([]byte, []int) {
 	return file_control_proto_rawDescGZIP(), []int{18}
 }
 
+type RecordRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Host          string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"` // as in Watch
+	Failures      []*Failure             `protobuf:"bytes,2,rep,name=failures,proto3" json:"failures,omitempty"`
+	Exchanges     []*Exchange            `protobuf:"bytes,3,rep,name=exchanges,proto3" json:"exchanges,omitempty"`
+	Samples       []*Sample              `protobuf:"bytes,4,rep,name=samples,proto3" json:"samples,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordRequest) Reset() {
+	*x = RecordRequest{}
+	mi := &file_control_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordRequest) ProtoMessage() {}
+
+func (x *RecordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordRequest.ProtoReflect.Descriptor instead.
+func (*RecordRequest) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *RecordRequest) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *RecordRequest) GetFailures() []*Failure {
+	if x != nil {
+		return x.Failures
+	}
+	return nil
+}
+
+func (x *RecordRequest) GetExchanges() []*Exchange {
+	if x != nil {
+		return x.Exchanges
+	}
+	return nil
+}
+
+func (x *RecordRequest) GetSamples() []*Sample {
+	if x != nil {
+		return x.Samples
+	}
+	return nil
+}
+
+type RecordResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecordResponse) Reset() {
+	*x = RecordResponse{}
+	mi := &file_control_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecordResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecordResponse) ProtoMessage() {}
+
+func (x *RecordResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecordResponse.ProtoReflect.Descriptor instead.
+func (*RecordResponse) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{20}
+}
+
+// Failure is why a request failed.
+type Failure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RequestId     string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	SessionId     string                 `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`             // empty: none, or not known
+	LanguageTitle string                 `protobuf:"bytes,3,opt,name=language_title,json=languageTitle,proto3" json:"language_title,omitempty"` // empty: not known
+	Language      string                 `protobuf:"bytes,4,opt,name=language,proto3" json:"language,omitempty"`
+	Component     string                 `protobuf:"bytes,5,opt,name=component,proto3" json:"component,omitempty"`
+	Code          string                 `protobuf:"bytes,6,opt,name=code,proto3" json:"code,omitempty"`
+	Message       string                 `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
+	StackTrace    string                 `protobuf:"bytes,8,opt,name=stack_trace,json=stackTrace,proto3" json:"stack_trace,omitempty"`
+	Details       []byte                 `protobuf:"bytes,9,opt,name=details,proto3" json:"details,omitempty"` // a JSON object, or empty
+	AtUnixUs      int64                  `protobuf:"varint,10,opt,name=at_unix_us,json=atUnixUs,proto3" json:"at_unix_us,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Failure) Reset() {
+	*x = Failure{}
+	mi := &file_control_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Failure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Failure) ProtoMessage() {}
+
+func (x *Failure) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Failure.ProtoReflect.Descriptor instead.
+func (*Failure) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Failure) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *Failure) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *Failure) GetLanguageTitle() string {
+	if x != nil {
+		return x.LanguageTitle
+	}
+	return ""
+}
+
+func (x *Failure) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *Failure) GetComponent() string {
+	if x != nil {
+		return x.Component
+	}
+	return ""
+}
+
+func (x *Failure) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *Failure) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Failure) GetStackTrace() string {
+	if x != nil {
+		return x.StackTrace
+	}
+	return ""
+}
+
+func (x *Failure) GetDetails() []byte {
+	if x != nil {
+		return x.Details
+	}
+	return nil
+}
+
+func (x *Failure) GetAtUnixUs() int64 {
+	if x != nil {
+		return x.AtUnixUs
+	}
+	return 0
+}
+
+// Exchange is what a request and its answer held, bounded and masked by the host.
+type Exchange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RequestId     string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	StartedUnixUs int64                  `protobuf:"varint,2,opt,name=started_unix_us,json=startedUnixUs,proto3" json:"started_unix_us,omitempty"` // as Envoy's access log has it
+	Headers       []byte                 `protobuf:"bytes,3,opt,name=headers,proto3" json:"headers,omitempty"`                                     // a JSON object, or empty
+	Request       string                 `protobuf:"bytes,4,opt,name=request,proto3" json:"request,omitempty"`
+	Response      string                 `protobuf:"bytes,5,opt,name=response,proto3" json:"response,omitempty"`
+	Metrics       []byte                 `protobuf:"bytes,6,opt,name=metrics,proto3" json:"metrics,omitempty"` // a JSON object, or empty
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Exchange) Reset() {
+	*x = Exchange{}
+	mi := &file_control_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Exchange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Exchange) ProtoMessage() {}
+
+func (x *Exchange) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Exchange.ProtoReflect.Descriptor instead.
+func (*Exchange) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Exchange) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *Exchange) GetStartedUnixUs() int64 {
+	if x != nil {
+		return x.StartedUnixUs
+	}
+	return 0
+}
+
+func (x *Exchange) GetHeaders() []byte {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *Exchange) GetRequest() string {
+	if x != nil {
+		return x.Request
+	}
+	return ""
+}
+
+func (x *Exchange) GetResponse() string {
+	if x != nil {
+		return x.Response
+	}
+	return ""
+}
+
+func (x *Exchange) GetMetrics() []byte {
+	if x != nil {
+		return x.Metrics
+	}
+	return nil
+}
+
+// Sample is what a metric of the host said.
+type Sample struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AtUnixUs      int64                  `protobuf:"varint,1,opt,name=at_unix_us,json=atUnixUs,proto3" json:"at_unix_us,omitempty"`
+	Language      string                 `protobuf:"bytes,2,opt,name=language,proto3" json:"language,omitempty"`
+	Metric        string                 `protobuf:"bytes,3,opt,name=metric,proto3" json:"metric,omitempty"`
+	Value         float64                `protobuf:"fixed64,4,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Sample) Reset() {
+	*x = Sample{}
+	mi := &file_control_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Sample) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Sample) ProtoMessage() {}
+
+func (x *Sample) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Sample.ProtoReflect.Descriptor instead.
+func (*Sample) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Sample) GetAtUnixUs() int64 {
+	if x != nil {
+		return x.AtUnixUs
+	}
+	return 0
+}
+
+func (x *Sample) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *Sample) GetMetric() string {
+	if x != nil {
+		return x.Metric
+	}
+	return ""
+}
+
+func (x *Sample) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
 type WatchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Host          string                 `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`         // first message only: a name unique to this process
@@ -1169,7 +1544,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_control_proto_msgTypes[19]
+	mi := &file_control_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1181,7 +1556,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[19]
+	mi := &file_control_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1194,7 +1569,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{19}
+	return file_control_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WatchRequest) GetHost() string {
@@ -1231,7 +1606,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_control_proto_msgTypes[20]
+	mi := &file_control_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1243,7 +1618,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[20]
+	mi := &file_control_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1256,7 +1631,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{20}
+	return file_control_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WatchResponse) GetEpoch() string {
@@ -1380,7 +1755,43 @@ const file_control_proto_rawDesc = "" +
 	"\x06Module\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x12\n" +
 	"\x04wasm\x18\x02 \x01(\fR\x04wasm\"\x14\n" +
-	"\x12KeepModuleResponse\"e\n" +
+	"\x12KeepModuleResponse\"\xcb\x01\n" +
+	"\rRecordRequest\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\x126\n" +
+	"\bfailures\x18\x02 \x03(\v2\x1a.envoke.control.v1.FailureR\bfailures\x129\n" +
+	"\texchanges\x18\x03 \x03(\v2\x1b.envoke.control.v1.ExchangeR\texchanges\x123\n" +
+	"\asamples\x18\x04 \x03(\v2\x19.envoke.control.v1.SampleR\asamples\"\x10\n" +
+	"\x0eRecordResponse\"\xaf\x02\n" +
+	"\aFailure\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x02 \x01(\tR\tsessionId\x12%\n" +
+	"\x0elanguage_title\x18\x03 \x01(\tR\rlanguageTitle\x12\x1a\n" +
+	"\blanguage\x18\x04 \x01(\tR\blanguage\x12\x1c\n" +
+	"\tcomponent\x18\x05 \x01(\tR\tcomponent\x12\x12\n" +
+	"\x04code\x18\x06 \x01(\tR\x04code\x12\x18\n" +
+	"\amessage\x18\a \x01(\tR\amessage\x12\x1f\n" +
+	"\vstack_trace\x18\b \x01(\tR\n" +
+	"stackTrace\x12\x18\n" +
+	"\adetails\x18\t \x01(\fR\adetails\x12\x1c\n" +
+	"\n" +
+	"at_unix_us\x18\n" +
+	" \x01(\x03R\batUnixUs\"\xbb\x01\n" +
+	"\bExchange\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12&\n" +
+	"\x0fstarted_unix_us\x18\x02 \x01(\x03R\rstartedUnixUs\x12\x18\n" +
+	"\aheaders\x18\x03 \x01(\fR\aheaders\x12\x18\n" +
+	"\arequest\x18\x04 \x01(\tR\arequest\x12\x1a\n" +
+	"\bresponse\x18\x05 \x01(\tR\bresponse\x12\x18\n" +
+	"\ametrics\x18\x06 \x01(\fR\ametrics\"p\n" +
+	"\x06Sample\x12\x1c\n" +
+	"\n" +
+	"at_unix_us\x18\x01 \x01(\x03R\batUnixUs\x12\x1a\n" +
+	"\blanguage\x18\x02 \x01(\tR\blanguage\x12\x16\n" +
+	"\x06metric\x18\x03 \x01(\tR\x06metric\x12\x14\n" +
+	"\x05value\x18\x04 \x01(\x01R\x05value\"e\n" +
 	"\fWatchRequest\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x1a\n" +
 	"\blanguage\x18\x02 \x01(\tR\blanguage\x12%\n" +
@@ -1391,7 +1802,7 @@ const file_control_proto_rawDesc = "" +
 	"\vsession_key\x18\x03 \x01(\fR\n" +
 	"sessionKey\x12)\n" +
 	"\x10revoked_sessions\x18\x04 \x03(\tR\x0frevokedSessions\x12+\n" +
-	"\x11changed_functions\x18\x05 \x03(\tR\x10changedFunctions2\xe4\x06\n" +
+	"\x11changed_functions\x18\x05 \x03(\tR\x10changedFunctions2\xb3\a\n" +
 	"\aControl\x12P\n" +
 	"\vFindSession\x12%.envoke.control.v1.FindSessionRequest\x1a\x1a.envoke.control.v1.Session\x12M\n" +
 	"\n" +
@@ -1405,7 +1816,8 @@ const file_control_proto_rawDesc = "" +
 	"\n" +
 	"FindModule\x12$.envoke.control.v1.FindModuleRequest\x1a\x19.envoke.control.v1.Module\x12N\n" +
 	"\n" +
-	"KeepModule\x12\x19.envoke.control.v1.Module\x1a%.envoke.control.v1.KeepModuleResponse\x12N\n" +
+	"KeepModule\x12\x19.envoke.control.v1.Module\x1a%.envoke.control.v1.KeepModuleResponse\x12M\n" +
+	"\x06Record\x12 .envoke.control.v1.RecordRequest\x1a!.envoke.control.v1.RecordResponse\x12N\n" +
 	"\x05Watch\x12\x1f.envoke.control.v1.WatchRequest\x1a .envoke.control.v1.WatchResponse(\x010\x01B\x1bZ\x19envoke/internal/controlpbb\x06proto3"
 
 var (
@@ -1420,7 +1832,7 @@ func file_control_proto_rawDescGZIP() []byte {
 	return file_control_proto_rawDescData
 }
 
-var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_control_proto_goTypes = []any{
 	(*FindSessionRequest)(nil),    // 0: envoke.control.v1.FindSessionRequest
 	(*FindScriptRequest)(nil),     // 1: envoke.control.v1.FindScriptRequest
@@ -1441,43 +1853,53 @@ var file_control_proto_goTypes = []any{
 	(*FindModuleRequest)(nil),     // 16: envoke.control.v1.FindModuleRequest
 	(*Module)(nil),                // 17: envoke.control.v1.Module
 	(*KeepModuleResponse)(nil),    // 18: envoke.control.v1.KeepModuleResponse
-	(*WatchRequest)(nil),          // 19: envoke.control.v1.WatchRequest
-	(*WatchResponse)(nil),         // 20: envoke.control.v1.WatchResponse
-	nil,                           // 21: envoke.control.v1.Function.WeightsEntry
+	(*RecordRequest)(nil),         // 19: envoke.control.v1.RecordRequest
+	(*RecordResponse)(nil),        // 20: envoke.control.v1.RecordResponse
+	(*Failure)(nil),               // 21: envoke.control.v1.Failure
+	(*Exchange)(nil),              // 22: envoke.control.v1.Exchange
+	(*Sample)(nil),                // 23: envoke.control.v1.Sample
+	(*WatchRequest)(nil),          // 24: envoke.control.v1.WatchRequest
+	(*WatchResponse)(nil),         // 25: envoke.control.v1.WatchResponse
+	nil,                           // 26: envoke.control.v1.Function.WeightsEntry
 }
 var file_control_proto_depIdxs = []int32{
 	7,  // 0: envoke.control.v1.Session.limits:type_name -> envoke.control.v1.Limits
 	4,  // 1: envoke.control.v1.Session.build:type_name -> envoke.control.v1.Build
-	21, // 2: envoke.control.v1.Function.weights:type_name -> envoke.control.v1.Function.WeightsEntry
+	26, // 2: envoke.control.v1.Function.weights:type_name -> envoke.control.v1.Function.WeightsEntry
 	7,  // 3: envoke.control.v1.Function.limits:type_name -> envoke.control.v1.Limits
 	3,  // 4: envoke.control.v1.CreateSessionRequest.session:type_name -> envoke.control.v1.Session
 	5,  // 5: envoke.control.v1.CreateSessionRequest.script:type_name -> envoke.control.v1.Script
 	4,  // 6: envoke.control.v1.SetBuildRequest.build:type_name -> envoke.control.v1.Build
-	0,  // 7: envoke.control.v1.Control.FindSession:input_type -> envoke.control.v1.FindSessionRequest
-	1,  // 8: envoke.control.v1.Control.FindScript:input_type -> envoke.control.v1.FindScriptRequest
-	2,  // 9: envoke.control.v1.Control.FindFunction:input_type -> envoke.control.v1.FindFunctionRequest
-	8,  // 10: envoke.control.v1.Control.CreateSession:input_type -> envoke.control.v1.CreateSessionRequest
-	10, // 11: envoke.control.v1.Control.SetBuild:input_type -> envoke.control.v1.SetBuildRequest
-	12, // 12: envoke.control.v1.Control.TakeContext:input_type -> envoke.control.v1.TakeContextRequest
-	14, // 13: envoke.control.v1.Control.PutContext:input_type -> envoke.control.v1.PutContextRequest
-	16, // 14: envoke.control.v1.Control.FindModule:input_type -> envoke.control.v1.FindModuleRequest
-	17, // 15: envoke.control.v1.Control.KeepModule:input_type -> envoke.control.v1.Module
-	19, // 16: envoke.control.v1.Control.Watch:input_type -> envoke.control.v1.WatchRequest
-	3,  // 17: envoke.control.v1.Control.FindSession:output_type -> envoke.control.v1.Session
-	5,  // 18: envoke.control.v1.Control.FindScript:output_type -> envoke.control.v1.Script
-	6,  // 19: envoke.control.v1.Control.FindFunction:output_type -> envoke.control.v1.Function
-	9,  // 20: envoke.control.v1.Control.CreateSession:output_type -> envoke.control.v1.CreateSessionResponse
-	11, // 21: envoke.control.v1.Control.SetBuild:output_type -> envoke.control.v1.SetBuildResponse
-	13, // 22: envoke.control.v1.Control.TakeContext:output_type -> envoke.control.v1.TakeContextResponse
-	15, // 23: envoke.control.v1.Control.PutContext:output_type -> envoke.control.v1.PutContextResponse
-	17, // 24: envoke.control.v1.Control.FindModule:output_type -> envoke.control.v1.Module
-	18, // 25: envoke.control.v1.Control.KeepModule:output_type -> envoke.control.v1.KeepModuleResponse
-	20, // 26: envoke.control.v1.Control.Watch:output_type -> envoke.control.v1.WatchResponse
-	17, // [17:27] is the sub-list for method output_type
-	7,  // [7:17] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	21, // 7: envoke.control.v1.RecordRequest.failures:type_name -> envoke.control.v1.Failure
+	22, // 8: envoke.control.v1.RecordRequest.exchanges:type_name -> envoke.control.v1.Exchange
+	23, // 9: envoke.control.v1.RecordRequest.samples:type_name -> envoke.control.v1.Sample
+	0,  // 10: envoke.control.v1.Control.FindSession:input_type -> envoke.control.v1.FindSessionRequest
+	1,  // 11: envoke.control.v1.Control.FindScript:input_type -> envoke.control.v1.FindScriptRequest
+	2,  // 12: envoke.control.v1.Control.FindFunction:input_type -> envoke.control.v1.FindFunctionRequest
+	8,  // 13: envoke.control.v1.Control.CreateSession:input_type -> envoke.control.v1.CreateSessionRequest
+	10, // 14: envoke.control.v1.Control.SetBuild:input_type -> envoke.control.v1.SetBuildRequest
+	12, // 15: envoke.control.v1.Control.TakeContext:input_type -> envoke.control.v1.TakeContextRequest
+	14, // 16: envoke.control.v1.Control.PutContext:input_type -> envoke.control.v1.PutContextRequest
+	16, // 17: envoke.control.v1.Control.FindModule:input_type -> envoke.control.v1.FindModuleRequest
+	17, // 18: envoke.control.v1.Control.KeepModule:input_type -> envoke.control.v1.Module
+	19, // 19: envoke.control.v1.Control.Record:input_type -> envoke.control.v1.RecordRequest
+	24, // 20: envoke.control.v1.Control.Watch:input_type -> envoke.control.v1.WatchRequest
+	3,  // 21: envoke.control.v1.Control.FindSession:output_type -> envoke.control.v1.Session
+	5,  // 22: envoke.control.v1.Control.FindScript:output_type -> envoke.control.v1.Script
+	6,  // 23: envoke.control.v1.Control.FindFunction:output_type -> envoke.control.v1.Function
+	9,  // 24: envoke.control.v1.Control.CreateSession:output_type -> envoke.control.v1.CreateSessionResponse
+	11, // 25: envoke.control.v1.Control.SetBuild:output_type -> envoke.control.v1.SetBuildResponse
+	13, // 26: envoke.control.v1.Control.TakeContext:output_type -> envoke.control.v1.TakeContextResponse
+	15, // 27: envoke.control.v1.Control.PutContext:output_type -> envoke.control.v1.PutContextResponse
+	17, // 28: envoke.control.v1.Control.FindModule:output_type -> envoke.control.v1.Module
+	18, // 29: envoke.control.v1.Control.KeepModule:output_type -> envoke.control.v1.KeepModuleResponse
+	20, // 30: envoke.control.v1.Control.Record:output_type -> envoke.control.v1.RecordResponse
+	25, // 31: envoke.control.v1.Control.Watch:output_type -> envoke.control.v1.WatchResponse
+	21, // [21:32] is the sub-list for method output_type
+	10, // [10:21] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_control_proto_init() }
@@ -1491,7 +1913,7 @@ func file_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_proto_rawDesc), len(file_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

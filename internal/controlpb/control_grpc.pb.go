@@ -30,6 +30,7 @@ const (
 	Control_PutContext_FullMethodName    = "/envoke.control.v1.Control/PutContext"
 	Control_FindModule_FullMethodName    = "/envoke.control.v1.Control/FindModule"
 	Control_KeepModule_FullMethodName    = "/envoke.control.v1.Control/KeepModule"
+	Control_Record_FullMethodName        = "/envoke.control.v1.Control/Record"
 	Control_Watch_FullMethodName         = "/envoke.control.v1.Control/Watch"
 )
 
@@ -64,6 +65,9 @@ type ControlClient interface {
 	FindModule(ctx context.Context, in *FindModuleRequest, opts ...grpc.CallOption) (*Module, error)
 	// Keeps one for the other hosts.
 	KeepModule(ctx context.Context, in *Module, opts ...grpc.CallOption) (*KeepModuleResponse, error)
+	// Stores what a host knows of requests beside Envoy's access log, all of it or nothing, and
+	// what is told twice once. INVALID_ARGUMENT: tell it no more. UNAVAILABLE: tell it again.
+	Record(ctx context.Context, in *RecordRequest, opts ...grpc.CallOption) (*RecordResponse, error)
 	// The host says hello, then acknowledges each revision that it has applied.
 	// Control sends its key and epoch first, then every change, and a heartbeat at
 	// least every 200 ms. A new epoch means that changes may have been missed: the
@@ -172,6 +176,16 @@ func (c *controlClient) KeepModule(ctx context.Context, in *Module, opts ...grpc
 	return out, nil
 }
 
+func (c *controlClient) Record(ctx context.Context, in *RecordRequest, opts ...grpc.CallOption) (*RecordResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RecordResponse)
+	err := c.cc.Invoke(ctx, Control_Record_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *controlClient) Watch(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[WatchRequest, WatchResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[1], Control_Watch_FullMethodName, cOpts...)
@@ -216,6 +230,9 @@ type ControlServer interface {
 	FindModule(context.Context, *FindModuleRequest) (*Module, error)
 	// Keeps one for the other hosts.
 	KeepModule(context.Context, *Module) (*KeepModuleResponse, error)
+	// Stores what a host knows of requests beside Envoy's access log, all of it or nothing, and
+	// what is told twice once. INVALID_ARGUMENT: tell it no more. UNAVAILABLE: tell it again.
+	Record(context.Context, *RecordRequest) (*RecordResponse, error)
 	// The host says hello, then acknowledges each revision that it has applied.
 	// Control sends its key and epoch first, then every change, and a heartbeat at
 	// least every 200 ms. A new epoch means that changes may have been missed: the
@@ -257,6 +274,9 @@ func (UnimplementedControlServer) FindModule(context.Context, *FindModuleRequest
 }
 func (UnimplementedControlServer) KeepModule(context.Context, *Module) (*KeepModuleResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method KeepModule not implemented")
+}
+func (UnimplementedControlServer) Record(context.Context, *RecordRequest) (*RecordResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Record not implemented")
 }
 func (UnimplementedControlServer) Watch(grpc.BidiStreamingServer[WatchRequest, WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
@@ -433,6 +453,24 @@ func _Control_KeepModule_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Control_Record_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecordRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Record(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Record_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Record(ctx, req.(*RecordRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Control_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(ControlServer).Watch(&grpc.GenericServerStream[WatchRequest, WatchResponse]{ServerStream: stream})
 }
@@ -478,6 +516,10 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "KeepModule",
 			Handler:    _Control_KeepModule_Handler,
+		},
+		{
+			MethodName: "Record",
+			Handler:    _Control_Record_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -1,7 +1,6 @@
 package logs
 
 import (
-	"fmt"
 	"strings"
 
 	"envoke/internal/faas"
@@ -20,17 +19,17 @@ type Failure struct {
 
 func (f Failure) bytes() int { return len(f.Message) }
 
-// Fail keeps why a request failed. The component is the layer that says so, unless the
-// error names another. As many failures are kept as lines.
-func (o *Output) Fail(requestID string, component faas.Component, e *faas.Error) {
-	if requestID == "" {
+func newFailure(f *faas.Failure) Failure {
+	message := strings.ToValidUTF8(f.Message[:min(len(f.Message), maxMessage)], "")
+	return Failure{RequestID: f.RequestID, Code: f.Code, Message: message, Component: f.Component}
+}
+
+// Fail keeps why a request failed. As many failures are kept as lines.
+func (o *Output) Fail(f faas.Failure) {
+	if f.RequestID == "" {
 		return
 	}
-	if named, ok := e.Details["component"]; ok {
-		component = faas.Component(fmt.Sprint(named))
-	}
-	message := strings.ToValidUTF8(e.Message[:min(len(e.Message), maxMessage)], "")
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.failures.add(Failure{RequestID: requestID, Code: e.Code, Message: message, Component: component})
+	o.failures.add(newFailure(&f))
 }

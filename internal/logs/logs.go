@@ -41,6 +41,7 @@ type Entry struct {
 	ErrorDetails  string         `json:"error_details,omitempty"` // Envoy's own words
 	Error         *Failure       `json:"error,omitempty"`         // what the caller was told, where it is still known
 	Output        []Line         `json:"output,omitempty"`        // what the function printed, likewise
+	Exchange      *Exchange      `json:"exchange,omitempty"`      // what the request held, where one id is asked for and that is stored
 }
 
 func newEntry(r *faas.RequestLog) Entry {
@@ -57,9 +58,13 @@ func newEntry(r *faas.RequestLog) Entry {
 // Options are what a handler shows. All are required.
 type Options struct {
 	// Find are the rows that a query selects, newest first.
-	Find   func(context.Context, faas.RequestLogQuery) ([]faas.RequestLog, error)
-	Output *Output
-	Logger *slog.Logger
+	Find func(context.Context, faas.RequestLogQuery) ([]faas.RequestLog, error)
+	// Failures tell why requests failed, as far as it is stored, the oldest first.
+	Failures func(ctx context.Context, requestIDs []string) ([]faas.Failure, error)
+	// Exchanges are what requests of an id held, as far as it is stored.
+	Exchanges func(ctx context.Context, requestID string) ([]faas.Exchange, error)
+	Output    *Output
+	Logger    *slog.Logger
 }
 
 // Handler answers GET /logs with a line of JSON for each request, oldest first. The
@@ -85,6 +90,7 @@ func Handler(o Options) http.Handler {
 			entries = append(entries, newEntry(&row))
 		}
 		o.Output.addTo(entries)
+		o.addStored(ctx, query.RequestID, entries)
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		encoder := json.NewEncoder(w)
 		for i := range entries {

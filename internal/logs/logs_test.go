@@ -25,10 +25,39 @@ func ask(t *testing.T, output *Output, query string, find func(faas.RequestLogQu
 	t.Helper()
 	answer := httptest.NewRecorder()
 	Handler(Options{
-		Find:   func(_ context.Context, q faas.RequestLogQuery) ([]faas.RequestLog, error) { return find(q) },
-		Output: output, Logger: slog.New(slog.DiscardHandler),
+		Find:      func(_ context.Context, q faas.RequestLogQuery) ([]faas.RequestLog, error) { return find(q) },
+		Failures:  func(context.Context, []string) ([]faas.Failure, error) { return storedFailures, nil },
+		Exchanges: func(context.Context, string) ([]faas.Exchange, error) { return storedExchanges, nil },
+		Output:    output, Logger: slog.New(slog.DiscardHandler),
 	}).ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/logs?"+query, nil))
 	return answer
+}
+
+// What the store of ask has.
+var (
+	began          = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	storedFailures = []faas.Failure{
+		{RequestID: "twice", Code: faas.NotFound, Message: "before", At: began.Add(-time.Second)},
+		{RequestID: "twice", Code: faas.Timeout, Message: "too late", Component: faas.InFunction, At: began.Add(time.Millisecond)},
+	}
+	storedExchanges = []faas.Exchange{{RequestID: "twice", StartedAt: began, Request: "{}", Response: "1"}}
+)
+
+// TestWhatIsStoredIsShown where this process knows nothing: of a request whose id was used
+// before, its own failure, and only where its id is asked for what it held.
+func TestWhatIsStoredIsShown(t *testing.T) {
+	for _, query := range []string{"request_id=twice", ""} {
+		answer := ask(t, &Output{}, query, func(faas.RequestLogQuery) ([]faas.RequestLog, error) {
+			return []faas.RequestLog{{ID: 1, RequestID: "twice", StatusCode: 504, StartedAt: began}}, nil
+		})
+		got := answer.Body.String()
+		if !strings.Contains(got, `"error":{"code":"TIMEOUT","message":"too late","component":"function"}`) {
+			t.Errorf("%q: %s does not say why", query, got)
+		}
+		if shown := strings.Contains(got, `"exchange":{"request_payload":"{}","response_payload":"1"}`); shown != (query != "") {
+			t.Errorf("%q: what it held is shown: %v", query, shown)
+		}
+	}
 }
 
 func TestEntriesAreOldestFirstWithTheirOutput(t *testing.T) {
@@ -129,10 +158,11 @@ func TestALineOfNoInvocationIsNotKept(t *testing.T) {
 // TestAFailedRequestSaysWhy, as its caller was told.
 func TestAFailedRequestSaysWhy(t *testing.T) {
 	var output Output
-	output.Fail("a", faas.InRuntime, &faas.Error{Code: faas.NotFound, Message: "no such session", Err: errors.New("a secret path")})
-	output.Fail("b", faas.InRuntime, &faas.Error{Code: faas.RuntimeError, Message: strings.Repeat("x", maxMessage-1) + "é", Details: map[string]any{"component": faas.InFunction}})
-	output.Fail("c", faas.InRuntime, &faas.Error{Code: faas.NotFound}) // another request of that id
-	output.Fail("", faas.InRuntime, &faas.Error{Code: faas.NotFound})
+	fail := func(id string, e *faas.Error) { output.Fail(faas.NewFailure(id, faas.InRuntime, e)) }
+	fail("a", &faas.Error{Code: faas.NotFound, Message: "no such session", Err: errors.New("a secret path")})
+	fail("b", &faas.Error{Code: faas.RuntimeError, Message: strings.Repeat("x", maxMessage-1) + "é", Details: map[string]any{"component": faas.InFunction}})
+	fail("c", &faas.Error{Code: faas.NotFound}) // another request of that id
+	fail("", &faas.Error{Code: faas.NotFound})
 	entries := []Entry{{RequestID: "a", StatusCode: 404}, {RequestID: "b", StatusCode: 500}, {RequestID: "c", StatusCode: 200}, {StatusCode: 404}}
 	output.addTo(entries)
 	want := []*Failure{
@@ -148,7 +178,7 @@ func TestAFailedRequestSaysWhy(t *testing.T) {
 		t.Error(diff)
 	}
 	for i := range 2 * maxLines {
-		output.Fail(strconv.Itoa(i), faas.InRuntime, &faas.Error{})
+		fail(strconv.Itoa(i), &faas.Error{})
 	}
 	if len(output.failures.items) != maxLines {
 		t.Errorf("%d are kept", len(output.failures.items))

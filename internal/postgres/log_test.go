@@ -281,37 +281,6 @@ func TestLogText(t *testing.T) {
 	}
 }
 
-// TestViews: what dashboards read is there, by the names of sessions that are gone too.
-func TestViews(t *testing.T) {
-	address := testrig.Postgres(t)
-	store := open(t, address)
-	defer store.Close()
-	session, script := newSession("return 1")
-	if err := store.CreateSession(t.Context(), session, &script); err != nil {
-		t.Fatal(err)
-	}
-	rows := []faas.RequestLog{
-		{SessionID: session.ID, Operation: faas.Execute, StatusCode: 200, Duration: 10 * time.Millisecond, StartedAt: time.Now()},
-		{SessionID: session.ID, Operation: faas.Execute, StatusCode: 500, Duration: 30 * time.Millisecond, StartedAt: time.Now()},
-		{SessionID: session.ID, Operation: faas.Execute, StatusCode: 500, StartedAt: time.Now().AddDate(0, 0, -8)},
-	}
-	if err := store.AppendRequestLogs(t.Context(), "a", 1, rows); err != nil {
-		t.Fatal(err)
-	}
-	if err := store.DeleteSession(t.Context(), session.ID); err != nil {
-		t.Fatal(err)
-	}
-	for statement, want := range map[string]string{
-		"SELECT concat_ws(' ', language_title, calls, errors, p50_duration_ms) FROM analytics.function_performance": "nodejs-t 2 1 20",
-		"SELECT concat_ws(' ', error_code, language_title, errors) FROM analytics.error_summary":                    "500 nodejs-t 1",
-		"SELECT concat_ws(' ', count(*), sum(requests), sum(errors)) FROM analytics.daily_usage_stats":              "2 3 2",
-	} {
-		if got := query[string](t, address, statement); got != want {
-			t.Errorf("%s: %q, want %q", statement, got, want)
-		}
-	}
-}
-
 // TestSourceIsBytes: code may have a NUL in it.
 func TestSourceIsBytes(t *testing.T) {
 	store := open(t, testrig.Postgres(t))

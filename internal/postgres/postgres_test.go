@@ -29,7 +29,7 @@ type places struct {
 	addresses map[string]string
 }
 
-func (p *places) address(t *testing.T, place string) string {
+func (p *places) address(t testing.TB, place string) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.addresses[place] == "" {
@@ -40,14 +40,20 @@ func (p *places) address(t *testing.T, place string) string {
 
 func TestStore(t *testing.T) {
 	p := places{addresses: map[string]string{}}
-	storetest.Run(t, func(t *testing.T, place string) storetest.Store { return open(t, p.address(t, place)) })
+	storetest.Run(t, func(t testing.TB, place string) storetest.Store { return open(t, p.address(t, place)) })
+}
+
+// BenchmarkStore is on the Unix socket of a server of its own.
+func BenchmarkStore(b *testing.B) {
+	p := places{addresses: map[string]string{}}
+	storetest.Bench(b, func(t testing.TB, place string) storetest.Store { return open(t, p.address(t, place)) })
 }
 
 // TestStoreAsApp: whoever owns the tables made them, and the program's own user has a role that
 // owns nothing. Nor does it prepare statements, as behind a pooler.
 func TestStoreAsApp(t *testing.T) {
 	p := places{addresses: map[string]string{}}
-	storetest.Run(t, func(t *testing.T, place string) storetest.Store {
+	storetest.Run(t, func(t testing.TB, place string) storetest.Store {
 		address := p.address(t, place)
 		open(t, address).Close()
 		run(t, address, `DO $$ BEGIN CREATE ROLE program LOGIN PASSWORD 'pr/gr:m' IN ROLE envoke_app;
@@ -207,25 +213,6 @@ func TestDown(t *testing.T) {
 	store.Close()
 }
 
-func TestSeed(t *testing.T) {
-	store := open(t, testrig.Postgres(t))
-	defer store.Close()
-	for range 2 { // the second time changes nothing
-		if err := migrations.Seed(t.Context(), store); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, seed := range migrations.Seeds() {
-		got, err := store.FindFunction(t.Context(), faas.Ref{Name: seed.Name})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got.Version != 1 || got.Script.Digest != seed.Script.Digest {
-			t.Errorf("%s has version %d and digest %s", seed.Name, got.Version, got.Script.Digest)
-		}
-	}
-}
-
 var key = faas.NewSessionKey()
 
 func newSession(source string) (faas.Session, faas.Script) {
@@ -258,6 +245,9 @@ func TestRoles(t *testing.T) {
 		{"meta.function_aliases", all, "sel", "sel"},
 		{"meta.modules", all, "", "sel"},
 		{"public.request_logs", all, "sel", "sel"},
+		{"public.error_logs", all, "sel", "sel"},
+		{"public.pending_payloads", all, "", "sel"},
+		{"analytics.runtime_metrics", all, "sel", "sel"},
 		{"public.goose_db_version", "sel", "", "sel"},
 		{"analytics.error_summary", all, "sel", "sel"},
 	} {

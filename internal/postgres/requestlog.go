@@ -16,6 +16,9 @@ var logColumns = []string{
 	"timestamp", "client_ip", "user_id", "bytes_in", "bytes_out", "cached", "error_details",
 }
 
+// payloadColumns follow where hosts tell what requests held.
+var payloadColumns = []string{"request_headers", "request_payload", "response_payload", "runtime_metrics"}
+
 // logLock is held by whoever stores rows, until they are there for others. So ids are in the
 // order in which rows can be read, and a reader who goes on after the last one misses none.
 const logLock = `hashtextextended('envoke request logs', 0)`
@@ -61,15 +64,32 @@ func (s *Store) LogOffset(ctx context.Context, file string) (int64, error) {
 func (s *Store) AppendRequestLogs(ctx context.Context, file string, offset int64, rows []faas.RequestLog) error {
 	step := logStep{file, offset, rows}
 	err := s.update(ctx, func(tx pgx.Tx) error {
-		names, err := step.advance(ctx, tx)
+		known, err := step.advance(ctx, tx)
 		if err != nil || len(rows) == 0 {
 			return err
 		}
+		if known.pending {
+			return copyPayloads(ctx, tx, rows, known.names)
+		}
 		_, err = tx.CopyFrom(ctx, pgx.Identifier{"public", "request_logs"}, logColumns,
-			pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) { return logValues(&rows[i], names), nil }))
+			pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) { return logValues(&rows[i], known.names), nil }))
 		return err
 	})
 	return wrap(fmt.Sprintf("append request logs of %q", file), err)
+}
+
+// copyPayloads stores rows with what hosts have told of them.
+func copyPayloads(ctx context.Context, tx pgx.Tx, rows []faas.RequestLog, names map[string]string) error {
+	exchanges, err := pending(ctx, tx, rows)
+	if err != nil {
+		return err
+	}
+	_, err = tx.CopyFrom(ctx, pgx.Identifier{"public", "request_logs"}, slices.Concat(logColumns, payloadColumns),
+		pgx.CopyFromSlice(len(rows), func(i int) ([]any, error) {
+			e := exchanges[rowKey{storable(rows[i].RequestID), rows[i].StartedAt.UnixMicro()}]
+			return append(logValues(&rows[i], names), document(e.Headers), orNull(e.Request), orNull(e.Response), document(e.Metrics)), nil
+		}))
+	return err
 }
 
 // CountRequests is AppendRequestLogs for an installation that stores no rows: the
@@ -90,10 +110,16 @@ type logStep struct {
 	rows   []faas.RequestLog
 }
 
-// advance stores the offset and the counts, and gives the names of the rows' sessions. All
-// goes to the server at once.
-func (s *logStep) advance(ctx context.Context, tx pgx.Tx) (names map[string]string, err error) {
-	names = make(map[string]string)
+// knownOfRows is what the database knows of rows that are stored.
+type knownOfRows struct {
+	names   map[string]string // of their sessions
+	pending bool              // payloads wait for rows
+}
+
+// advance stores the offset and the counts, and asks for what is known of the rows. All goes
+// to the server at once.
+func (s *logStep) advance(ctx context.Context, tx pgx.Tx) (known knownOfRows, err error) {
+	known.names = make(map[string]string)
 	var batch pgx.Batch
 	batch.Queue(lockLogs)
 	batch.Queue(putOffset, s.file, s.offset, time.Now())
@@ -105,13 +131,15 @@ func (s *logStep) advance(ctx context.Context, tx pgx.Tx) (names map[string]stri
 		batch.Queue(sessionNames, nameless).Query(func(found pgx.Rows) error {
 			var id, name string
 			_, err := pgx.ForEachRow(found, []any{&id, &name}, func() error {
-				names[id] = name
+				known.names[id] = name
 				return nil
 			})
 			return err
 		})
 	}
-	return names, tx.SendBatch(ctx, &batch).Close()
+	batch.Queue(arePending).QueryRow(func(row pgx.Row) error { return row.Scan(&known.pending) })
+	err = tx.SendBatch(ctx, &batch).Close() // which fills known
+	return known, err
 }
 
 // namelessSessions are those of rows to which the caller gave no name.

@@ -87,11 +87,11 @@ func (o over) DeleteSession(ctx context.Context, id faas.SessionID) error {
 func TestStore(t *testing.T) {
 	server := testrig.Redis(t)
 	var databases testrig.Databases
-	for name, open := range map[string]func(t *testing.T, place string) (storetest.Store, error){
-		"sqlite": func(t *testing.T, place string) (storetest.Store, error) {
+	for name, open := range map[string]func(t testing.TB, place string) (storetest.Store, error){
+		"sqlite": func(t testing.TB, place string) (storetest.Store, error) {
 			return sqlite.Open(t.Context(), filepath.Join(place, "envoke.db"))
 		},
-		"postgres": func(t *testing.T, place string) (storetest.Store, error) {
+		"postgres": func(t testing.TB, place string) (storetest.Store, error) {
 			return postgres.Open(t.Context(), databases.Address(t, place))
 		},
 	} {
@@ -100,7 +100,7 @@ func TestStore(t *testing.T) {
 				continue // the store is alone, as in its own tests
 			}
 			t.Run(name+" with Redis "+state, func(t *testing.T) {
-				storetest.Run(t, func(t *testing.T, place string) storetest.Store {
+				storetest.Run(t, func(t testing.TB, place string) storetest.Store {
 					store, err := open(t, place)
 					if err != nil {
 						t.Fatal(err)

@@ -10,10 +10,8 @@ type metrics struct {
 	revocations prometheus.Counter
 	missedAcks  prometheus.Counter
 	fellBehind  prometheus.Counter
-	swept       prometheus.Counter
-
-	modulesSwept prometheus.Counter
-	heard        prometheus.Counter
+	heard       prometheus.Counter
+	recorded    *prometheus.CounterVec
 }
 
 // lookups count how questions of one kind were answered.
@@ -40,12 +38,13 @@ func newMetrics(registerer prometheus.Registerer, r *Registry) *metrics {
 		revocations: counter("revocations_total", "Sessions deleted on request."),
 		missedAcks:  counter("missed_acks_total", "Hosts that did not acknowledge a revocation or a change in time."),
 		fellBehind:  counter("hosts_fell_behind_total", "Watches ended because the host did not keep up."),
-		swept:       counter("sessions_swept_total", "Expired sessions deleted from the store."),
-
-		heard:        counter("changes_heard_total", "Changes of functions and sessions, by any control, that the store told of."),
-		modulesSwept: counter("modules_swept_total", "Modules built from source that were deleted from the store to make room."),
+		heard:       counter("changes_heard_total", "Changes of functions and sessions, by any control, that the store told of."),
 	}
-	registerer.MustRegister(answered, m.revocations, m.missedAcks, m.fellBehind, m.swept, m.modulesSwept, m.heard,
+	m.recorded = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "envoke_registry_records_total",
+		Help: "Records of failed requests (failure) and of payloads (exchange) that hosts told of and that are stored.",
+	}, []string{"kind"})
+	registerer.MustRegister(m.recorded, answered, m.revocations, m.missedAcks, m.fellBehind, m.heard,
 		gauge("sessions", "Sessions remembered, not-founds included.", func() int { return r.sessions.Len() }),
 		gauge("hosts", "Runtime hosts that watch.", func() int { return r.hosts.count() }))
 	return m

@@ -33,9 +33,6 @@ type SessionStore interface {
 	TakeContext(ctx context.Context, id faas.SessionID, host string, until time.Time) (json.RawMessage, error)
 	// PutContext ends that; left is nil where the context is as it was.
 	PutContext(ctx context.Context, id faas.SessionID, host string, left json.RawMessage) error
-	// SweepSessions deletes at most limit sessions that expired before the given
-	// time and tells how many it deleted.
-	SweepSessions(ctx context.Context, expiredBefore time.Time, limit int) (int, error)
 }
 
 // CodeStore keeps functions and scripts. Its errors are as SessionStore's.
@@ -48,9 +45,6 @@ type CodeStore interface {
 type ModuleStore interface {
 	FindModule(ctx context.Context, digest string) ([]byte, error)
 	KeepModule(ctx context.Context, digest string, wasm []byte) error
-	// SweepModules deletes at most limit of the modules used longest ago, as long as all
-	// have more than so many bytes.
-	SweepModules(ctx context.Context, bytes int64, limit int) (int, error)
 }
 
 // Store is what a Registry stands on.
@@ -67,12 +61,11 @@ type Options struct {
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	Now        func() time.Time // nil: time.Now
+	// Record stores what hosts tell of requests, all of it or nothing; nil: nobody wants to know.
+	Record func(context.Context, faas.Records) error
 
-	MaxSessions     int           // remembered; 100,000
-	MaxSessionBytes int64         // of their contexts and names; 64 MiB
-	KeepExpired     time.Duration // how long an expired session can still be read; 1 h
-	SweepInterval   time.Duration // 1 min
-	MaxModuleBytes  int64         // of all modules that were built from source; 512 MiB
+	MaxSessions     int   // remembered; 100,000
+	MaxSessionBytes int64 // of their contexts and names; 64 MiB
 }
 
 const (
@@ -85,7 +78,6 @@ const (
 
 	maxFunctions     = 1000
 	maxFunctionBytes = 16 << 20
-	sweepBatch       = 500
 )
 
 // Registry is safe for concurrent use.
@@ -94,9 +86,7 @@ type Registry struct {
 	key       faas.SessionKey
 	logger    *slog.Logger
 	now       func() time.Time
-	keep      time.Duration
-	sweep     time.Duration
-	modules   int64 // bytes
+	record    func(context.Context, faas.Records) error
 	sessions  *lookup.Memory[faas.SessionID, answer[faas.Session]]
 	functions *lookup.Memory[faas.Ref, answer[faas.Function]]
 	hosts     *hosts
@@ -116,14 +106,15 @@ func New(o Options) *Registry {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Record == nil {
+		o.Record = func(context.Context, faas.Records) error { return nil }
+	}
 	r := &Registry{
 		store:     o.Store,
 		key:       o.Key,
 		logger:    o.Logger,
 		now:       o.Now,
-		keep:      or(o.KeepExpired, time.Hour),
-		sweep:     or(o.SweepInterval, time.Minute),
-		modules:   or(o.MaxModuleBytes, 512<<20),
+		record:    o.Record,
 		sessions:  lookup.New[faas.SessionID](or(o.MaxSessions, 100_000), or(o.MaxSessionBytes, 64<<20), sessionSize),
 		functions: lookup.New[faas.Ref](maxFunctions, maxFunctionBytes, functionSize),
 	}
@@ -132,7 +123,7 @@ func New(o Options) *Registry {
 	return r
 }
 
-func or[T int | int64 | time.Duration](value, otherwise T) T {
+func or[T int | int64](value, otherwise T) T {
 	if value == 0 {
 		return otherwise
 	}
@@ -145,41 +136,10 @@ func newEpoch() string {
 	return hex.EncodeToString(random[:])
 }
 
-// Serve sweeps expired sessions, and modules beyond their bound, from the store until ctx ends; then it ends every
-// host's watch, so that a gRPC server can stop gracefully.
+// Serve waits until ctx ends; then it ends every host's watch, so that a gRPC server can
+// stop gracefully.
 func (r *Registry) Serve(ctx context.Context) error {
-	defer r.hosts.close()
-	ticker := time.NewTicker(r.sweep)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-			r.sweepExpired(ctx)
-		}
-	}
-}
-
-// sweepExpired works in small batches, so that it never holds up a writer.
-func (r *Registry) sweepExpired(ctx context.Context) {
-	r.sweepAll(ctx, "expired sessions", r.metrics.swept, func() (int, error) {
-		return r.store.SweepSessions(ctx, r.now().Add(-r.keep), sweepBatch)
-	})
-	r.sweepAll(ctx, "modules", r.metrics.modulesSwept, func() (int, error) {
-		return r.store.SweepModules(ctx, r.modules, sweepBatch)
-	})
-}
-
-func (r *Registry) sweepAll(ctx context.Context, what string, swept prometheus.Counter, batch func() (int, error)) {
-	for ctx.Err() == nil {
-		n, err := batch()
-		swept.Add(float64(n))
-		if err != nil && ctx.Err() == nil {
-			r.logger.WarnContext(ctx, "sweep the store", "what", what, "error", err)
-		}
-		if err != nil || n < sweepBatch {
-			return
-		}
-	}
+	<-ctx.Done()
+	r.hosts.close()
+	return nil
 }

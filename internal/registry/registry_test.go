@@ -17,7 +17,6 @@ import (
 	"envoke/internal/faas"
 	"envoke/internal/registry"
 	"envoke/internal/sqlite"
-	"envoke/internal/testrig"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -321,21 +320,6 @@ func TestFunctionChanged(t *testing.T) {
 		}
 	}
 	r.wantAsked(t, 3) // not for the other
-}
-
-func TestServeSweeps(t *testing.T) {
-	r := newRig(t, registry.Options{SweepInterval: 5 * time.Millisecond})
-	id := r.create(t)
-	testrig.Serve(t, r.Serve)
-	r.clock.advance(time.Hour + 59*time.Minute) // expired, still kept
-	if _, err := r.store.FindSession(t.Context(), id); err != nil {
-		t.Fatal(err)
-	}
-	r.clock.advance(2 * time.Minute)
-	testrig.Eventually(t, "the session is swept", func() bool {
-		_, err := r.store.FindSession(t.Context(), id)
-		return faas.IsNotFound(err)
-	})
 }
 
 func BenchmarkFindSession(b *testing.B) {

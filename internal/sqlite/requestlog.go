@@ -14,7 +14,7 @@ import (
 )
 
 // rowsPerInsert is where more rows in one statement stop paying (see
-// BenchmarkAppendRequestLogs).
+// storetest.Bench: AppendRequestLogs).
 const rowsPerInsert = 50
 
 const (
@@ -157,7 +157,7 @@ func (s *Store) ForgetLogFile(ctx context.Context, file string) error {
 }
 
 // rowsSearched bounds what a search looks at: the newest rows, since there is no
-// index. It takes a tenth of a second (BenchmarkLatestRequestLogs).
+// index. It takes a tenth of a second (storetest.Bench: LatestRequestLogs).
 const rowsSearched = 100_000
 
 // findLogs takes the parameters of RequestLogQuery in their order, "" or 0 for any.

@@ -34,10 +34,12 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func TestStore(t *testing.T) {
-	storetest.Run(t, func(t *testing.T, place string) storetest.Store {
-		return open(t, filepath.Join(place, "envoke.db"))
-	})
+func TestStore(t *testing.T) { storetest.Run(t, openIn) }
+
+func BenchmarkStore(b *testing.B) { storetest.Bench(b, openIn) }
+
+func openIn(t testing.TB, place string) storetest.Store {
+	return open(t, filepath.Join(place, "envoke.db"))
 }
 
 func open(t testing.TB, path string) *sqlite.Store {
@@ -188,25 +190,6 @@ func TestLockedStoreIsUnavailable(t *testing.T) {
 	}
 }
 
-// A seed that was deleted stays away.
-func TestSeedDeleted(t *testing.T) {
-	store := open(t, filepath.Join(t.TempDir(), "envoke.db"))
-	defer store.Close()
-	seed := migrations.Seeds()[0].Name
-	for _, step := range []func() error{
-		func() error { return migrations.Seed(t.Context(), store) },
-		func() error { return store.DeleteFunction(t.Context(), seed) },
-		func() error { return migrations.Seed(t.Context(), store) },
-	} {
-		if err := step(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := store.FindFunction(t.Context(), faas.Ref{Name: seed}); !faas.IsNotFound(err) {
-		t.Errorf("after a restart the seed that was deleted is %v, want NOT_FOUND", err)
-	}
-}
-
 // TestUpgrade: functions of a database from before versions had descriptions, and
 // aliases were there, and from before sessions had schemas.
 func TestUpgrade(t *testing.T) {
@@ -249,25 +232,6 @@ func TestUpgrade(t *testing.T) {
 	next, err := store.AddVersion(t.Context(), faas.Function{Name: name, Script: faas.NewScript(faas.NodeJS, "return 3", nil)})
 	if err != nil || next.Version != 3 {
 		t.Errorf("the next version is %d, %v", next.Version, err)
-	}
-}
-
-func TestSeed(t *testing.T) {
-	store := open(t, filepath.Join(t.TempDir(), "envoke.db"))
-	defer store.Close()
-	for range 2 { // the second time changes nothing
-		if err := migrations.Seed(t.Context(), store); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, seed := range migrations.Seeds() {
-		got, err := store.FindFunction(t.Context(), faas.Ref{Name: seed.Name})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got.Version != 1 || got.Script.Digest != seed.Script.Digest {
-			t.Errorf("%s has version %d and digest %s", seed.Name, got.Version, got.Script.Digest)
-		}
 	}
 }
 

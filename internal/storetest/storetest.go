@@ -55,11 +55,17 @@ type Store interface {
 	ForgetLogFile(ctx context.Context, file string) error
 	LatestRequestLogs(context.Context, faas.RequestLogQuery) ([]faas.RequestLog, error)
 	SweepRequestLogs(ctx context.Context, before time.Time, limit int) (int, error)
+
+	AppendRecords(context.Context, faas.Records) error
+	FindFailures(ctx context.Context, requestIDs []string) ([]faas.Failure, error)
+	FindExchanges(ctx context.Context, requestID string) ([]faas.Exchange, error)
+	JoinExchanges(context.Context) (int, error)
+	SweepRecords(ctx context.Context, before time.Time, limit int) (int, error)
 }
 
 // Open opens the store at a place, which is an empty folder at first. The same
 // place is the same store, also while it is open already. The test closes it.
-type Open func(t *testing.T, place string) Store
+type Open func(t testing.TB, place string) Store
 
 // Run runs the suite.
 func Run(t *testing.T, open Open) {
@@ -83,6 +89,8 @@ func Run(t *testing.T, open Open) {
 		"SetCurrentVersion":    testSetCurrentVersion,
 		"Aliases":              testAliases,
 		"NoSuchFunction":       testNoSuchFunction,
+		"Seeds":                testSeeds,
+		"DeletedSeed":          testDeletedSeed,
 		"ListFunctions":        testListFunctions,
 		"ListPages":            testListPages,
 		"RequestLogs":          testRequestLogs,
@@ -90,6 +98,10 @@ func Run(t *testing.T, open Open) {
 		"RequestLogsAtomic":    testRequestLogsAtomic,
 		"CountRequests":        testCountRequests,
 		"SweepRequestLogs":     testSweepRequestLogs,
+		"Failures":             testFailures,
+		"Exchanges":            testExchanges,
+		"RecordText":           testRecordText,
+		"SweepRecords":         testSweepRecords,
 		"Concurrency":          testConcurrency,
 		"CancelledIsNotBroken": testCancelled,
 	} {
@@ -104,7 +116,7 @@ var key = faas.NewSessionKey()
 // that every store must keep.
 var epoch = time.Date(2025, 3, 1, 12, 30, 15, 123456000, time.UTC)
 
-func fresh(t *testing.T, open Open) Store {
+func fresh(t testing.TB, open Open) Store {
 	t.Helper()
 	store := open(t, t.TempDir())
 	t.Cleanup(func() {
@@ -131,14 +143,14 @@ func newSession(title, source string) (faas.Session, *faas.Script) {
 	}, &script
 }
 
-func mustCreate(t *testing.T, store Store, session faas.Session, script *faas.Script) {
+func mustCreate(t testing.TB, store Store, session faas.Session, script *faas.Script) {
 	t.Helper()
 	if err := store.CreateSession(t.Context(), session, script); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func mustFind(t *testing.T, store Store, id faas.SessionID) faas.Session {
+func mustFind(t testing.TB, store Store, id faas.SessionID) faas.Session {
 	t.Helper()
 	session, err := store.FindSession(t.Context(), id)
 	if err != nil {

@@ -26,6 +26,7 @@ type PostgresServer struct {
 	log      Text
 	command  *exec.Cmd
 	ended    <-chan struct{} // closed when the process has ended
+	durable  bool            // what it has committed outlives the machine
 }
 
 // The server that the tests of one binary share.
@@ -73,9 +74,16 @@ func (w withPostgres) Run() int {
 }
 
 // NewPostgres starts a server that the test may stop and start again. It ends with the test.
-func NewPostgres(t testing.TB) *PostgresServer {
+func NewPostgres(t testing.TB) *PostgresServer { t.Helper(); return newPostgres(t, false) }
+
+// NewDurablePostgres starts a server that loses nothing when the machine does, as those of
+// companies: for measuring what that costs.
+func NewDurablePostgres(t testing.TB) *PostgresServer { t.Helper(); return newPostgres(t, true) }
+
+func newPostgres(t testing.TB, durable bool) *PostgresServer {
 	t.Helper()
 	server := newServer(t)
+	server.durable = durable
 	t.Cleanup(func() {
 		if err := errors.Join(server.stop(), server.remove()); err != nil {
 			t.Error(err)
@@ -177,9 +185,13 @@ func (s *PostgresServer) Start(t testing.TB) {
 }
 
 func (s *PostgresServer) start() error {
-	s.command = s.program("postgres", "-D", s.data(), "-c", "listen_addresses=", "-c", "unix_socket_directories="+s.dir,
-		"-c", "max_connections=200", "-c", "shared_buffers=32MB",
-		"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off")
+	args := []string{"-D", s.data(), "-c", "listen_addresses=", "-c", "unix_socket_directories=" + s.dir, "-c", "max_connections=200"}
+	if s.durable {
+		args = append(args, "-c", "shared_buffers=128MB")
+	} else {
+		args = append(args, "-c", "shared_buffers=32MB", "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off")
+	}
+	s.command = s.program("postgres", args...)
 	s.command.Stdout, s.command.Stderr = io.Discard, &s.log
 	var err error
 	if s.ended, err = startChild(s.command); err != nil {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"envoke/internal/rawio"
+	"envoke/runtimes/bundle"
 )
 
 const (
@@ -162,9 +163,10 @@ type conn struct {
 	serving atomic.Bool  // the head of the request has come
 
 	// The serving goroutine's.
-	unread bool   // the body was not read to its end
-	timing timing // of the request
-	header []byte // that tells it; reused
+	unread  bool            // the body was not read to its end
+	timing  timing          // of the request
+	header  []byte          // that tells it; reused
+	session *bundle.Session // that the request runs; nil: not known yet
 }
 
 // changed is told by fasthttp when a request begins to come and when it is answered.

@@ -45,7 +45,9 @@ type invocation struct {
 // run invokes the function and writes the envelope.
 func (h *Host) run(ctx context.Context, c *fasthttp.RequestCtx, in invocation) error {
 	in.stream = acceptsEvents(c)
+	c.Conn().(*conn).session = in.session
 	result, err := h.invoke(ctx, requestID(c), in)
+	h.exchanged(c, in.params, &result, err)
 	if err != nil {
 		return err
 	}

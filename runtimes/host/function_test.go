@@ -92,7 +92,7 @@ func TestFailuresAreTold(t *testing.T) {
 		r.failed.Clear()
 		r.post(t, test.path, "{}")
 		told, _ := r.failed.Load("trace-1")
-		if e, _ := told.(*faas.Error); (e == nil) != (test.want == "") || e != nil && e.Code != test.want {
+		if f, ok := told.(faas.Failure); ok != (test.want != "") || f.Code != test.want {
 			t.Errorf("%s: %v, want %q", test.path, told, test.want)
 		}
 	}

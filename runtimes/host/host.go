@@ -61,7 +61,9 @@ type Options struct {
 	// NoRetain says why sessions here retain no context; empty: they do, if they want to.
 	NoRetain string
 	// Failed hears of each request that is answered by an error.
-	Failed     func(requestID string, e *faas.Error)
+	Failed func(faas.Failure)
+	// Exchanges hear of each request that ran a function; nil: nobody wants to know.
+	Exchanges  *Exchanges
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -175,9 +177,9 @@ func (h *Host) only(c *fasthttp.RequestCtx, method string, handle handler) {
 // answer answers the handler's error where there is one, and tells where the time went.
 func (h *Host) answer(c *fasthttp.RequestCtx, handle handler) {
 	connection := c.Conn().(*conn)
-	connection.timing = newTiming(c.Time())
+	connection.timing, connection.session = newTiming(c.Time()), nil
 	if err := handle(connection.ctx, c); err != nil {
-		h.Failed(requestID(c), faas.AsError(err))
+		h.failed(c, err)
 		h.fail(c, err)
 		connection.timing.last = time.Now()
 	}

@@ -53,7 +53,9 @@ func (h *Host) invokeHTTP(ctx context.Context, c *fasthttp.RequestCtx) error {
 	}
 	t.lap(h.stages.read)
 	session.Context = event.context
+	c.Conn().(*conn).session = session
 	result, err := h.invoke(ctx, requestID(c), invocation{timing: t, session: session, params: event.params, stream: true})
+	h.exchanged(c, event.params, &result, err)
 	if err != nil {
 		return err
 	}

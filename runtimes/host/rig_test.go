@@ -113,7 +113,7 @@ func (r *rig) addHost(t testing.TB, dir string, workers pool.Options) {
 		}),
 		MaxTimeout: 10 * time.Second, MaxScript: testMaxScript, MaxBody: testMaxBody, MaxMemoryMB: 128, NoEgress: func(bool) string { return "" },
 		SessionExpiry: time.Hour, Logger: logger, Registerer: metrics,
-		Failed: func(id string, e *faas.Error) { r.failed.Store(id, e) },
+		Failed: func(f faas.Failure) { r.failed.Store(f.RequestID, f) },
 	})
 	listener := testrig.Listen(t, filepath.Join(dir, "host.sock"))
 	r.dial = func(ctx context.Context) (net.Conn, error) {

@@ -262,7 +262,7 @@ func (b *streamBody) finish(err error) {
 	case b.form.failed != nil:
 		b.ready, b.ended = b.form.failed(b.ready, err), io.EOF
 	}
-	b.host.Failed(b.requestID, faas.AsError(err))
+	b.host.tell(faas.NewFailure(b.requestID, faas.InRuntime, faas.AsError(err)), b.conn.session)
 }
 
 // Close is called by the server in any case.

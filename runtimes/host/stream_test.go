@@ -103,7 +103,7 @@ func TestPlainStreamIsBrokenOff(t *testing.T) {
 	if string(body) != "x" || err == nil {
 		t.Errorf("%q, %v: want the part, and an error", body, err)
 	}
-	if e, ok := r.failed.Load("broken"); !ok || e.(*faas.Error).Message != "late" {
+	if e, ok := r.failed.Load("broken"); !ok || e.(faas.Failure).Message != "late" {
 		t.Errorf("operators are told %v", e)
 	}
 }

@@ -41,11 +41,31 @@ func (s *Server) answer(ctx context.Context, request any, call *grpc.UnaryServer
 	defer cancel()
 	reply, err := contained(ctx, request, handle)
 	if err != nil {
+		s.failed(ctx, request, err)
 		err = s.fail(ctx, call.FullMethod, err)
 	}
 	s.calls.WithLabelValues(path.Base(call.FullMethod), status.Code(err).String()).Inc()
 	return reply, err
 }
+
+// failed tells of a call of a function that is answered by an error.
+func (s *Server) failed(ctx context.Context, request any, err error) {
+	f := faas.NewFailure(requestID(ctx), faas.InRuntime, faas.AsError(err))
+	f.Language = s.Language
+	switch r := request.(type) {
+	case *runtimepb.ExecuteRequest:
+		if id := faas.SessionID(r.GetRequestId()); isID(id) {
+			f.SessionID = id
+		}
+	case *runtimepb.InitializeRequest:
+		f.LanguageTitle = cut(r.GetLanguageTitle(), maxDetail)
+	default:
+		return // it is no call of a function
+	}
+	s.Failed(f)
+}
+
+func isID(id faas.SessionID) bool { _, ok := id.Language(); return ok }
 
 // contained makes an error of a panic: one call's fault must not end the others.
 func contained(ctx context.Context, request any, handle grpc.UnaryHandler) (reply any, err error) {

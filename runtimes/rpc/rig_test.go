@@ -77,7 +77,7 @@ func newCutOffRig(t *testing.T, maxTimeout time.Duration) *rig {
 	served := r.newHost(t, metrics, maxTimeout)
 	server := New(Options{
 		Language: faas.NodeJS, Version: "test", Host: served, MaxTimeout: maxTimeout, MaxMessage: testMaxMessage,
-		Output: r.output, Metrics: metrics, Logger: slog.New(slog.DiscardHandler),
+		Output: r.output, Failed: func(faas.Failure) {}, Metrics: metrics, Logger: slog.New(slog.DiscardHandler),
 		LogLevel: &r.level, Idle: r.pool, MaxIdle: 4,
 	})
 	r.stop = serve(t, server, testrig.Listen(t, filepath.Join(r.dir, "rpc.sock")))
@@ -146,7 +146,7 @@ func (r *rig) newHost(t *testing.T, metrics *prometheus.Registry, maxTimeout tim
 	return host.New(host.Options{
 		Language: faas.NodeJS, Version: "test", Engine: r.pool, Bundles: bundles,
 		MaxTimeout: maxTimeout, MaxScript: testMaxScript, MaxBody: testMaxMessage, MaxMemoryMB: 128, NoEgress: func(bool) string { return "" },
-		SessionExpiry: time.Hour, Failed: func(string, *faas.Error) {}, Logger: logger, Registerer: metrics,
+		SessionExpiry: time.Hour, Failed: func(faas.Failure) {}, Logger: logger, Registerer: metrics,
 	})
 }
 

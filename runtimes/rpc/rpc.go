@@ -52,8 +52,10 @@ type Options struct {
 	MaxTimeout time.Duration // the operator's limit of one execute
 	MaxMessage int           // bytes of a request
 	Output     *logs.Output  // what functions printed
-	Metrics    Registry
-	Logger     *slog.Logger
+	// Failed hears of each call that is answered by an error.
+	Failed  func(faas.Failure)
+	Metrics Registry
+	Logger  *slog.Logger
 
 	// What UpdateConfig changes.
 	LogLevel *slog.LevelVar

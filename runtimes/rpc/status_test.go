@@ -78,7 +78,7 @@ func (stub) Stats() pool.Stats { return pool.Stats{} }
 func newStubbed(logger *slog.Logger, execute func(context.Context) error) *Server {
 	return New(Options{
 		Language: faas.NodeJS, Host: stub{execute}, MaxTimeout: time.Second, MaxMessage: 1 << 20,
-		Output: &logs.Output{}, Metrics: prometheus.NewRegistry(), Logger: logger, LogLevel: new(slog.LevelVar),
+		Output: &logs.Output{}, Failed: func(faas.Failure) {}, Metrics: prometheus.NewRegistry(), Logger: logger, LogLevel: new(slog.LevelVar),
 	})
 }
 

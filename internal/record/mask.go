@@ -1,0 +1,96 @@
+package record
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// masked stands in place of a value that nobody is to read.
+const masked = "***"
+
+// secretKeys are masked always, whatever the settings add: headers that say who calls, and
+// what members of JSON are called that hold secrets.
+var secretKeys = []string{
+	"authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key",
+	"password", "passwd", "secret", "client_secret", "token", "access_token", "refresh_token", "id_token",
+	"api_key", "apikey", "private_key",
+}
+
+// Mask takes out of payloads what nobody is to read, and bounds them.
+type Mask struct {
+	keys map[string]bool // folded
+	most int             // bytes of one payload
+}
+
+// NewMask masks what is called as secrets usually are, and what has one of the given names. A
+// payload is cut to so many bytes.
+func NewMask(keys []string, most int) *Mask {
+	m := &Mask{keys: make(map[string]bool, len(secretKeys)+len(keys)), most: most}
+	for _, key := range append(append([]string(nil), secretKeys...), keys...) {
+		if key = fold(strings.TrimSpace(key)); key != "" {
+			m.keys[key] = true
+		}
+	}
+	return m
+}
+
+// Secret tells whether a header, or a member of an object, is masked.
+func (m *Mask) Secret(key string) bool { return m.keys[fold(key)] }
+
+// fold is the same for names that readers of JSON take for one.
+func fold(key string) string { return strings.ToLower(strings.ToUpper(key)) }
+
+// JSON is a JSON value with its secrets masked, at any depth, and cut. It reads little more than
+// it shows. What is no JSON is not shown.
+func (m *Mask) JSON(value []byte) string {
+	if len(value) == 0 {
+		return ""
+	}
+	text, whole, err := m.copy(value)
+	if err != nil {
+		return fmt.Sprintf("… [%d bytes that are no JSON]", len(value))
+	}
+	if whole {
+		return strings.ToValidUTF8(text, "\uFFFD")
+	}
+	mark := fmt.Sprintf("… [cut: it has %d bytes]", len(value))
+	return strings.ToValidUTF8(text[:max(0, min(len(text), m.most-len(mark)))], "") + mark
+}
+
+// copy copies token by token, with what stands between them, and tells whether that was all.
+func (m *Mask) copy(value []byte) (text string, whole bool, err error) {
+	var out strings.Builder
+	d := jsontext.NewDecoder(bytes.NewBuffer(value), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	for last := int64(0); ; last = d.InputOffset() {
+		token, err := d.ReadToken()
+		if errors.Is(err, io.EOF) {
+			return out.String(), true, nil
+		}
+		if err != nil {
+			return "", false, err
+		}
+		secret := isName(d, token.Kind()) && m.Secret(token.String())
+		span := value[last:d.InputOffset()]
+		out.Write(span[:min(len(span), m.most+1)]) // of a long text, no more than is shown
+		if secret {
+			if err := d.SkipValue(); err != nil {
+				return "", false, err
+			}
+			out.WriteString(`:"` + masked + `"`)
+		}
+		if out.Len() > m.most {
+			return out.String(), false, nil
+		}
+	}
+}
+
+// isName tells whether the token just read is the name of a member.
+func isName(d *jsontext.Decoder, read jsontext.Kind) bool {
+	in, length := d.StackIndex(d.StackDepth())
+	return read == '"' && in == '{' && length%2 == 1
+}

@@ -1,0 +1,57 @@
+package record
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestMaskJSON(t *testing.T) {
+	mask := NewMask([]string{" Card-Number ", ""}, 100)
+	for name, test := range map[string]struct{ value, want string }{
+		"nothing":             {``, ``},
+		"a number":            {`12345678901234567890.10`, `12345678901234567890.10`},
+		"as it was":           {"{ \"b\" :\t1, \"a\" : [ null ,\n\"\\u0041\" ] }", "{ \"b\" :\t1, \"a\" : [ null ,\n\"\\u0041\" ] }"},
+		"at the top":          {`{"Authorization":"Bearer x","b":1}`, `{"Authorization":"***","b":1}`},
+		"at any depth":        {`[{"a":{"b":[{"cookie":"x=1"}]}}]`, `[{"a":{"b":[{"cookie":"***"}]}}]`},
+		"whatever it is":      {`{"set-cookie":["a=1",{"b":2}],"password":{"a":{"b":1}},"token":null}`, `{"set-cookie":"***","password":"***","token":"***"}`},
+		"a configured name":   {`{"CARD-NUMBER":4111}`, `{"CARD-NUMBER":"***"}`},
+		"a name with escapes": {`{"pass\u0077ord":"x"}`, `{"pass\u0077ord":"***"}`},
+		"a value, no name":    {`["password","x",{"a":"password","b":"y"}]`, `["password","x",{"a":"password","b":"y"}]`},
+		"spaces in between":   {`{"password" : "x" , "a":1}`, `{"password":"***" , "a":1}`},
+		"twice":               {`{"token":1,"token":2}`, `{"token":"***","token":"***"}`},
+		"no JSON":             {`{"password":"x`, `… [14 bytes that are no JSON]`},
+		"long":                {`"` + strings.Repeat("é", 100) + `"`, `"` + strings.Repeat("é", 36) + `… [cut: it has 202 bytes]`},
+		"a long secret":       {`{"token":"` + strings.Repeat("x", 1000) + `"}`, `{"token":"***"}`},
+	} {
+		if got := mask.JSON([]byte(test.value)); got != test.want {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+	}
+}
+
+// FuzzMaskJSON: no secret is shown, nothing is too long, and what is whole is still JSON.
+func FuzzMaskJSON(f *testing.F) {
+	f.Add(`{"a":[{"Password":"hidden"},"hidden2"]}`)
+	f.Add(`{"token":{"token":"hidden"}}`)
+	f.Add(`{"p\u0061ssword":"\ud800"}`)
+	f.Add(`{"paſſword":1}`)
+	f.Fuzz(func(t *testing.T, value string) {
+		mask := NewMask(nil, 64)
+		got := mask.JSON([]byte(value))
+		if len(got) > 2*64+40 || !utf8.ValidString(got) {
+			t.Fatalf("%q is %q", value, got)
+		}
+		if strings.Contains(got, "… [") {
+			return
+		}
+		var shown struct{ Password any }
+		if value != "" && !json.Valid([]byte(got)) {
+			t.Fatalf("%q is no JSON: %q", value, got)
+		}
+		if json.Unmarshal([]byte(got), &shown) == nil && shown.Password != nil && shown.Password != masked {
+			t.Fatalf("%q shows %v", value, shown.Password)
+		}
+	})
+}
