@@ -19,10 +19,17 @@ import (
 )
 
 // Receive is recv(2), without waiting. A socket that has ended gives 0 and no error.
-func Receive(fd uintptr, p []byte) (int, syscall.Errno) { return transfer(unix.SYS_RECVFROM, fd, p) }
+func Receive(fd uintptr, p []byte) (int, syscall.Errno) {
+	n, err := transfer(unix.SYS_RECVFROM, fd, p)
+	received()
+	return n, err
+}
 
 // Send is send(2), without waiting and without a signal where nobody reads.
-func Send(fd uintptr, p []byte) (int, syscall.Errno) { return transfer(unix.SYS_SENDTO, fd, p) }
+func Send(fd uintptr, p []byte) (int, syscall.Errno) {
+	sent()
+	return transfer(unix.SYS_SENDTO, fd, p)
+}
 
 func transfer(call, fd uintptr, p []byte) (int, syscall.Errno) {
 	for {
