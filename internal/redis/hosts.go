@@ -55,7 +55,7 @@ func (h *Hosts) Announce(ctx context.Context, host faas.Host, life time.Duration
 
 // List reads those that are there. What makes no sense is left out.
 func (h *Hosts) List(ctx context.Context) ([]faas.Host, error) {
-	names, err := h.client.redis.ZRevRange(ctx, hostIndex, 0, maxHosts-1).Result()
+	names, err := h.client.redis.ZRangeArgs(ctx, redis.ZRangeArgs{Key: hostIndex, Start: 0, Stop: maxHosts - 1, Rev: true}).Result()
 	if err != nil {
 		h.client.metrics.failed.Inc()
 		return nil, fmt.Errorf("list hosts: %w", err)

@@ -74,7 +74,8 @@ func TestHosts(t *testing.T) {
 // sum is how many questions had that outcome.
 func sum(t *testing.T, metrics interface {
 	Gather() ([]*dto.MetricFamily, error)
-}, outcome string) (n float64) {
+}, outcome string,
+) (n float64) {
 	t.Helper()
 	families, err := metrics.Gather()
 	if err != nil {
