@@ -73,13 +73,13 @@ func extProcService(s State) *corev3.GrpcService {
 	if s.remote() {
 		service.RetryPolicy = &corev3.RetryPolicy{
 			RetryOn:    "connect-failure,refused-stream,reset,unavailable,cancelled",
-			NumRetries: number(retries),
+			NumRetries: number(controlRetries),
 			RetryHostPredicate: []*corev3.RetryPolicy_RetryHostPredicate{{
 				Name: notTheSame, ConfigType: &corev3.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: pack(&previousv3.PreviousHostsPredicate{})},
 			}},
 			HostSelectionRetryMaxAttempts: retries,
 			RetryBackOff: &corev3.BackoffStrategy{
-				BaseInterval: duration(controlBackoff), MaxInterval: duration(controlBackoff << retries),
+				BaseInterval: duration(controlBackoff), MaxInterval: duration(controlBackoffMost),
 			},
 		}
 	}

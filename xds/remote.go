@@ -28,14 +28,16 @@ const (
 )
 
 const (
-	// controlBackoff is before the first retry at another control; then twice that.
-	controlBackoff = 25 * time.Millisecond
-	// controlRetries is how many requests to control may be trying again: all that one of
-	// two had when it died.
-	controlRetries = unlimited
-	// Controls are asked by gRPC's health how they are.
+	// Before the first retry at another control Envoy waits for some of controlBackoff, then
+	// for some of twice that, up to controlBackoffMost: most of a second in all, in which one
+	// that was started just before may become fit.
+	controlRetries     = 16
+	controlBackoff     = 25 * time.Millisecond
+	controlBackoffMost = 100 * time.Millisecond
+	// Controls are asked how they are, and one that was left out is back as soon as it answers:
+	// the time for which a failed connection leaves it out grows with each.
 	healthEvery   = time.Second
-	healthTimeout = time.Second
+	healthTimeout = 3 * time.Second
 	// recoverEvery is how often one is asked that is left out: while it is, a second one that
 	// dies would leave none.
 	recoverEvery = 200 * time.Millisecond
@@ -67,16 +69,19 @@ func toControls(s State, c *clusterv3.Cluster, protocol string) *clusterv3.Clust
 	c.TransportSocket = secured(s, mtls.Control, protocol)
 	c.UpstreamConnectionOptions = watched()
 	c.OutlierDetection = unreachable()
-	c.CircuitBreakers = breakers(unlimited, controlRetries)
-	if protocol == protocolGRPC {
-		c.HealthChecks = []*corev3.HealthCheck{{
-			Timeout: duration(healthTimeout), Interval: duration(healthEvery), NoTrafficInterval: duration(healthEvery),
-			UnhealthyThreshold: number(2), HealthyThreshold: number(1), UnhealthyInterval: duration(recoverEvery),
-			HealthChecker: &corev3.HealthCheck_GrpcHealthCheck_{GrpcHealthCheck: &corev3.HealthCheck_GrpcHealthCheck{}},
-		}}
-		// What hangs on one that answers no more is tried at another.
-		c.CloseConnectionsOnHostHealthFailure = true
+	c.CircuitBreakers = breakers(unlimited, unlimited) // all that a control had may be trying again
+	check := &corev3.HealthCheck{
+		Timeout: duration(healthTimeout), Interval: duration(healthEvery), NoTrafficInterval: duration(healthEvery),
+		UnhealthyThreshold: number(2), HealthyThreshold: number(1), UnhealthyInterval: duration(recoverEvery),
+		// A connection, with TLS: what the API would say of its health is of more than itself.
+		HealthChecker: &corev3.HealthCheck_TcpHealthCheck_{TcpHealthCheck: &corev3.HealthCheck_TcpHealthCheck{}},
 	}
+	if protocol == protocolGRPC {
+		check.HealthChecker = &corev3.HealthCheck_GrpcHealthCheck_{GrpcHealthCheck: &corev3.HealthCheck_GrpcHealthCheck{}}
+	}
+	c.HealthChecks = []*corev3.HealthCheck{check}
+	// What hangs on one that answers no more is tried at another.
+	c.CloseConnectionsOnHostHealthFailure = true
 	return c
 }
 
@@ -134,8 +139,9 @@ func retryAtAnother(s State, routes []*routev3.Route) []*routev3.Route {
 			continue
 		}
 		policy := retryUnsent()
+		policy.NumRetries = number(controlRetries)
 		policy.RetryBackOff = &routev3.RetryPolicy_RetryBackOff{
-			BaseInterval: duration(controlBackoff), MaxInterval: duration(controlBackoff << retries),
+			BaseInterval: duration(controlBackoff), MaxInterval: duration(controlBackoffMost),
 		}
 		if readsOnly(r) {
 			policy.RetryOn += ",reset"

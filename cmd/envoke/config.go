@@ -337,13 +337,7 @@ func (c *Config) check() []error {
 		faults = append(faults, fmt.Errorf("DATABASE_URL: %w", err))
 	}
 	faults = append(append(faults, c.checkRedis()...), c.checkLinks()...)
-	for _, l := range languages() {
-		if address := l.elsewhere(c); address != "" {
-			if _, err := parseEndpoints(address); err != nil {
-				faults = append(faults, fmt.Errorf("%s: %w", l.variable(), err))
-			}
-		}
-	}
+	faults = append(faults, c.checkElsewhere()...)
 	if _, err := c.mappings(); err != nil {
 		faults = append(faults, err)
 	}

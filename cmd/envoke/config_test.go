@@ -117,6 +117,8 @@ func TestLinks(t *testing.T) {
 		{"CONTROL_LISTEN", "control-1:9010", "CONTROL_LISTEN is \"control-1:9010\": it must be <IP address>:<port>"},
 		{"HOST_LISTEN", "9011", "HOST_LISTEN is \"9011\""},
 		{"HOST_DRAIN_SECONDS", "-1", "HOST_DRAIN_SECONDS is -1"},
+		{"NODEJS_RUNTIME_URL", "http://127.0.0.1:9100", ""},
+		{"NODEJS_RUNTIME_URL", "http://127.0.0.1:9100,http://10.0.0.1:9100", "NODEJS_RUNTIME_URL has 10.0.0.1, which is another machine"},
 	} {
 		env := maps.Clone(whole)
 		env[test.name] = test.value

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -46,6 +47,9 @@ func askReady(ctx context.Context, port int, out io.Writer) error {
 	raw, err := io.ReadAll(io.LimitReader(reply.Body, 64<<10))
 	if err == nil {
 		err = json.Unmarshal(raw, &status)
+	}
+	if err == nil && status.Status == "" {
+		err = errors.New("it says no status")
 	}
 	switch {
 	case err != nil:
