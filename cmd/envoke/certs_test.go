@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"envoke/internal/testrig"
 )
 
 // TestCerts: a set is made once, kept while it lasts, renewed when asked, and its end is said.
@@ -56,6 +59,10 @@ func TestCerts(t *testing.T) {
 func TestHealth(t *testing.T) {
 	i := shared(t)
 	port := i.operators[strings.LastIndexByte(i.operators, ':')+1:]
+	testrig.Eventually(t, "Envoy to answer its operators", func() bool { // it may compile the filter
+		r, err := send(http.MethodGet, i.operators+"/readyz", "")
+		return err == nil && r.status == http.StatusOK
+	})
 	for _, test := range []struct {
 		name, port, stdout, refuse string
 	}{
