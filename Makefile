@@ -74,6 +74,11 @@ endef
 run: build ## start everything and serve on http://127.0.0.1:9000 until Ctrl-C
 	@exec bin/envoke serve --data-dir .envoke/data --cache-dir .envoke/cache $(ARGS)
 
+.PHONY: up
+up: ## start all of it in containers (Docker), as it would run on several machines; docs/machines.md
+	@deploy/compose/secrets.sh
+	docker compose up --build --detach --wait
+
 .PHONY: build
 build: tools filter ## build bin/envoke
 	@CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/envoke
@@ -106,6 +111,7 @@ soak: build ## load Envoke for ten minutes; every answer must be right, all memo
 test: tools filter peers rust ruby postgres redis $(OPENAPI_PYTHON_CLIENT) ## unit and end-to-end tests on a real Envoy, with the race detector
 	@$(if $(RACE),,echo "no C compiler ($$(go env CC)): the tests run without the race detector" >&2)
 	OPENAPI_PYTHON_CLIENT=$(OPENAPI_PYTHON_CLIENT) go test $(RACE) -timeout 15m $(TESTFLAGS) ./...
+	cd deploy/check && go test -timeout 15m ./...
 
 .PHONY: test-filter
 test-filter: tools filter postgres redis $(OPENAPI_PYTHON_CLIENT) ## the end-to-end tests with the filter in every Envoy, then in none (5 minutes)

@@ -14,11 +14,29 @@ type Bootstrap struct {
 	ControlSocket string // Unix socket of control's ADS server
 	AdminSocket   string // Unix socket that Envoy makes, for this user only
 
+	// Controls are the ports of controls on other machines, in place of ControlSocket. Envoy
+	// speaks TLS with them, by the files of its working folder.
+	Controls []Address
+	// ControlURI is how a certificate of control's names itself.
+	ControlURI string
+
 	// MaxHeapBytes is where Envoy begins to refuse requests; 0 means 1 GiB.
 	MaxHeapBytes int64
 	// MaxConnections is how many clients may be connected; 0 means 50,000.
 	MaxConnections int64
 }
+
+// Address is a name or an IP address, and a port.
+type Address struct {
+	Host string
+	Port int
+}
+
+// IdentityFile is where Envoy's own certificate is.
+func (Bootstrap) IdentityFile() string { return IdentityFile }
+
+// AuthorityFile is where the authorities are that Envoy believes.
+func (Bootstrap) AuthorityFile() string { return AuthorityFile }
 
 //go:embed bootstrap.yaml.tmpl
 var bootstrapText string

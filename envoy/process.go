@@ -22,9 +22,11 @@ const stopGrace = 5 * time.Second
 type Options struct {
 	Binary      string // an Envoy that Check accepts
 	Bootstrap   Bootstrap
-	Dir         string // an existing folder for the bootstrap file
-	Concurrency int    // worker threads; 0: one per core
-	LogLevel    string // Envoy's own: trace … critical; empty: warning
+	Dir         string   // an existing folder for the bootstrap file
+	WorkDir     string   // where Envoy runs, absolute; empty: where this process does
+	Secrets     *Secrets // for controls on other machines; nil: none
+	Concurrency int      // worker threads; 0: one per core
+	LogLevel    string   // Envoy's own: trace … critical; empty: warning
 	Logger      *slog.Logger
 }
 
@@ -100,6 +102,11 @@ func (p *Process) command() (*exec.Cmd, error) {
 	if err := os.WriteFile(path, bootstrap, 0o600); err != nil {
 		return nil, fmt.Errorf("bootstrap Envoy: %w", err)
 	}
+	if p.options.Secrets != nil {
+		if err := p.options.Secrets.write(p.options.WorkDir); err != nil {
+			return nil, err
+		}
+	}
 	args := []string{
 		"--config-path", path,
 		"--disable-hot-restart", // its shared memory admits one Envoy per machine
@@ -113,6 +120,7 @@ func (p *Process) command() (*exec.Cmd, error) {
 		args = append(args, "--concurrency", strconv.Itoa(p.options.Concurrency))
 	}
 	cmd := exec.Command(p.options.Binary, args...) //nolint:noctx // ended by stop, which asks first
+	cmd.Dir = p.options.WorkDir
 	cmd.Stdout, cmd.Stderr = p.log, p.log
 	// An own group: the terminal's Ctrl-C is for us, who drain first.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

@@ -66,12 +66,15 @@ type Store interface {
 }
 
 // Seed registers each seed whose name was never used, so that an operator's own
-// version of it stays, and one that was deleted stays away.
+// version of it stays, and one that was deleted stays away. Several processes may do so at once.
 func Seed(ctx context.Context, store Store) error {
 	for _, seed := range Seeds() {
 		known, err := store.EverRegistered(ctx, seed.Name)
 		if err == nil && !known {
 			_, err = store.CreateFunction(ctx, seed)
+		}
+		if err != nil && faas.AsError(err).Code == faas.Conflict {
+			continue // another process that starts now was quicker
 		}
 		if err != nil {
 			return fmt.Errorf("seed %s: %w", seed.Name, err)

@@ -60,7 +60,7 @@ func streamLog() *accesslogv3.AccessLog {
 			CommonConfig: &grpcv3.CommonGrpcAccessLogConfig{
 				LogName:             "envoke",
 				TransportApiVersion: corev3.ApiVersion_V3,
-				GrpcService:         extProcService(),
+				GrpcService:         controlService(), // not tried again: a row would come twice
 				BufferFlushInterval: duration(100 * time.Millisecond),
 			},
 			AdditionalRequestHeadersToLog:   []string{"x-envoke-session", "language-title", "x-user-id"},

@@ -38,8 +38,8 @@ func Build(state State) (*Snapshot, error) {
 	for _, r := range s.Runtimes {
 		clusters = append(clusters, runtimeCluster(s, r))
 		assignments = append(assignments, loadAssignment(RuntimeCluster(r.Language), r.Endpoints...))
-		if len(r.GRPC) > 0 {
-			clusters = append(clusters, runtimeGRPCCluster(r))
+		if s.hasGRPC(r) {
+			clusters = append(clusters, runtimeGRPCCluster(s, r))
 			assignments = append(assignments, loadAssignment(grpcCluster(r.Language), r.GRPC...))
 		}
 	}

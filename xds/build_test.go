@@ -159,6 +159,11 @@ func TestBuildFaults(t *testing.T) {
 		{"endpoint of no kind", func(s *State) { s.Runtimes[0].Endpoints = []Endpoint{{}} }, "endpoint is empty"},
 		{"endpoint of both kinds", func(s *State) { s.Runtimes[0].Endpoints[0].Host = "127.0.0.1" }, "both a path"},
 		{"endpoint without a port", func(s *State) { s.Runtimes[0].Endpoints = []Endpoint{{Host: "127.0.0.1"}} }, "port 0 is out of range"},
+		{"controls without secrets", func(s *State) { s.Controls = []Endpoint{{Host: "control", Port: 1}} }, "need secrets"},
+		{"control twice", func(s *State) {
+			s.Controls = []Endpoint{{Host: "control", Port: 1}, {Host: "control", Port: 1}}
+		}, "is there twice"},
+		{"control without a port", func(s *State) { s.Controls = []Endpoint{{Host: "control"}} }, "is no host and port"},
 		{"bad UTF-8", func(s *State) { s.APIPath = "/\xff" }, "is not UTF-8"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

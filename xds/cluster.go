@@ -28,7 +28,7 @@ const (
 // runtimeCluster has its endpoints by EDS, so that hosts come and go without Envoy
 // warming a cluster. Ring hash keeps a session with the host that has loaded it.
 func runtimeCluster(s State, r Runtime) *clusterv3.Cluster {
-	c := discovered(cluster(RuntimeCluster(r.Language), http1()))
+	c := discovered(toHosts(s, cluster(RuntimeCluster(r.Language), http1()), protocolHTTP))
 	c.LbPolicy = clusterv3.Cluster_RING_HASH
 	c.OutlierDetection = unreachable()
 	c.CircuitBreakers = breakers(uint32(s.MaxRequests), maxRetries) // checked
@@ -64,8 +64,8 @@ func unreachable() *clusterv3.OutlierDetection {
 
 // runtimeGRPCCluster has no affinity: the session is in the message, which Envoy does
 // not read. Any host can serve any session.
-func runtimeGRPCCluster(r Runtime) *clusterv3.Cluster {
-	return discovered(cluster(grpcCluster(r.Language), http2()))
+func runtimeGRPCCluster(s State, r Runtime) *clusterv3.Cluster {
+	return discovered(toHosts(s, cluster(grpcCluster(r.Language), http2()), protocolGRPC))
 }
 
 func discovered(c *clusterv3.Cluster) *clusterv3.Cluster {
@@ -75,11 +75,19 @@ func discovered(c *clusterv3.Cluster) *clusterv3.Cluster {
 }
 
 func controlAPICluster(s State) *clusterv3.Cluster {
-	return static(cluster(ControlAPICluster, http1()), Endpoint{Path: s.APIPath})
+	c := cluster(ControlAPICluster, http1())
+	if s.remote() {
+		return toControls(s, c, protocolHTTP)
+	}
+	return static(c, Endpoint{Path: s.APIPath})
 }
 
 func extProcCluster(s State) *clusterv3.Cluster {
-	return static(cluster(ExtProcCluster, http2()), Endpoint{Path: s.ExtProcPath})
+	c := cluster(ExtProcCluster, http2())
+	if s.remote() {
+		return toControls(s, c, protocolGRPC)
+	}
+	return static(c, Endpoint{Path: s.ExtProcPath})
 }
 
 func static(c *clusterv3.Cluster, e Endpoint) *clusterv3.Cluster {

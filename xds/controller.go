@@ -23,6 +23,8 @@ func (oneForAll) ID(*corev3.Node) string { return everyNode }
 type Options struct {
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
+	// Nodes are the ids of the Envoys that are served; nil: all.
+	Nodes []string
 	// Debounce is how long Set waits for more changes; 0 means 20 ms.
 	Debounce time.Duration
 }
@@ -31,6 +33,7 @@ type Options struct {
 // became of them. All of its methods may be called from any goroutine.
 type Controller struct {
 	debounce time.Duration
+	nodes    []string // nil: all
 	logger   *slog.Logger
 	metrics  metrics
 	cache    cache.SnapshotCache
@@ -52,6 +55,7 @@ type Controller struct {
 func New(o Options) *Controller {
 	c := &Controller{
 		debounce: o.Debounce,
+		nodes:    o.Nodes,
 		logger:   o.Logger,
 		metrics:  newMetrics(o.Registerer),
 		cache:    cache.NewSnapshotCache(true, oneForAll{}, nil),

@@ -8,6 +8,7 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	previousv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -31,7 +32,7 @@ func extProc(s State) *hcmv3.HttpFilter {
 		Name:     extProcFilter,
 		Disabled: true,
 		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&extprocv3.ExternalProcessor{
-			GrpcService: extProcService(),
+			GrpcService: extProcService(s),
 			ProcessingMode: &extprocv3.ProcessingMode{
 				RequestHeaderMode:   extprocv3.ProcessingMode_SEND,
 				ResponseHeaderMode:  extprocv3.ProcessingMode_SKIP,
@@ -60,16 +61,34 @@ func extProc(s State) *hcmv3.HttpFilter {
 	}
 }
 
-// extProcService has no retry policy: with one, Envoy keeps what it needs to send a
-// stream again, a tenth of what a request through ext_proc costs it; and what a gone
-// connection fails is told to be tried again (503).
-func extProcService() *corev3.GrpcService {
-	return &corev3.GrpcService{
-		TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{
-			ClusterName:      ExtProcCluster,
-			SkipEnvoyHeaders: true, // x-forwarded-for and its like of a call within
-		}},
+// controlService is control's gRPC server.
+func controlService() *corev3.GrpcService {
+	return &corev3.GrpcService{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{
+		ClusterName:      ExtProcCluster,
+		SkipEnvoyHeaders: true, // x-forwarded-for and its like of a call within
+	}}}
+}
+
+// extProcService has no retry policy where the only control is this machine's: with one,
+// Envoy keeps what it needs to send a stream again, a tenth of what a request through
+// ext_proc costs it; and what a gone connection fails is told to be tried again (503). Of
+// several controls another answers what one that is gone did not: it only reads.
+func extProcService(s State) *corev3.GrpcService {
+	service := controlService()
+	if s.remote() {
+		service.RetryPolicy = &corev3.RetryPolicy{
+			RetryOn:    "connect-failure,refused-stream,reset,unavailable,cancelled",
+			NumRetries: number(controlRetries),
+			RetryHostPredicate: []*corev3.RetryPolicy_RetryHostPredicate{{
+				Name: notTheSame, ConfigType: &corev3.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: pack(&previousv3.PreviousHostsPredicate{})},
+			}},
+			HostSelectionRetryMaxAttempts: retries,
+			RetryBackOff: &corev3.BackoffStrategy{
+				BaseInterval: duration(controlBackoff), MaxInterval: duration(controlBackoffMost),
+			},
+		}
 	}
+	return service
 }
 
 // forwardRules names the headers that ext_proc decides by, of requests and of

@@ -29,7 +29,7 @@ const grpcDefault = faas.NodeJS
 func grpcRoutes(s State) []*routev3.Route {
 	var routes []*routev3.Route
 	for _, r := range s.Runtimes {
-		if len(r.GRPC) == 0 {
+		if !s.hasGRPC(r) {
 			continue
 		}
 		routes = append(routes, grpcRoutesOf(s, r.Language, header("language-title", &matcherv3.StringMatcher{

@@ -73,12 +73,13 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 	routes = append(routes, invokes(s)...)
 	post := method(http.MethodPost)
 	read := method(http.MethodGet, http.MethodHead)
-	readDelete := method(http.MethodGet, http.MethodHead, http.MethodDelete)
 	routes = append(routes,
 		viaExtProc(s, faas.Execute, match(prefix(executePath+"/"), post), ":path"), // no id: it is refused
 		viaFilter(s, viaExtProc(s, faas.OneShot, match(exact(executePath), post), HashHeader)),
 		viaFilter(s, viaExtProc(s, faas.Initialize, match(exact(initializePath), post), HashHeader)),
-		toAPI(faas.SessionRead, match(prefix(sessionsPath), readDelete), apiTimeout),
+	)
+	routes = append(routes, sessionRoutes(s)...)
+	routes = append(routes,
 		toAPI(faas.FunctionRead, match(exact(functionsPath), read), apiTimeout),
 		viaFilter(s, toAPI(faas.FunctionRead, match(prefix(functionsPath+"/"), read), apiTimeout)),
 		toAPI(faas.FunctionWrite, match(exact(functionsPath), post), WriteTimeout),
@@ -102,7 +103,7 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 	return &routev3.RouteConfiguration{
 		Name: RoutesName,
 		VirtualHosts: []*routev3.VirtualHost{{
-			Name: "all", Domains: []string{"*"}, Routes: routes,
+			Name: "all", Domains: []string{"*"}, Routes: retryAtAnother(s, routes),
 		}},
 		// Hosts drop what functions say in our headers; this is the second wall.
 		// What a host says of caching, ext_proc takes away (see CacheableHeader).
@@ -242,6 +243,9 @@ const (
 	retryBackoff = 100 * time.Millisecond // before the first; then twice that, and so on, with jitter
 )
 
+// notTheSame has a retry go to a host that was not tried, if there is one.
+const notTheSame = "envoy.retry_host_predicates.previous_hosts"
+
 // retryUnsent tries again where no host has seen the request: a function must never run
 // twice for one request. The next try goes to a host that was not tried, if there is one.
 func retryUnsent() *routev3.RetryPolicy {
@@ -249,7 +253,7 @@ func retryUnsent() *routev3.RetryPolicy {
 		RetryOn:    "connect-failure,refused-stream,reset-before-request",
 		NumRetries: number(retries),
 		RetryHostPredicate: []*routev3.RetryPolicy_RetryHostPredicate{{
-			Name: "envoy.retry_host_predicates.previous_hosts",
+			Name: notTheSame,
 			ConfigType: &routev3.RetryPolicy_RetryHostPredicate_TypedConfig{
 				TypedConfig: pack(&previousv3.PreviousHostsPredicate{}),
 			},

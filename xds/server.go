@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -11,6 +12,8 @@ import (
 	resourcev3 "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/server/delta/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // maxNackText bounds what is kept of Envoy's text.
@@ -85,6 +88,10 @@ func (s *stream) OnStreamDeltaResponse(_ int64, _ *discoveryv3.DeltaDiscoveryReq
 // tell what became of a response.
 func (s *stream) OnStreamDeltaRequest(_ int64, request *discoveryv3.DeltaDiscoveryRequest) error {
 	response := s.answered(request)
+	if nodes := s.controller.nodes; nodes != nil && !slices.Contains(nodes, s.node) {
+		s.controller.logger.Warn("refused the configuration to an Envoy that is not known", "node", clip(s.node))
+		return status.Error(codes.PermissionDenied, "this Envoy is not known here: ENVOY_NODES names those that are")
+	}
 	switch fault := request.GetErrorDetail(); {
 	case fault != nil:
 		s.controller.refused(Nack{

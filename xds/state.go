@@ -18,6 +18,10 @@ type State struct {
 	ExtProcPath string    `json:"ext_proc_path"` // Unix socket of control's gRPC server
 	APIPath     string    `json:"api_path"`      // Unix socket of control's HTTP API
 	Runtimes    []Runtime `json:"runtimes"`
+	// Controls are the ports of all controls, where parts are on several machines: every link
+	// is TLS then, by Secrets, and the two sockets are not used. A host may be a name here.
+	Controls []Endpoint `json:"controls"`
+	Secrets  Secrets    `json:"secrets"`
 	// Filter is the Wasm module of the filter; empty: requests pass by it.
 	Filter []byte `json:"filter"`
 	// FilterGeneration tells apart what is published of one module: with another number
@@ -42,6 +46,15 @@ type State struct {
 	// one Envoy; others are answered 429. 0: 8192.
 	MaxRequests int `json:"max_requests"`
 }
+
+// Secrets are the files of Envoy's SDS, as Envoy's working folder has them.
+type Secrets struct {
+	Identity  string `json:"identity"`  // of the secret named so: Envoy's certificate
+	Authority string `json:"authority"` // of the one whose certificates Envoy believes
+}
+
+// remote tells whether the parts are on several machines.
+func (s State) remote() bool { return len(s.Controls) > 0 }
 
 // Listener is the public port and what it demands of clients.
 type Listener struct {
@@ -82,6 +95,7 @@ func (s State) normal() State {
 	l.RequestTimeout = cmp.Or(l.RequestTimeout, time.Minute)
 	l.IdleTimeout = cmp.Or(l.IdleTimeout, 5*time.Minute)
 	s.MaxRequests = cmp.Or(s.MaxRequests, 8192)
+	s.Controls = sorted(s.Controls)
 	s.Runtimes = slices.Clone(s.Runtimes)
 	slices.SortFunc(s.Runtimes, func(a, b Runtime) int { return cmp.Compare(a.Language, b.Language) })
 	for i, r := range s.Runtimes {
@@ -103,8 +117,7 @@ func compareEndpoints(a, b Endpoint) int {
 func (s State) check() error {
 	faults := []error{
 		checkAddress("listener", s.Listener.Host, s.Listener.Port, 0),
-		checkPath("ext_proc_path", s.ExtProcPath),
-		checkPath("api_path", s.APIPath),
+		s.checkControls(),
 	}
 	if !utf8.ValidString(s.AccessLog) {
 		faults = append(faults, fmt.Errorf("access_log %q is not UTF-8", s.AccessLog))
@@ -131,19 +144,43 @@ func (s State) check() error {
 	return errors.Join(faults...)
 }
 
+// checkControls checks how control is reached.
+func (s State) checkControls() error {
+	if !s.remote() {
+		return errors.Join(checkPath("ext_proc_path", s.ExtProcPath), checkPath("api_path", s.APIPath))
+	}
+	var faults []error
+	if s.Secrets.Identity == "" || s.Secrets.Authority == "" {
+		faults = append(faults, errors.New("controls on other machines need secrets"))
+	}
+	seen := map[Endpoint]bool{}
+	for _, e := range s.Controls {
+		if seen[e] {
+			faults = append(faults, fmt.Errorf("control %v is there twice", e))
+		}
+		seen[e] = true
+		if e.Path != "" || e.Host == "" || !utf8.ValidString(e.Host) || e.Port < 1 || e.Port > 65535 {
+			faults = append(faults, fmt.Errorf("control %v is no host and port", e))
+		}
+	}
+	return errors.Join(faults...)
+}
+
 func (r Runtime) check() error {
 	var faults []error
 	if !r.Language.Known() {
 		faults = append(faults, fmt.Errorf("runtime %q is of no known language", r.Language))
 	}
-	seen := map[Endpoint]bool{}
-	for _, e := range slices.Concat(r.Endpoints, r.GRPC) {
-		if seen[e] {
-			faults = append(faults, fmt.Errorf("runtime %q: endpoint %v is there twice", r.Language, e))
-		}
-		seen[e] = true
-		if err := e.check(); err != nil {
-			faults = append(faults, fmt.Errorf("runtime %q: %w", r.Language, err))
+	for _, endpoints := range [][]Endpoint{r.Endpoints, r.GRPC} {
+		seen := map[Endpoint]bool{}
+		for _, e := range endpoints {
+			if seen[e] {
+				faults = append(faults, fmt.Errorf("runtime %q: endpoint %v is there twice", r.Language, e))
+			}
+			seen[e] = true
+			if err := e.check(); err != nil {
+				faults = append(faults, fmt.Errorf("runtime %q: %w", r.Language, err))
+			}
 		}
 	}
 	return errors.Join(faults...)

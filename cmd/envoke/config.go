@@ -79,6 +79,7 @@ type Config struct {
 	NPMRegistry, PipIndexURL string
 
 	LogLevel, LogFormat string
+	Links
 }
 
 // bind declares the flags; their defaults are the settings' defaults.
@@ -109,6 +110,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.StringVar(&c.RuntimeSelectionStrategy, "runtime-selection-strategy", "prefix", "how a function's name tells its language: prefix, or config (by --runtime-mappings-file)")
 	f.StringVar(&c.RuntimeMappingsFile, "runtime-mappings-file", "", "JSON list of {pattern, runtime_type, is_regex}: the first that matches a name is its language")
 	c.bindHosts(f)
+	c.bindLinks(f)
 	f.IntVar(&c.RuntimeTimeoutSeconds, "runtime-timeout-seconds", 30, "longest time that one execute may take, or a stream from one part to the next")
 	f.IntVar(&c.StreamTimeoutSeconds, "stream-timeout-seconds", 300, "longest time that a whole stream may take")
 	f.IntVar(&c.RuntimeMaxRequests, "runtime-max-requests", 8192, "requests under way at the hosts of one language before Envoy answers 429")
@@ -333,15 +335,8 @@ func (c *Config) check() []error {
 	if err := c.checkDatabase(); err != nil {
 		faults = append(faults, fmt.Errorf("DATABASE_URL: %w", err))
 	}
-	faults = append(faults, c.checkRedis()...)
-	faults = append(faults, c.checkRecords()...)
-	for _, l := range languages() {
-		if address := l.elsewhere(c); address != "" {
-			if _, err := parseEndpoints(address); err != nil {
-				faults = append(faults, fmt.Errorf("%s: %w", l.variable(), err))
-			}
-		}
-	}
+	faults = append(append(faults, c.checkRedis()...), c.checkLinks()...)
+	faults = append(append(faults, c.checkRecords()...), c.checkElsewhere()...)
 	if _, err := c.mappings(); err != nil {
 		faults = append(faults, err)
 	}

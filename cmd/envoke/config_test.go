@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -96,6 +97,34 @@ func TestAllFaultsAreReportedTogether(t *testing.T) {
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q:\n%v", want, err)
+		}
+	}
+}
+
+// TestLinks: TCP without certificates is refused, and so is half of a setting.
+func TestLinks(t *testing.T) {
+	whole := map[string]string{
+		"CONTROL_LISTEN": "10.0.0.1:9010", "CONTROL_ADDRESSES": "control-1:9010, 10.0.0.2:9010",
+		"TLS_CA": "ca", "TLS_CERT": "cert", "TLS_KEY": "key",
+	}
+	for _, test := range []struct{ name, value, want string }{
+		{"TLS_KEY", "key", ""},
+		{"TLS_KEY", "", "TLS_KEY is not set: parts meet by TCP only with certificates"},
+		{"TLS_CA", "", "TLS_CA is not set"},
+		{"CONTROL_ADDRESSES", "", "CONTROL_ADDRESSES is not set"},
+		{"CONTROL_ADDRESSES", "control-1", "CONTROL_ADDRESSES has \"control-1\""},
+		{"CONTROL_ADDRESSES", "a:1,a:1", "CONTROL_ADDRESSES has a:1 twice"},
+		{"CONTROL_LISTEN", "control-1:9010", "CONTROL_LISTEN is \"control-1:9010\": it must be <IP address>:<port>"},
+		{"HOST_LISTEN", "9011", "HOST_LISTEN is \"9011\""},
+		{"HOST_DRAIN_SECONDS", "-1", "HOST_DRAIN_SECONDS is -1"},
+		{"NODEJS_RUNTIME_URL", "http://127.0.0.1:9100", ""},
+		{"NODEJS_RUNTIME_URL", "http://127.0.0.1:9100,http://10.0.0.1:9100", "NODEJS_RUNTIME_URL has 10.0.0.1, which is another machine"},
+	} {
+		env := maps.Clone(whole)
+		env[test.name] = test.value
+		_, err := loadConfig(t, nil, env)
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s=%s: %v, want %q", test.name, test.value, err, test.want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -43,6 +44,10 @@ type control struct {
 	records  *record.Queue
 	samples  *record.Sampler
 	runtimes map[faas.Language]*runtimeProbe
+	machines *machines // nil: all parts are on this one
+
+	published published
+	health    *health.Server
 
 	grpc         *grpc.Server
 	grpcListener net.Listener
@@ -53,6 +58,9 @@ type control struct {
 // openControl opens the store and the sockets. Nothing answers before start. The
 // filter is the Wasm module that Envoy gets, nil for none yet.
 func openControl(ctx context.Context, e *environment, filter []byte) (_ *control, err error) {
+	if err := checkRemoteControl(e.config); err != nil {
+		return nil, err
+	}
 	c := &control{}
 	defer func() {
 		if err != nil {
@@ -72,16 +80,13 @@ func openControl(ctx context.Context, e *environment, filter []byte) (_ *control
 	if err := migrations.Seed(ctx, c.store); err != nil {
 		return nil, err
 	}
-	if c.grpcListener, err = listenUnix(ctx, e.sockets.control()); err != nil {
-		return nil, err
-	}
-	if c.apiListener, err = listenUnix(ctx, e.sockets.api()); err != nil {
+	if err = c.listen(ctx, e); err != nil {
 		return nil, err
 	}
 	if c.redis, err = openRedises(e, c.store); err != nil {
 		return nil, err
 	}
-	c.runtimes = probes(e)
+	c.runtimes = probes(e, c.machines)
 	c.registry = registry.New(registry.Options{
 		Store: c.redis.over(c.store), Key: key, Record: toStore(e.config, c.store), Logger: e.logger, Registerer: e.metrics,
 	})
@@ -92,8 +97,10 @@ func openControl(ctx context.Context, e *environment, filter []byte) (_ *control
 	c.entries = c.log.NewReceiver()
 	c.upkeep, c.records = newUpkeep(c.store, e), e.newRecords("control", toStore(e.config, c.store))
 	c.samples = &record.Sampler{Gatherer: e.metrics, Host: hostName("control"), Tell: c.records.Add, Logger: e.logger}
-	if err := c.log.Rotate(); err != nil {
-		return nil, err
+	if c.machines == nil { // else each Envoy's machine has a file of its own
+		if err := c.log.Rotate(); err != nil {
+			return nil, err
+		}
 	}
 	c.serveGRPC(e, key)
 	c.serveAPI(e, key)
@@ -101,15 +108,7 @@ func openControl(ctx context.Context, e *environment, filter []byte) (_ *control
 	return c, c.filter.set(ctx, filter)
 }
 
-// publish tells Envoy all that it is to serve. Only the keeper of the filter calls it:
-// all else of the state stays as it is.
-func (c *control) publish(ctx context.Context, e *environment, filter []byte, generation int) error {
-	s := state(e, c.runtimes)
-	s.Filter, s.FilterGeneration = filter, generation
-	return c.xds.Publish(ctx, s)
-}
-
-func newTail(store store, e *environment, filterFailed func(time.Time)) *accesslog.Tail {
+func newTail(store accesslog.Store, e *environment, filterFailed func(time.Time)) *accesslog.Tail {
 	return accesslog.New(accesslog.Options{
 		Path: e.config.accessLogPath(), Store: store, CountOnly: !e.config.DBLoggingEnabled,
 		Reopen: e.envoy.ReopenLogs, FilterFailed: filterFailed, Logger: e.logger, Registerer: e.metrics,
@@ -117,7 +116,7 @@ func newTail(store store, e *environment, filterFailed func(time.Time)) *accessl
 }
 
 func (c *control) serveGRPC(e *environment, key faas.SessionKey) {
-	c.grpc = grpc.NewServer(registry.ServerOptions()...)
+	c.grpc = grpc.NewServer(c.grpcOptions()...)
 	c.registry.Register(c.grpc)
 	c.entries.Register(c.grpc)
 	extprocv3.RegisterExternalProcessorServer(c.grpc, extproc.New(extproc.Options{
@@ -125,9 +124,10 @@ func (c *control) serveGRPC(e *environment, key faas.SessionKey) {
 		Cache: newCache(e.config, c.redis.shared()), MaxTimeout: e.config.runtimeTimeout(),
 		Failed: e.failed(c.records), Logger: e.logger, Registerer: e.metrics,
 	}))
-	c.xds = xds.New(xds.Options{Logger: e.logger, Registerer: e.metrics})
+	c.xds = xds.New(xds.Options{Nodes: e.config.nodes(), Logger: e.logger, Registerer: e.metrics})
 	c.xds.Register(c.grpc)
-	healthv1.RegisterHealthServer(c.grpc, health.NewServer())
+	c.health = c.newHealth()
+	healthv1.RegisterHealthServer(c.grpc, c.health)
 }
 
 // newCache is where results are kept; nil: none are.
@@ -174,10 +174,13 @@ func state(e *environment, runtimes map[faas.Language]*runtimeProbe) xds.State {
 		if probe, ok := runtimes[language]; ok {
 			s.Runtimes = append(s.Runtimes, xds.Runtime{
 				Language:  language,
-				Endpoints: probe.endpoints,
+				Endpoints: probe.endpoints(),
 				GRPC:      probe.grpc,
 			})
 		}
+	}
+	if e.config.ControlListen != "" {
+		remoteState(e, &s)
 	}
 	return s
 }
@@ -193,10 +196,15 @@ func (c *control) start(l *lifecycle) {
 	l.start("records", c.records.Serve)
 	l.start("samples", c.samples.Serve)
 	l.start("redis", c.redis.serve)
-	l.start("access log", c.log.Serve)
+	if c.machines == nil {
+		l.start("access log", c.log.Serve)
+	}
 	l.start("access log stream", c.entries.Serve)
 	l.start("xds", c.xds.Serve)
 	l.start("filter", c.filter.Serve)
+	if c.machines != nil {
+		l.start("port", c.machines.port.Serve)
+	}
 	l.start("grpc", func(ctx context.Context) error {
 		return serveGRPC(ctx, c.grpc, rawio.Listener{Listener: c.grpcListener})
 	})
@@ -207,6 +215,14 @@ func (c *control) start(l *lifecycle) {
 	l.start("api", func(ctx context.Context) error {
 		return httpserver.Serve(ctx, c.api, c.apiListener, 5*time.Second)
 	})
+	if c.machines != nil {
+		c.machines.start(l)
+		l.start("health", func(ctx context.Context) error {
+			<-ctx.Done()
+			c.health.Shutdown() // Envoys turn to another control
+			return nil
+		})
+	}
 }
 
 // serveGRPC answers until ctx ends. Streams under way have a moment to end: Envoy
@@ -240,6 +256,9 @@ func (c *control) close() error {
 			err = errors.Join(err, listener.Close())
 		}
 	}
+	if c.machines != nil && c.machines.redis != nil {
+		err = errors.Join(err, c.machines.redis.Close())
+	}
 	return err
 }
 
@@ -256,7 +275,9 @@ func lostChanges(logger *slog.Logger) func(error) {
 }
 
 // ready tells what keeps control from serving.
-func (c *control) ready(ctx context.Context) error { return c.store.Ping(ctx) }
+func (c *control) ready(ctx context.Context) error {
+	return cmp.Or(c.listed(), c.store.Ping(ctx))
+}
 
 // logs is what /logs shows operators.
 func (c *control) logs(e *environment) http.Handler {

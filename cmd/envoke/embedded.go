@@ -22,6 +22,7 @@ func embedded(s streams) cli.Start {
 		given := newSettings(nil)
 		flags := []string{
 			"--host=127.0.0.1", "--port=0", "--admin-port=0", "--data-dir=" + dir, "--run-dir=", "--database-url=",
+			"--control-listen=", "--control-addresses=", "--host-listen=",
 			"--filter=false", "--idle-workers=1", "--drain-timeout-seconds=2", "--log-level=warn",
 		}
 		for _, l := range languages() {

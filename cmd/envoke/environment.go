@@ -92,7 +92,7 @@ func newEnvironment(s streams, given settings) (*environment, func(), error) {
 // only.
 func makeFolders(given settings) error {
 	var folders []string
-	if given.has("data-dir") {
+	if given.keepsData() {
 		folders = append(folders, given.config.DataDir, filepath.Dir(given.config.accessLogPath()))
 	}
 	if given.has("cache-dir") {
@@ -103,7 +103,7 @@ func makeFolders(given settings) error {
 			return err
 		}
 	}
-	if !given.has("data-dir") {
+	if !given.keepsData() {
 		return nil
 	}
 	return closeFolder(filepath.Dir(given.config.accessLogPath()))
@@ -157,19 +157,26 @@ func (e *environment) findEnvoy(ctx context.Context, progress io.Writer) (err er
 		}
 		binary, err = envoy.Fetch(ctx, e.config.CacheDir, valueOf(e.config.Interpreters[faas.Python]))
 	}
-	e.newEnvoy(binary)
-	return err
+	if err != nil {
+		return err
+	}
+	return e.newEnvoy(binary)
 }
 
 // newEnvoy makes the process; one that is never served stands for an Envoy that
 // somebody else runs with our admin socket.
-func (e *environment) newEnvoy(binary string) {
-	e.envoy = envoy.New(envoy.Options{
+func (e *environment) newEnvoy(binary string) error {
+	o := envoy.Options{
 		Binary: binary, Dir: e.sockets.dir, Concurrency: e.config.EnvoyConcurrency, Logger: e.logger,
 		Bootstrap: envoy.Bootstrap{
-			NodeID: "envoke", ControlSocket: e.sockets.control(), AdminSocket: e.sockets.admin(),
+			NodeID: defaultNode, ControlSocket: e.sockets.control(), AdminSocket: e.sockets.admin(),
 		},
-	})
+	}
+	if err := e.remoteEnvoy(&o); err != nil {
+		return err
+	}
+	e.envoy = envoy.New(o)
+	return nil
 }
 
 func (e *environment) startEnvoy(l *lifecycle) {

@@ -25,11 +25,11 @@ type faulty struct {
 	admin    string // for PostgreSQL's
 	redis    *testrig.RedisServer
 	wire     *testrig.Wire // to Redis
-	loads    []*load
+	loads    []*callers
 }
 
-// load is callers of one kind.
-type load struct {
+// callers are some of one kind.
+type callers struct {
 	name, operation string
 	// needsPostgres: they may be refused, by 503 UNAVAILABLE, in faults of that.
 	needsPostgres bool
@@ -56,7 +56,7 @@ func newFaulty(t *testing.T) *faulty {
 			return fmt.Sprintf(`{"result":%d,`, n+1), r, err
 		}
 	}
-	f.loads = []*load{
+	f.loads = []*callers{
 		{name: "plain executes", operation: "execute", call: execute(plain)},
 		{name: "executes through ext_proc", operation: "execute", call: execute(looked, "X-Cache-Control", "no-cache")},
 		{name: "calls of a function", operation: "invokehttp", call: func(n int) (string, reply, error) {
@@ -71,7 +71,7 @@ func newFaulty(t *testing.T) *faulty {
 	return f
 }
 
-func (l *load) run(ctx context.Context) {
+func (l *callers) run(ctx context.Context) {
 	for n := 0; ctx.Err() == nil; n++ {
 		want, r, err := l.call(n)
 		l.mu.Lock()
@@ -90,25 +90,25 @@ func (l *load) run(ctx context.Context) {
 	}
 }
 
-func (l *load) answered() int { l.mu.Lock(); defer l.mu.Unlock(); return l.ok }
+func (l *callers) answered() int { l.mu.Lock(); defer l.mu.Unlock(); return l.ok }
 
 // under runs what happens with the load on, before which and after which each kind of call
 // is answered.
 func (f *faulty) under(t *testing.T, happens func(t *testing.T)) {
 	ctx, stop := context.WithCancel(t.Context())
-	var callers sync.WaitGroup
+	var running sync.WaitGroup
 	for _, l := range f.loads {
 		l.sent, l.refused, l.wrong, l.ok, l.first = 0, 0, 0, 0, nil
-		callers.Go(func() { l.run(ctx) })
+		running.Go(func() { l.run(ctx) })
 	}
-	defer callers.Wait()
+	defer running.Wait()
 	defer stop()
 	f.more(t, "before the fault", f.loads)
 	happens(t)
 	f.more(t, "after the fault", f.loads)
 }
 
-func (f *faulty) more(t *testing.T, when string, loads []*load) {
+func (f *faulty) more(t *testing.T, when string, loads []*callers) {
 	t.Helper()
 	const calls = 20
 	for _, l := range loads {
@@ -118,7 +118,7 @@ func (f *faulty) more(t *testing.T, when string, loads []*load) {
 }
 
 // known are the loads that go on without PostgreSQL.
-func (f *faulty) known() (loads []*load) {
+func (f *faulty) known() (loads []*callers) {
 	for _, l := range f.loads {
 		if !l.needsPostgres {
 			loads = append(loads, l)

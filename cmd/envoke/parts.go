@@ -94,14 +94,16 @@ func defaultRunDir(getenv func(string) string) string {
 }
 
 func startControl(ctx context.Context, _ streams, e *environment, l *lifecycle) (string, error) {
-	e.newEnvoy("")
+	if err := e.newEnvoy(""); err != nil {
+		return "", err
+	}
 	c, err := openControl(ctx, e, filterModule(e))
 	if err != nil {
 		return "", err
 	}
 	c.start(l)
 	err = startOperators(ctx, e, l, operators{ready: c.ready, debug: c.debug(), logs: c.logs(e)})
-	return fmt.Sprintf("Control listens on %s (operators: %s)", e.sockets.control(), e.operatorsURL), err
+	return fmt.Sprintf("Control listens on %s (operators: %s)", c.grpcListener.Addr(), e.operatorsURL), err
 }
 
 func startHost(language language) part {
@@ -118,7 +120,7 @@ func startHost(language language) part {
 		h.start(l)
 		err = startOperators(ctx, e, l, operators{ready: h.ready})
 		e.guardPorts()
-		return fmt.Sprintf("The %s host listens on %s (operators: %s)", h.language, h.listener.Addr(), e.operatorsURL), err
+		return fmt.Sprintf("The %s host listens on %s (operators: %s)", h.language, h.link.http.Addr(), e.operatorsURL), err
 	}
 }
 
@@ -132,7 +134,14 @@ func startEnvoyAlone(ctx context.Context, s streams, e *environment, l *lifecycl
 	if err := e.findEnvoy(ctx, s.stderr); err != nil {
 		return "", err
 	}
+	control := e.sockets.control()
+	if e.config.remote() {
+		control = e.config.ControlAddresses
+		if err := startRemoteEnvoy(e, l); err != nil {
+			return "", err
+		}
+	}
 	e.startEnvoy(l)
 	err := startOperators(ctx, e, l, operators{ready: e.envoy.WaitReady})
-	return fmt.Sprintf("Envoy waits for control at %s (operators: %s)", e.sockets.control(), e.operatorsURL), err
+	return fmt.Sprintf("Envoy waits for control at %s (operators: %s)", control, e.operatorsURL), err
 }

@@ -8,13 +8,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"envoke/internal/api"
 	"envoke/internal/faas"
@@ -55,39 +52,29 @@ func runtimeCommand(s streams) *cobra.Command {
 // runtimeHost is one language's host with what it stands on.
 type runtimeHost struct {
 	language faas.Language
-	conn     *grpc.ClientConn
+	link     *link
 	bundles  *bundle.Bundles
 	engine   engine
 	host     *host.Host
-	listener net.Listener
-
-	records     *record.Queue
-	samples     *record.Sampler
-	rpc         *rpc.Server
-	rpcListener net.Listener
+	records  *record.Queue
+	samples  *record.Sampler
+	rpc      *rpc.Server
 }
 
 func openHost(ctx context.Context, e *environment, l language) (*runtimeHost, error) {
-	conn, err := grpc.NewClient("unix:"+e.sockets.control(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	to, err := openLink(ctx, e, l.Language)
 	if err != nil {
 		return nil, err
 	}
-	code, err := l.openEngine(ctx, e, conn)
+	code, err := l.openEngine(ctx, e, to.control)
 	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+		return nil, errors.Join(err, to.close())
 	}
-	listener, err := listenUnix(ctx, e.sockets.host(string(l.Language)))
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	h := &runtimeHost{language: l.Language, conn: conn, engine: code, listener: listener}
-	if h.rpcListener, err = listenUnix(ctx, e.sockets.hostGRPC(string(l.Language))); err != nil {
-		return nil, errors.Join(err, listener.Close(), conn.Close())
-	}
-	h.records = e.newRecords(string(l.Language), toControl(conn, hostName(l.Language)))
-	h.samples = &record.Sampler{Gatherer: e.metrics, Language: l.Language, Host: hostName(l.Language), Tell: h.records.Add, Logger: e.logger}
+	h := &runtimeHost{language: l.Language, link: to, engine: code}
+	h.records = e.newRecords(string(l.Language), toControl(to.control, to.name))
+	h.samples = &record.Sampler{Gatherer: e.metrics, Language: l.Language, Host: to.name, Tell: h.records.Add, Logger: e.logger}
 	h.bundles = bundle.New(bundle.Options{
-		Conn: conn, Host: hostName(l.Language), Language: l.Language, Logger: e.logger, Registerer: e.metrics,
+		Conn: to.control, Host: to.name, Language: l.Language, Logger: e.logger, Registerer: e.metrics,
 		MaxSessions: maxSessions, MaxScriptBytes: maxScriptBytes,
 	})
 	h.host = host.New(host.Options{
@@ -112,25 +99,18 @@ func newRPC(e *environment, h *runtimeHost) *rpc.Server {
 	})
 }
 
-// hostName is unique among the hosts of a control.
-func hostName(language faas.Language) string {
-	name, err := os.Hostname()
-	if err != nil {
-		name = "localhost"
-	}
-	return fmt.Sprintf("%s/%d/%s", name, os.Getpid(), language)
-}
-
 func (h *runtimeHost) start(l *lifecycle) {
 	name := string(h.language)
 	l.start(name+" bundles", func(ctx context.Context) error {
-		return errors.Join(h.bundles.Serve(ctx), h.conn.Close())
+		return errors.Join(h.bundles.Serve(ctx), h.link.control.Close())
 	})
 	l.start(name+" records", h.records.Serve)
 	l.start(name+" samples", h.samples.Serve)
 	l.start(name+" workers", h.engine.Serve)
-	l.start(name+" host", func(ctx context.Context) error { return h.host.Serve(ctx, h.listener) })
-	l.start(name+" gRPC", func(ctx context.Context) error { return h.rpc.Serve(ctx, h.rpcListener) })
+	h.link.startPort(l, name)
+	l.start(name+" host", func(ctx context.Context) error { return h.host.Serve(ctx, h.link.http) })
+	l.start(name+" gRPC", func(ctx context.Context) error { return h.rpc.Serve(ctx, h.link.grpc) })
+	h.link.startAnnouncing(l, name, h.bundles.Ready)
 }
 
 func (h *runtimeHost) ready(context.Context) error {
@@ -142,16 +122,22 @@ func (h *runtimeHost) ready(context.Context) error {
 
 // runtimeProbe asks a language's runtime hosts how they are.
 type runtimeProbe struct {
-	endpoints []xds.Endpoint
-	grpc      []xds.Endpoint // none: only hosts of this run folder are known to have one
-	client    *http.Client
+	at     atomic.Pointer[[]xds.Endpoint]
+	grpc   []xds.Endpoint // none: only hosts of this run folder are known to have one
+	client *http.Client
 }
 
+func (p *runtimeProbe) endpoints() []xds.Endpoint { return *p.at.Load() }
+
 // probes has one for each language that this installation runs.
-func probes(e *environment) map[faas.Language]*runtimeProbe {
+func probes(e *environment, m *machines) map[faas.Language]*runtimeProbe {
 	out := make(map[faas.Language]*runtimeProbe)
 	for _, l := range served(e.config) {
-		probe := newProbe(l.endpoints(e))
+		if m != nil { // hosts are found later
+			out[l.Language] = newProbe(nil, m)
+			continue
+		}
+		probe := newProbe(l.endpoints(e), nil)
 		if l.elsewhere(e.config) == "" {
 			probe.grpc = []xds.Endpoint{{Path: e.sockets.hostGRPC(string(l.Language))}}
 		}
@@ -161,22 +147,21 @@ func probes(e *environment) map[faas.Language]*runtimeProbe {
 }
 
 // newProbe makes a probe that asks the first host that can be reached.
-func newProbe(endpoints []xds.Endpoint) *runtimeProbe {
-	dial := func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
-		for _, at := range endpoints {
-			network, address := "unix", at.Path
-			if at.Path == "" {
-				network, address = "tcp", net.JoinHostPort(at.Host, strconv.Itoa(at.Port))
-			}
-			if conn, err = (&net.Dialer{}).DialContext(ctx, network, address); err == nil {
-				break
+func newProbe(endpoints []xds.Endpoint, m *machines) *runtimeProbe {
+	p := &runtimeProbe{}
+	p.at.Store(&endpoints)
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		err := errors.New("no host is there")
+		for _, at := range p.endpoints() {
+			var conn net.Conn
+			if conn, err = m.dial(ctx, at); err == nil {
+				return conn, nil
 			}
 		}
-		return conn, err
+		return nil, err
 	}
-	return &runtimeProbe{endpoints: endpoints, client: &http.Client{
-		Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true},
-	}}
+	p.client = &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+	return p
 }
 
 // hosts are how the API reaches the runtime hosts.

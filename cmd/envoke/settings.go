@@ -30,21 +30,21 @@ func (s settings) has(name string) bool {
 var (
 	flagsOfEach = []string{"config", "admin-port", "run-dir", "log-level", "log-format"}
 
-	flagsOfControl = append(flagsOfLanguages(),
+	flagsOfControl = append(append(flagsOfLanguages(), flagsOfLink.control...),
 		"host", "port", "insecure-public", "data-dir", "database-url", "redis-url", "redis-cache-url", "db-logging-enabled", "log-retention-hours", "access-log",
 		"runtime-timeout-seconds", "runtime-max-requests", "request-timeout-seconds",
 		"max-script-size", "max-module-size", "filter", "cache-memory-mb", "runtime-selection-strategy", "runtime-mappings-file",
 	)
-	flagsOfHosts = []string{
+	flagsOfHosts = append(slices.Clone(flagsOfLink.host),
 		"cache-dir", "session-expiry-seconds", "runtime-timeout-seconds", "build-wait-ms", "worker-concurrency", "worker-memory-mb", "worker-cpu-ms",
 		"log-payloads", "log-payload-bytes", "log-mask-keys",
-	}
+	)
 	flagsOfPools = []string{
 		"max-script-size", "script-timeout-ms", "idle-workers", "max-workers", "worker-queue", "worker-idle-seconds",
 		"worker-scratch-mb", "worker-max-calls", "worker-max-minutes", "stream-timeout-seconds", "sandbox",
 		"egress", "egress-allow", "egress-deny", "egress-max-connections", "egress-worker-connections", "egress-idle-seconds", "dependencies",
 	}
-	flagsOfEnvoy = []string{"cache-dir", "python", "envoy", "envoy-concurrency", "drain-timeout-seconds"}
+	flagsOfEnvoy = append(slices.Clone(flagsOfLink.envoy), "cache-dir", "python", "envoy", "envoy-concurrency", "drain-timeout-seconds")
 )
 
 // flagsOfLanguages tell control which languages there are, and where.
@@ -64,6 +64,12 @@ func flagsOfHost(l language) []string {
 		return slices.Concat(flagsOfHosts, l.flags)
 	}
 	return slices.Concat(flagsOfHosts, flagsOfPools, l.flags, []string{l.interpreted.setting})
+}
+
+// keepsData tells whether the part uses the data folder. Where an Envoy shares its machine with
+// control, that one does.
+func (s settings) keepsData() bool {
+	return s.has("data-dir") && (s.names == nil || !s.has("node-id") || s.config.ControlAddresses != "")
 }
 
 // show adds the flags to a subcommand's.

@@ -96,6 +96,27 @@ func checkPort(ctx context.Context, setting, host string, port int) error {
 	return listener.Close()
 }
 
+// checkElsewhere checks where hosts are that somebody else runs. What passes between machines is
+// code and its results: plain HTTP stays on one.
+func (c *Config) checkElsewhere() (faults []error) {
+	for _, l := range languages() {
+		addresses := l.elsewhere(c)
+		if addresses == "" {
+			continue
+		}
+		all, err := parseEndpoints(addresses)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", l.variable(), err))
+		}
+		for _, at := range all {
+			if at.Path == "" && !net.ParseIP(at.Host).IsLoopback() {
+				faults = append(faults, fmt.Errorf("%s has %s, which is another machine, by plain HTTP: run the host there with HOST_LISTEN and certificates (docs/machines.md)", l.variable(), at.Host))
+			}
+		}
+	}
+	return faults
+}
+
 // parseEndpoints reads the addresses of a language's runtime hosts, with commas between.
 func parseEndpoints(addresses string) ([]xds.Endpoint, error) {
 	var endpoints []xds.Endpoint

@@ -2,5 +2,5 @@
 
 package rawio
 
-func sent()     {}
-func received() {}
+func sent(uintptr)     {}
+func received(uintptr) {}

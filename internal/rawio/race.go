@@ -2,11 +2,10 @@
 
 package rawio
 
-import "sync/atomic"
+import "syscall"
 
-// order tells the race detector what package syscall tells it: whoever receives comes after
-// who sent.
-var order atomic.Int64
+// Package syscall tells the race detector that whoever receives comes after who sent; by
+// calls of it that carry nothing it is told so of ours too.
 
-func sent()     { order.Add(1) }
-func received() { order.Load() }
+func sent(fd uintptr)     { _, _ = syscall.Write(int(fd), nil) }
+func received(fd uintptr) { _, _ = syscall.Read(int(fd), nil) }

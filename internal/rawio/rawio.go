@@ -21,13 +21,13 @@ import (
 // Receive is recv(2), without waiting. A socket that has ended gives 0 and no error.
 func Receive(fd uintptr, p []byte) (int, syscall.Errno) {
 	n, err := transfer(unix.SYS_RECVFROM, fd, p)
-	received()
+	received(fd)
 	return n, err
 }
 
 // Send is send(2), without waiting and without a signal where nobody reads.
 func Send(fd uintptr, p []byte) (int, syscall.Errno) {
-	sent()
+	sent(fd)
 	return transfer(unix.SYS_SENDTO, fd, p)
 }
 

@@ -77,7 +77,8 @@ func New(o Options) (*Client, error) {
 	}
 	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = dialTimeout, answerTimeout, answerTimeout
 	options.PoolSize, options.PoolTimeout = poolSize, answerTimeout
-	options.MaxRetries = -1 // the store is the other try
+	options.MaxRetries = -1   // the store is the other try
+	options.DialerRetries = 1 // five, and pauses of 100 ms, would keep a request waiting
 	options.ContextTimeoutEnabled = true
 	options.ClientName = "envoke"
 	asked := prometheus.NewCounterVec(prometheus.CounterOpts{

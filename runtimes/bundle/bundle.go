@@ -134,16 +134,41 @@ func (b *Bundles) Create(ctx context.Context, s *Session, ownScript bool, check 
 	o := offer{control: b.control}
 	stored := o.begin(ctx, request)
 	err := check()
-	if err == nil {
+	checked := err == nil
+	if checked {
 		err = o.keep(stored, func() error { return b.notePending(ctx, s) })
 	}
 	o.end()
+	if err != nil && checked && faas.AsError(err).Code == faas.Unavailable {
+		err = b.keepElsewhere(ctx, request, s)
+	}
 	if err != nil {
 		return err
 	}
 	// Nobody has been told the id yet, so nobody can have revoked it meanwhile.
 	b.sessions.Hold(s.ID, held{session: s, generation: generation})
 	return nil
+}
+
+// elsewherePause is what a control that lost the connection has to undo what it was offered,
+// and a connection to another to be made.
+const elsewherePause = 150 * time.Millisecond
+
+// keepElsewhere offers a session once more whose control went away over the first offer: there
+// may be another. Where the first has stored it and could not undo that, it is there already:
+// nobody else has its id.
+func (b *Bundles) keepElsewhere(ctx context.Context, request *controlpb.CreateSessionRequest, s *Session) error {
+	if !pause(ctx, elsewherePause) {
+		return ctx.Err()
+	}
+	o := offer{control: b.control}
+	stored := o.begin(ctx, request)
+	defer o.end()
+	err := o.keep(stored, func() error { return b.notePending(ctx, s) })
+	if err != nil && faas.AsError(err).Code == faas.Conflict {
+		return b.notePending(ctx, s)
+	}
+	return err
 }
 
 // notePending tells control that the code of a session is not ready, of one that is.

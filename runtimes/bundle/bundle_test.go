@@ -187,6 +187,25 @@ func TestCreateIsUndone(t *testing.T) {
 	mustMiss(t, newHost(t, c), s.ID)
 }
 
+// A control that goes away while the code is loaded loses no session: it is offered again, to
+// whoever is there then.
+func TestCreateOutlivesAControl(t *testing.T) {
+	c := newControl(t)
+	b, s := newHost(t, c), newSession(time.Hour)
+	stored := func() bool { _, err := c.store.FindScript(t.Context(), s.Digest); return err == nil }
+	err := b.Create(t.Context(), s, true, func() error {
+		testrig.Eventually(t, "control has it", stored)
+		c.stop()
+		c.start(t)
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("Create = %v", err)
+	}
+	mustFind(t, b, s.ID)
+	mustFind(t, newHost(t, c), s.ID)
+}
+
 // A session whose code is not ready is kept as pending, here and at control, until SetBuild
 // says more; not beyond its end.
 func TestPending(t *testing.T) {

@@ -201,6 +201,9 @@ func (c *conn) look(now time.Time) {
 
 // hungUp tells whether the peer has closed the connection. It reads nothing.
 func hungUp(c net.Conn) bool {
+	if secured, ok := c.(interface{ NetConn() net.Conn }); ok {
+		return halfClosed(secured.NetConn())
+	}
 	socket, ok := c.(syscall.Conn)
 	if !ok {
 		return false
@@ -220,6 +223,27 @@ func hungUp(c net.Conn) bool {
 		return true
 	}
 	return n == 0 && err == nil || errors.Is(err, unix.ECONNRESET)
+}
+
+// halfClosed is hungUp of a connection with TLS, whose peer says goodbye before it closes: what
+// there is to read does not tell that it is gone.
+func halfClosed(c net.Conn) bool {
+	socket, ok := c.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return true
+	}
+	var gone int16
+	control := raw.Control(func(fd uintptr) {
+		asked := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		if _, err := unix.Poll(asked, 0); err == nil {
+			gone = asked[0].Revents & (unix.POLLRDHUP | unix.POLLHUP | unix.POLLERR)
+		}
+	})
+	return control != nil || gone != 0
 }
 
 // Close ends the connection. Where a body was left unread, the peer is first given
