@@ -114,7 +114,7 @@ test: tools filter peers rust ruby postgres redis $(OPENAPI_PYTHON_CLIENT) ## un
 	cd deploy/check && go test -timeout 15m ./...
 
 .PHONY: test-filter
-test-filter: tools filter postgres redis $(OPENAPI_PYTHON_CLIENT) ## the end-to-end tests with the filter in every Envoy, then in none (5 minutes)
+test-filter: tools filter rust ruby postgres redis $(OPENAPI_PYTHON_CLIENT) ## the end-to-end tests with the filter in every Envoy, then in none (5 minutes)
 	@for filter in true false; do \
 		echo "== the filter in Envoy: $$filter"; \
 		ENVOKE_TEST_FILTER=$$filter OPENAPI_PYTHON_CLIENT=$(OPENAPI_PYTHON_CLIENT) \
