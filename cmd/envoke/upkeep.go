@@ -16,6 +16,9 @@ const (
 	// Rows that are deleted at once: each takes some 10 ms.
 	fewRows  = 500
 	manyRows = 5000
+
+	// joinEvery is how long what a call held may be missing from its row, which came first.
+	joinEvery = 5 * time.Second
 )
 
 // sweeper is a store that can delete what has had its time, oldest first and no more than so
@@ -51,7 +54,8 @@ func newUpkeep(store store, e *environment) *upkeep.Upkeep {
 		}},
 		{Name: "request_logs", Limit: manyRows, Batch: before(retention, store.SweepRequestLogs)},
 		{Name: "error_logs", Limit: manyRows, Batch: before(retention, store.SweepRecords)},
-		{Name: "payloads", Limit: 1 << 30, Batch: func(ctx context.Context, _ time.Time, _ int) (int, error) { return store.JoinExchanges(ctx) }},
+		// Somebody waits for them, who looks for what a call held.
+		{Name: "payloads", Every: joinEvery, Limit: 1 << 30, Batch: func(ctx context.Context, _ time.Time, _ int) (int, error) { return store.JoinExchanges(ctx) }},
 	}
 	return upkeep.New(o)
 }

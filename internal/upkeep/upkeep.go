@@ -3,6 +3,7 @@
 package upkeep
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
@@ -18,6 +19,7 @@ type Task struct {
 	// there may be more.
 	Batch func(ctx context.Context, now time.Time, limit int) (int, error)
 	Limit int
+	Every time.Duration // 0: each round
 }
 
 // Options make an Upkeep. Tasks, Logger and Registerer are required.
@@ -93,16 +95,26 @@ func (u *Upkeep) work(ctx context.Context) {
 	u.leads.Set(1)
 	defer u.leads.Set(0)
 	u.Logger.Debug("leading the upkeep of the store")
-	ticker := time.NewTicker(u.Interval)
+	tick := u.Interval
+	next := make([]time.Time, len(u.Tasks))
+	for i, task := range u.Tasks {
+		every := cmp.Or(task.Every, u.Interval)
+		next[i], tick = time.Now().Add(every), min(tick, every)
+	}
+	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			u.Logger.Debug("no longer leading the upkeep of the store")
 			return
-		case <-ticker.C:
-			for _, task := range u.Tasks {
+		case now := <-ticker.C:
+			for i, task := range u.Tasks {
+				if now.Before(next[i]) {
+					continue
+				}
 				u.do(ctx, task)
+				next[i] = now.Add(cmp.Or(task.Every, u.Interval) - tick/2) // a tick may come early
 			}
 		}
 	}

@@ -120,3 +120,29 @@ func TestWhoDoesNotLeadDoesNothing(t *testing.T) {
 		t.Errorf("%d kinds of failures, %v", failed, err)
 	}
 }
+
+// TestTaskOfItsOwnPace: one that is due more often does not wait for the rounds of the others.
+func TestTaskOfItsOwnPace(t *testing.T) {
+	const rounds = 3
+	done := make(chan struct{}, rounds)
+	u := upkeep.New(upkeep.Options{
+		Tasks: []upkeep.Task{
+			{Name: "rare", Limit: 1, Batch: func(context.Context, time.Time, int) (int, error) {
+				t.Error("the rounds are hours apart")
+				return 0, nil
+			}},
+			{Name: "often", Limit: 1, Every: time.Millisecond, Batch: func(context.Context, time.Time, int) (int, error) {
+				select {
+				case done <- struct{}{}:
+				default:
+				}
+				return 0, nil
+			}},
+		},
+		Interval: time.Hour, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+	})
+	testrig.Serve(t, u.Serve)
+	for range rounds {
+		<-done
+	}
+}
