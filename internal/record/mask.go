@@ -62,14 +62,21 @@ func (m *Mask) JSON(value []byte) string {
 	return strings.ToValidUTF8(text[:max(0, min(len(text), m.most-len(mark)))], "") + mark
 }
 
+// errMore is of several values one after the other, which a decoder of JSON reads too.
+var errMore = errors.New("there is more than one value")
+
 // copy copies token by token, with what stands between them, and tells whether that was all.
 func (m *Mask) copy(value []byte) (text string, whole bool, err error) {
 	var out strings.Builder
 	d := jsontext.NewDecoder(bytes.NewBuffer(value), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	for last := int64(0); ; last = d.InputOffset() {
 		token, err := d.ReadToken()
-		if errors.Is(err, io.EOF) {
+		_, values := d.StackIndex(0)
+		switch {
+		case errors.Is(err, io.EOF) && values == 1:
 			return out.String(), true, nil
+		case err == nil && values > 1:
+			err = errMore
 		}
 		if err != nil {
 			return "", false, err

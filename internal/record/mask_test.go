@@ -37,6 +37,8 @@ func FuzzMaskJSON(f *testing.F) {
 	f.Add(`{"token":{"token":"hidden"}}`)
 	f.Add(`{"p\u0061ssword":"\ud800"}`)
 	f.Add(`{"paſſword":1}`)
+	f.Add(`0"000"`)
+	f.Add(" ")
 	f.Fuzz(func(t *testing.T, value string) {
 		mask := NewMask(nil, 64)
 		got := mask.JSON([]byte(value))
