@@ -93,7 +93,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 
 	f.StringVar(&c.DataDir, "data-dir", "", "folder of the database and the access log (default $XDG_DATA_HOME/envoke)")
 	f.StringVar(&c.CacheDir, "cache-dir", "", "folder of what can be fetched again, such as Envoy (default $XDG_CACHE_HOME/envoke)")
-	f.StringVar(&c.RunDir, "run-dir", "", "folder of the sockets, of a short path (default: a new one in the temporary folder)")
+	f.StringVar(&c.RunDir, "run-dir", "", "folder of the sockets, of a short path (default: a new temporary one for serve, one of the user for parts alone)")
 	c.bindInterpreters(f)
 	f.StringVar(&c.Rustc, "rustc", "", "Rust compiler with the target wasm32-wasip1, 1.63 or newer (default: rustc on PATH; without one, only ready WebAssembly modules run)")
 	f.StringVar(&c.Envoy, "envoy", "", "Envoy binary of the pinned version (default: fetched into the cache folder)")

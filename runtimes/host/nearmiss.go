@@ -15,14 +15,22 @@ func bodyMembers(body []byte, wanted ...member) error {
 	return wantParams(unread, *find([]byte("params"), wanted))
 }
 
+// miss is a member that resembles a wanted one, which may be there too.
+type miss struct {
+	sent  string
+	meant *member
+}
+
+// maxMisses bounds how many are remembered of a body.
+const maxMisses = 16
+
 // postMembers is members of a request's body. A misspelt member, which would be
 // ignored without a word, is an error where the name that was meant is absent: code
 // would run with no params, or other code than was sent. So is a timeout_ms beside
 // the context. Any other name is let through, as clients of older systems send more
 // than we read; the first is returned.
 func postMembers(body []byte, wanted ...member) (unread string, err error) {
-	var sent string
-	var meant *member
+	var misses []miss
 	var deadline bool
 	err = scanMembers(body, wanted, func(name string) {
 		switch {
@@ -31,16 +39,19 @@ func postMembers(body []byte, wanted ...member) (unread string, err error) {
 		case unread == "" && name != "request_id": // a call by path may say it
 			unread = name
 		}
-		if meant == nil {
-			sent, meant = name, nearMiss(name, wanted)
+		if meant := nearMiss(name, wanted); meant != nil && len(misses) < maxMisses {
+			misses = append(misses, miss{name, meant})
 		}
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return "", err
-	case meant != nil && *meant.value == nil:
-		return "", badJSON(fmt.Sprintf("the body has a member %q but no %q: was that meant?", sent, meant.name), nil)
-	case deadline:
+	}
+	for _, m := range misses {
+		if *m.meant.value == nil {
+			return "", badJSON(fmt.Sprintf("the body has a member %q but no %q: was that meant?", m.sent, m.meant.name), nil)
+		}
+	}
+	if deadline {
 		return "", misplacedDeadline(find([]byte("context"), wanted) != nil)
 	}
 	return unread, nil

@@ -24,6 +24,7 @@ func TestBodyMembers(t *testing.T) {
 		{`{"request_id":1,"a":2,"b":3}`, missing},
 		{`{"script_content":"","a":1}`, missing},
 		{`{"params":1,"timeout_ms":5}`, "timeout_ms is no member of an execute: the context that initialize gets has it"},
+		{`{"params":1,"paramz":1,"scriptcontent":"return 1"}`, `the body has a member "scriptcontent" but no "script_content": was that meant?`},
 		{`{"parms":{}}`, `the body has a member "parms" but no "params": was that meant?`},
 		{`{"a":1,"p\u0061rms":{}}`, `the body has a member "parms" but no "params": was that meant?`},
 		{`{"x":1,"script":"return 1"}`, `the body has a member "script" but no "script_content": was that meant?`},
