@@ -26,6 +26,7 @@ type request struct {
 
 	caller        [4]string // the values of faas.CallerHeaders
 	callKey       string
+	grpc          bool  // by its content type
 	contentLength int64 // -1: not announced
 
 	caching *caching // nil: its result is not cached; set by its operation
@@ -58,6 +59,8 @@ func readHeaders(headers *corev3.HeaderMap) *request {
 			r.title.add(valueOf(h))
 		case "x-cache-control":
 			r.cacheControl.add(valueOf(h))
+		case "content-type":
+			r.grpc = strings.HasPrefix(valueOf(h), faas.GRPCContentType)
 		case "content-length":
 			r.contentLength = lengthOf(h)
 		case callKeyHeader:

@@ -54,6 +54,7 @@ type head struct {
 	method, path, title string
 	cacheControl        string
 	length              string
+	grpc                bool // Envoy makes gRPC of what it is answered here
 	caller              [4]string
 }
 
@@ -70,9 +71,14 @@ func (h *head) read(pairs host.Pairs) {
 				h.title = value
 			}
 		case "x-cache-control":
-			h.cacheControl += value // of several nothing sensible comes
+			if h.cacheControl != "" { // ext_proc refuses several
+				value = "," + value
+			}
+			h.cacheControl += value
 		case "content-length":
 			h.length = value
+		case "content-type":
+			h.grpc = strings.HasPrefix(value, faas.GRPCContentType)
 		default:
 			h.addCaller(c.Name, value)
 		}
@@ -96,7 +102,7 @@ func (h *head) addCaller(name []byte, value string) {
 func (h *head) mayBeKept(c *call, last bool) bool {
 	post := strings.HasPrefix(h.path, executePath+"/") || strings.HasPrefix(h.path, runtimePath)
 	get := strings.HasPrefix(h.path, functionPath) && h.method == "GET" && last
-	if !post && !get {
+	if !post && !get || h.grpc {
 		return false
 	}
 	if h.length != "" { // an error is an allocation

@@ -133,8 +133,7 @@ func (c *call) goOn() {
 	hex.Encode(key[:], digest[:])
 	host.Request.SetHeader(callKeyHeader, key[:])
 	if len(c.key) > maxKey {
-		c.key = nil // such memory is not kept
-		c.forget()
+		c.key = nil // such memory is not kept, nor is the response
 	}
 }
 
@@ -155,6 +154,10 @@ func onResponseHeaders(stream, _ uint32, last bool) host.Action {
 		return host.Continue
 	}
 	host.Response.RemoveHeader(keepHeader)
+	if len(c.key) == 0 {
+		c.forget()
+		return host.Continue
+	}
 	c.readResponse(host.Response.Headers())
 	if c.keep = min(time.Duration(ms)*time.Millisecond, maxKept); c.keep <= 0 {
 		c.forget()

@@ -333,3 +333,44 @@ func (i *installation) post(t *testing.T, path, body string, chunked bool) reply
 	}
 	return r
 }
+
+// TestCallsThatLookLikeGRPC: of what is answered in Envoy to them, Envoy makes gRPC, so they
+// get nothing from a cache and leave nothing in it.
+func TestCallsThatLookLikeGRPC(t *testing.T) {
+	bothWays(t, func(t *testing.T, i *installation) {
+		name := i.defineCached(t, title(t), "return [Math.random()]", 60)
+		session := i.initializeAs(t, name, map[string]any{})
+		for path, method := range map[string]string{"/function/" + name + "/x": http.MethodGet, "/api/v1/execute/" + session: http.MethodPost} {
+			body := ""
+			if method == http.MethodPost {
+				body = `{"params":1}`
+			}
+			i.send(t, method, path, body)
+			for range 3 {
+				grpc := i.send(t, method, path, body, "Content-Type", "application/grpc").hiding(t)
+				if grpc.header.Get("Age") != "" || grpc.header.Get("Grpc-Status") != "" || !strings.Contains(string(grpc.body), "[0.") {
+					t.Errorf("%s %s: %d %v %s", method, path, grpc.status, grpc.header, grpc.body)
+				}
+				again := i.send(t, method, path, body)
+				if again.header.Get("Age") == "" || !strings.Contains(string(again.body), "[0.") {
+					t.Errorf("%s %s, after it: %d %v %s", method, path, again.status, again.header, again.body)
+				}
+			}
+		}
+	})
+}
+
+// TestLargeKeysHideOurHeaders: what the filter cannot keep it hands on as it does all else.
+func TestLargeKeysHideOurHeaders(t *testing.T) {
+	bothWays(t, func(t *testing.T, i *installation) {
+		name := i.defineCached(t, title(t), "return [Math.random()]", 60)
+		path := "/runtime/" + strings.Replace(name, "-", "/", 1)
+		body := `{"params":"` + strings.Repeat("x", 20<<10) + `"}`
+		first := i.send(t, http.MethodPost, path, body, "X-Cache-Control", "max-age=9").hiding(t)
+		again := i.send(t, http.MethodPost, path, body, "X-Cache-Control", "max-age=9").hiding(t)
+		if first.cached(t) || !again.cached(t) {
+			t.Errorf("%s, then %s", first.body, again.body)
+		}
+		i.send(t, http.MethodPost, path, body, "X-Cache-Control", "max-age=9", "X-Cache-Control", "5").isError(t, http.StatusBadRequest, "INVALID_REQUEST", "extproc")
+	})
+}

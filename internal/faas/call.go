@@ -20,6 +20,11 @@ const MaxCachedBody = 64 << 10
 // until ext_proc has it, and holds no more than 1 MiB of anything.
 const MaxCachedResult = 512 << 10
 
+// GRPCContentType begins the content type of a gRPC request. What Envoy, the filter or
+// ext_proc answer such a request themselves, Envoy makes a gRPC answer of: its body is
+// gone. So no result is kept for one, nor given to one.
+const GRPCContentType = "application/grpc"
+
 // CallDigest is a SHA-256 over all that a request says and its result may depend on.
 // Nothing is normalised: what differs in one byte is another call.
 type CallDigest [sha256.Size]byte
