@@ -36,7 +36,7 @@ func (s *Server) caching(r *request, ttl time.Duration) *caching {
 		n, _ := strconv.Atoi(seconds) // 0 for no-cache
 		c.limits = resultcache.Limits{MaxAge: min(time.Duration(n)*time.Second, maxCachedAge)}
 	}
-	if c.limits.MaxAge <= 0 || s.cache == nil {
+	if c.limits.MaxAge <= 0 || s.cache == nil || r.grpc {
 		return nil
 	}
 	return c

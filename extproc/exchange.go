@@ -59,7 +59,7 @@ func (x *exchange) requestHeaders(ctx context.Context, m *extprocv3.HttpHeaders)
 	switch {
 	case err != nil:
 		return x.server.refuse(ctx, x.request, err)
-	case x.request.caching == nil, x.request.grpc:
+	case x.request.caching == nil:
 		return p.answer()
 	}
 	x.fetch = &fetch{exchange: x, caching: *x.request.caching}

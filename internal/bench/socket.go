@@ -30,7 +30,7 @@ func dialWaiting(ctx context.Context, endpoint Endpoint) (*client, error) {
 
 // socket is a connected socket without Go's poller. Go's scheduler is told only of calls
 // that wait: where it is told of all, it takes many for such and has another thread go
-// on, which was half of the generator's CPU time.
+// on, which was a third of the generator's CPU time.
 type socket struct{ file *os.File }
 
 // Read implements io.Reader.

@@ -23,38 +23,23 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(testrig.WithPostgres(m)) }
 
-// places gives each place of the suite a database of its own.
-type places struct {
-	mu        sync.Mutex // guards addresses
-	addresses map[string]string
-}
-
-func (p *places) address(t testing.TB, place string) string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.addresses[place] == "" {
-		p.addresses[place] = testrig.Postgres(t)
-	}
-	return p.addresses[place]
-}
-
 func TestStore(t *testing.T) {
-	p := places{addresses: map[string]string{}}
-	storetest.Run(t, func(t testing.TB, place string) storetest.Store { return open(t, p.address(t, place)) })
+	var p testrig.Databases
+	storetest.Run(t, func(t testing.TB, place string) storetest.Store { return open(t, p.Address(t, place)) })
 }
 
 // BenchmarkStore is on the Unix socket of a server of its own.
 func BenchmarkStore(b *testing.B) {
-	p := places{addresses: map[string]string{}}
-	storetest.Bench(b, func(t testing.TB, place string) storetest.Store { return open(t, p.address(t, place)) })
+	var p testrig.Databases
+	storetest.Bench(b, func(t testing.TB, place string) storetest.Store { return open(t, p.Address(t, place)) })
 }
 
 // TestStoreAsApp: whoever owns the tables made them, and the program's own user has a role that
 // owns nothing. Nor does it prepare statements, as behind a pooler.
 func TestStoreAsApp(t *testing.T) {
-	p := places{addresses: map[string]string{}}
+	var p testrig.Databases
 	storetest.Run(t, func(t testing.TB, place string) storetest.Store {
-		address := p.address(t, place)
+		address := p.Address(t, place)
 		open(t, address).Close()
 		run(t, address, `DO $$ BEGIN CREATE ROLE program LOGIN PASSWORD 'pr/gr:m' IN ROLE envoke_app;
 			EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$`)

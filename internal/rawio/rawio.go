@@ -3,7 +3,7 @@
 // The scheduler holds a call that takes more than 20 µs for one that waits, and has
 // another thread go on. On a busy machine many a call on a socket takes that long, though
 // none of a non-blocking one waits: its peer is woken by it and has the core first. The
-// threads that come and go so were a fifth of what a runtime host's process took for a
+// threads that come and go so were a sixth of what a runtime host's process took for a
 // plain execute.
 package rawio
 
