@@ -47,21 +47,17 @@ type client struct {
 	stop     func() bool
 }
 
-// dial connects. The connection is closed when the context ends, which also ends
-// a read or a write under way.
+// dial connects. When the context ends, so does a read or a write under way.
 func dial(ctx context.Context, endpoint Endpoint) (*client, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, endpoint.Network, endpoint.Address)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", endpoint.Address, err)
 	}
-	return newClient(ctx, conn, -1), nil
+	return newClient(ctx, conn, -1, func() { _ = conn.Close() }), nil
 }
 
-func newClient(ctx context.Context, conn io.ReadWriteCloser, fd int) *client {
-	return &client{
-		conn: conn, fd: fd, reader: bufio.NewReader(conn),
-		stop: context.AfterFunc(ctx, func() { _ = conn.Close() }),
-	}
+func newClient(ctx context.Context, conn io.ReadWriteCloser, fd int, interrupt func()) *client {
+	return &client{conn: conn, fd: fd, reader: bufio.NewReader(conn), stop: context.AfterFunc(ctx, interrupt)}
 }
 
 func (c *client) close() {

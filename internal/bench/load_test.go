@@ -192,7 +192,11 @@ func TestMeasurementEndsWithTheContext(t *testing.T) {
 		<-arrived
 		cancel()
 	}()
+	began := time.Now()
 	if _, err := measure(ctx, endpoint, Load{Connections: 1, Duration: time.Second}); err == nil {
 		t.Error("no error")
+	}
+	if took := time.Since(began); took > stallTimeout/2 {
+		t.Errorf("the read under way ended after %v", took)
 	}
 }

@@ -25,17 +25,20 @@ func dialWaiting(ctx context.Context, endpoint Endpoint) (*client, error) {
 	if err := errors.Join(err, conn.Close()); err != nil {
 		return nil, fmt.Errorf("dial %s: %w", endpoint.Address, err)
 	}
-	return newClient(ctx, socket, int(socket.file.Fd())), nil
+	return newClient(ctx, socket, int(socket.fd), socket.interrupt), nil
 }
 
 // socket is a connected socket without Go's poller. Go's scheduler is told only of calls
 // that wait: where it is told of all, it takes many for such and has another thread go
 // on, which was a third of the generator's CPU time.
-type socket struct{ file *os.File }
+type socket struct {
+	file *os.File
+	fd   uintptr
+}
 
 // Read implements io.Reader.
 func (s socket) Read(p []byte) (int, error) {
-	if n, _ := rawio.Receive(s.file.Fd(), p); n > 0 {
+	if n, _ := rawio.Receive(s.fd, p); n > 0 {
 		return n, nil
 	}
 	return s.file.Read(p)
@@ -43,7 +46,7 @@ func (s socket) Read(p []byte) (int, error) {
 
 // Write implements io.Writer.
 func (s socket) Write(p []byte) (int, error) {
-	n, _ := rawio.Send(s.file.Fd(), p)
+	n, _ := rawio.Send(s.fd, p)
 	if n == len(p) {
 		return n, nil
 	}
@@ -51,8 +54,18 @@ func (s socket) Write(p []byte) (int, error) {
 	return n + rest, err
 }
 
-// Close implements io.Closer.
+// Close implements io.Closer. It does not end a read under way, as interrupt does.
 func (s socket) Close() error { return s.file.Close() }
+
+// interrupt has reads and writes, also those under way, return at once. It may come at
+// any time, also after Close.
+func (s socket) interrupt() {
+	raw, err := s.file.SyscallConn()
+	if err != nil {
+		return // closed
+	}
+	_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+}
 
 // waitingSocket is the socket of a connection anew, without Go's poller, which the
 // connection leaves when it is closed.
@@ -72,5 +85,5 @@ func waitingSocket(conn net.Conn, timeout time.Duration) (s socket, err error) {
 		os.NewSyscallError("setsockopt", unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)),
 		os.NewSyscallError("setsockopt", unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit)),
 	)
-	return socket{os.NewFile(uintptr(fd), conn.RemoteAddr().String())}, err
+	return socket{os.NewFile(uintptr(fd), conn.RemoteAddr().String()), uintptr(fd)}, err
 }
