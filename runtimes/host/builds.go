@@ -106,6 +106,7 @@ func (b *builds) settle(id faas.SessionID, one *build, settled func(error)) {
 	b.tasks.Go(func() {
 		defer b.forget(id)
 		<-one.done
+		one.release()
 		settled(one.err)
 	})
 }

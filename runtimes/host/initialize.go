@@ -312,6 +312,7 @@ func (h *Host) keep(ctx context.Context, p post, session *bundle.Session, o open
 	if err != nil {
 		return err
 	}
+	defer b.release() // the connection, whose context it is, may live for long
 	err = h.Bundles.Create(ctx, session, p.script != nil, func() error {
 		late, err := b.wait(ctx, o.until)
 		if late {

@@ -2,14 +2,19 @@ package host
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"envoke/internal/faas"
+	"envoke/internal/testrig"
+	"envoke/runtimes/pool"
 )
 
 // parser is a host that can parse bodies and no more.
@@ -154,4 +159,40 @@ func TestTimeout(t *testing.T) {
 	if got := h.timeout(0); got != time.Second {
 		t.Errorf("the default is %v, over the operator's limit", got)
 	}
+}
+
+// A connection lives for many requests: none may leave anything in its context.
+func TestConnectionsKeepNothingOfARequest(t *testing.T) {
+	r := newRig(t, pool.Options{})
+	connection := &countingContext{Context: t.Context(), end: make(chan struct{})}
+	script := "return 1"
+	for range 3 {
+		p := post{
+			id: key.NewID(faas.NodeJS, true), ref: faas.Ref{Name: faas.Name{Language: faas.NodeJS, Title: "left"}},
+			script: &script, params: []byte("1"),
+		}
+		if _, err := r.open(connection, p, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		p.id = key.NewID(faas.NodeJS, true)
+		if _, err := r.openFor(connection, p, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	testrig.Eventually(t, "nothing waits for the connection's end", func() bool { return connection.waiting.Load() == 0 })
+}
+
+// countingContext does not end, and counts what waits for that.
+type countingContext struct {
+	context.Context //nolint:containedctx // it is one
+	end             chan struct{}
+	waiting         atomic.Int64
+}
+
+func (c *countingContext) Done() <-chan struct{} { return c.end }
+
+// AfterFunc is what package context calls for all that ends with it.
+func (c *countingContext) AfterFunc(func()) (stop func() bool) {
+	c.waiting.Add(1)
+	return sync.OnceValue(func() bool { c.waiting.Add(-1); return true })
 }
