@@ -139,9 +139,12 @@ func (f *fetch) hit(entry *resultcache.Entry) *extprocv3.ProcessingResponse {
 }
 
 // keep tells the filter for how many more milliseconds an answer of that age may be
-// given to callers who ask the same.
+// given to callers who ask the same, and how many it is old: an Age has seconds only.
 func (f *fetch) keep(age time.Duration) header {
-	return header{keepHeader, strconv.FormatInt(max((f.caching.limits.MaxAge-age).Milliseconds(), 0), 10)}
+	value := make([]byte, 0, len("86400000,86400000"))
+	value = strconv.AppendInt(value, max((f.caching.limits.MaxAge-age).Milliseconds(), 0), 10)
+	value = strconv.AppendInt(append(value, ','), max(age.Milliseconds(), 0), 10)
+	return header{keepHeader, string(value)}
 }
 
 // responseHeaders keeps a response that its host says may be kept; its body is then

@@ -19,7 +19,7 @@ const (
 	callKeyHeader   = "x-envoke-key"       // of the filter: the digest of the call
 	cacheHeader     = "x-envoke-cache"     // asks the host whether others may have the response
 	cacheableHeader = "x-envoke-cacheable" // the host's answer: they may, and these are its headers
-	keepHeader      = "x-envoke-keep"      // tells the filter for how many milliseconds they may
+	keepHeader      = "x-envoke-keep"      // tells the filter for how many milliseconds they may, and their age
 
 	titleHeader = "language-title" // of callers
 )

@@ -108,7 +108,7 @@ func onRequestBody(stream, size uint32, last bool) host.Action {
 // What the filter and ext_proc tell each other.
 const (
 	callKeyHeader = "x-envoke-key"  // the digest of the call
-	keepHeader    = "x-envoke-keep" // for how many milliseconds the response may be given
+	keepHeader    = "x-envoke-keep" // for how many milliseconds the response may be given, and its age
 )
 
 // answered answers the call with what is kept, if there is anything.
@@ -147,8 +147,8 @@ func onResponseHeaders(stream, _ uint32, last bool) host.Action {
 		return host.Continue
 	}
 	host.Begin()
-	ms, err := strconv.ParseInt(string(host.Response.Header(keepHeader)), 10, 64)
-	if err != nil { // it is not there
+	keep, age, ok := parseKeep(host.Response.Header(keepHeader))
+	if !ok { // it is not there
 		c.learn()
 		c.forget()
 		return host.Continue
@@ -158,8 +158,8 @@ func onResponseHeaders(stream, _ uint32, last bool) host.Action {
 		c.forget()
 		return host.Continue
 	}
-	c.readResponse(host.Response.Headers())
-	if c.keep = min(time.Duration(ms)*time.Millisecond, maxKept); c.keep <= 0 {
+	c.readResponse(host.Response.Headers(), age)
+	if c.keep = min(keep, maxKept); c.keep <= 0 {
 		c.forget()
 	} else if last {
 		c.store(nil)

@@ -8,19 +8,27 @@ import (
 	"envoke/filter/host"
 )
 
+// parseKeep reads what ext_proc says of a response: "60000,0".
+func parseKeep(value []byte) (keep, age time.Duration, ok bool) {
+	left, old, _ := bytes.Cut(value, []byte{','})
+	keepMs, err := strconv.ParseInt(string(left), 10, 32)
+	if err != nil {
+		return 0, 0, false
+	}
+	ageMs, err := strconv.ParseInt(string(old), 10, 32)
+	return time.Duration(keepMs) * time.Millisecond, time.Duration(ageMs) * time.Millisecond, err == nil
+}
+
 // readResponse notes the response's status, and those of its headers that are not about
 // this exchange, with what tells where a later answer comes from.
-func (c *call) readResponse(pairs host.Pairs) {
+func (c *call) readResponse(pairs host.Pairs, age time.Duration) {
 	kept := []string{"server-timing", `cache;desc="filter"`}
-	c.status, c.made = 0, host.Now().UnixNano()
+	c.status, c.made = 0, host.Now().Add(-age).UnixNano()
 	for at := pairs.Cursor(); at.Next(); {
 		switch string(at.Name) {
 		case ":status":
 			c.status, _ = strconv.Atoi(string(at.Value))
-		case "age":
-			seconds, _ := strconv.ParseInt(string(at.Value), 10, 32)
-			c.made -= seconds * int64(time.Second)
-		case "date", "server", "content-length", "transfer-encoding", "connection", "x-request-id", "server-timing":
+		case "age", "date", "server", "content-length", "transfer-encoding", "connection", "x-request-id", "server-timing":
 		default:
 			kept = append(kept, string(at.Name), string(at.Value))
 		}
