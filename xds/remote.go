@@ -41,6 +41,9 @@ const (
 	// recoverEvery is how often one is asked that is left out: while it is, a second one that
 	// dies would leave none.
 	recoverEvery = 200 * time.Millisecond
+	// hostTimeout is how long a host may take to begin TLS: a machine that is busy does not
+	// hang.
+	hostTimeout = time.Second
 	// Another machine without power says no goodbye: the kernel asks, in seconds.
 	probeAfter = 1
 	probeEvery = 1
@@ -51,14 +54,28 @@ const (
 // that are not there yet.
 func (s State) hasGRPC(r Runtime) bool { return s.remote() || len(r.GRPC) > 0 }
 
-// toHosts has a cluster speak TLS with hosts, where they are on other machines.
+// toHosts has a cluster speak TLS with hosts, where they are on other machines. One that hangs,
+// or that this Envoy alone does not reach, is left out although others know that it is there.
+// What it runs goes on: it may be slow.
 func toHosts(s State, c *clusterv3.Cluster, protocol string) *clusterv3.Cluster {
 	if !s.remote() {
 		return c
 	}
 	c.TransportSocket = secured(s, mtls.Host, protocol)
 	c.UpstreamConnectionOptions = watched()
+	c.HealthChecks = []*corev3.HealthCheck{connects(hostTimeout)}
+	c.IgnoreHealthOnHostRemoval = true // one that says goodbye is well
 	return c
+}
+
+// connects is a check that makes a connection, with TLS: what a part says of its health is of
+// more than itself.
+func connects(timeout time.Duration) *corev3.HealthCheck {
+	return &corev3.HealthCheck{
+		Timeout: duration(timeout), Interval: duration(healthEvery), NoTrafficInterval: duration(healthEvery),
+		UnhealthyThreshold: number(2), HealthyThreshold: number(1), UnhealthyInterval: duration(recoverEvery),
+		HealthChecker: &corev3.HealthCheck_TcpHealthCheck_{TcpHealthCheck: &corev3.HealthCheck_TcpHealthCheck{}},
+	}
 }
 
 // toControls has a cluster reach all controls. Their names are resolved by Envoy, as long as
@@ -70,12 +87,7 @@ func toControls(s State, c *clusterv3.Cluster, protocol string) *clusterv3.Clust
 	c.UpstreamConnectionOptions = watched()
 	c.OutlierDetection = unreachable()
 	c.CircuitBreakers = breakers(unlimited, unlimited) // all that a control had may be trying again
-	check := &corev3.HealthCheck{
-		Timeout: duration(healthTimeout), Interval: duration(healthEvery), NoTrafficInterval: duration(healthEvery),
-		UnhealthyThreshold: number(2), HealthyThreshold: number(1), UnhealthyInterval: duration(recoverEvery),
-		// A connection, with TLS: what the API would say of its health is of more than itself.
-		HealthChecker: &corev3.HealthCheck_TcpHealthCheck_{TcpHealthCheck: &corev3.HealthCheck_TcpHealthCheck{}},
-	}
+	check := connects(healthTimeout)
 	if protocol == protocolGRPC {
 		check.HealthChecker = &corev3.HealthCheck_GrpcHealthCheck_{GrpcHealthCheck: &corev3.HealthCheck_GrpcHealthCheck{}}
 	}
