@@ -142,7 +142,7 @@ func (c *control) serveAPI(e *environment, key faas.SessionKey) {
 	c.api = &http.Server{
 		Handler: api.New(api.Options{
 			Store: c.store, Key: key, Revoke: c.registry.Revoke, Changed: c.registry.FunctionChanged,
-			Select: e.selectFunction, Check: hosts(c.runtimes).Check, Runtimes: c.runtimeStates,
+			Select: e.selectFunction, Served: offered(e.config), Check: hosts(c.runtimes).Check, Runtimes: c.runtimeStates,
 			OnPostgres: e.config.onPostgres(), Redis: c.redis.ping(),
 			MaxScript: e.config.MaxScriptSize, MaxModule: e.config.MaxModuleSize,
 			Version: version, Failed: e.failed(c.records), Logger: e.logger,
