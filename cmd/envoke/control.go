@@ -58,9 +58,6 @@ type control struct {
 // openControl opens the store and the sockets. Nothing answers before start. The
 // filter is the Wasm module that Envoy gets, nil for none yet.
 func openControl(ctx context.Context, e *environment, filter []byte) (_ *control, err error) {
-	if err := checkRemoteControl(e.config); err != nil {
-		return nil, err
-	}
 	c := &control{}
 	defer func() {
 		if err != nil {
