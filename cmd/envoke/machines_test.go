@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -124,22 +125,25 @@ func (f *fleet) awaitHost(t *testing.T, address string, want bool) {
 	testrig.Eventually(t, fmt.Sprintf("Envoy to know of %s: %v", address, want), func() bool { return f.knows(address) == want })
 }
 
-// awaitControl waits until Envoy uses a control that was started, and has for longer than its
-// checks take: one that began when the control was dead may say so later.
-func (f *fleet) awaitControl(t *testing.T, n int) {
+// awaitControls waits until Envoy uses controls that were started, and has for so long.
+func (f *fleet) awaitControls(t *testing.T, settled time.Duration, numbers ...int) {
 	t.Helper()
-	testrig.Eventually(t, "the control to be ready", func() bool {
-		return strings.Contains(f.running[n].stderr.String(), "published Envoy's configuration")
+	testrig.Eventually(t, "the controls to be ready", func() bool {
+		return !slices.ContainsFunc(numbers, func(n int) bool {
+			return !strings.Contains(f.running[n].stderr.String(), "published Envoy's configuration")
+		})
 	})
 	since := time.Now()
-	testrig.Eventually(t, "Envoy to use it", func() bool {
+	testrig.Eventually(t, "Envoy to use them", func() bool {
 		clusters, err := f.askAdmin("/clusters")
 		for _, cluster := range []string{"control", "control-api", "extproc"} {
-			if err != nil || !strings.Contains(clusters, cluster+"::"+f.controls[n]+"::health_flags::healthy\n") {
-				since = time.Now()
+			for _, n := range numbers {
+				if err != nil || !strings.Contains(clusters, cluster+"::"+f.controls[n]+"::health_flags::healthy\n") {
+					since = time.Now()
+				}
 			}
 		}
-		return time.Since(since) > 2500*time.Millisecond
+		return time.Since(since) > settled
 	})
 }
 
@@ -152,8 +156,7 @@ func startFleet(t *testing.T) (f *fleet, first *process, at string) {
 	first, at = f.startHost(t)
 	f.startEnvoy(t)
 	f.awaitHost(t, at, true)
-	f.awaitControl(t, 0)
-	f.awaitControl(t, 1)
+	f.awaitControls(t, 0, 0, 1)
 	testrig.Eventually(t, "a function to run", func() bool {
 		r, err := send(http.MethodPost, f.base+"/api/v1/execute", `{"script_content":"return 1"}`, "Language-Title", "nodejs-first")
 		return err == nil && r.status == http.StatusOK
@@ -244,14 +247,17 @@ func (f *fleet) awaitAnnounced(t *testing.T, address string) time.Time {
 
 // TestOneOfTwoControlsIsKilled, and started again, and then the other: no request fails.
 func TestOneOfTwoControlsIsKilled(t *testing.T) {
+	// Longer than Envoy's checks take: one that began when a control was dead may say so later.
+	const settled = 2500 * time.Millisecond
 	f, _, _ := startFleet(t)
+	f.awaitControls(t, settled, 0, 1)
 	l := f.load(t)
 	l.more(t, 200)
 	for n := range 2 {
 		_ = stopProcess(t, f.running[n], syscall.SIGKILL)
 		l.more(t, 200)
 		f.startControl(t, n)
-		f.awaitControl(t, n)
+		f.awaitControls(t, settled, n)
 		l.more(t, 200)
 	}
 	refused, err := l.end()
