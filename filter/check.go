@@ -52,6 +52,6 @@ func checkSegment(segment string) error {
 
 // checkName takes name@version and name:alias too.
 func checkName(place faas.Place, name string) error {
-	_, err := faas.ParseRefIn(place, name)
+	_, err := served.ParseRefIn(place, name)
 	return err
 }

@@ -47,6 +47,25 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// Errors offer the languages that the installation has, as it configured the filter.
+func TestOffersLanguages(t *testing.T) {
+	bothForms(t, func(t *testing.T, plugin plugin) {
+		for config, want := range map[string]string{
+			"64":                    "must begin with nodejs-, python- or rust-, as",
+			"64 nodejs":             "must begin with nodejs-, as",
+			"64 nodejs python ruby": "must begin with nodejs-, python- or ruby-, as",
+		} {
+			e := newEnvoy(plugin, 64)
+			e.Config = []byte(config)
+			plugin.configure(1, uint32(len(config)))
+			refusal, answered := e.ask([][2]string{{":method", "GET"}, {":path", "/function/calculator"}})
+			if !answered || !strings.Contains(refusal.Body, want) {
+				t.Errorf("%q: %q, want %q", config, refusal.Body, want)
+			}
+		}
+	})
+}
+
 // FuzzCheck holds two promises: what a name may be passes wherever it stands, and
 // each refusal is one that the caller may read.
 func FuzzCheck(f *testing.F) {

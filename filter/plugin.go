@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -15,7 +16,10 @@ import (
 // goes, but is written over.
 var slots = 1024
 
-// onConfigure reads how many slots there are.
+// served are the languages that errors offer; nil: those that every installation has.
+var served faas.Served
+
+// onConfigure reads how many slots there are, and the languages: "1024 nodejs python".
 //
 //go:wasmexport proxy_on_configure
 func onConfigure(_, _ uint32) (loads bool) {
@@ -23,8 +27,13 @@ func onConfigure(_, _ uint32) (loads bool) {
 	defer survive(0)
 	host.Begin()
 	panics = host.NewCounter("envoke_filter_panics")
-	if n, err := strconv.Atoi(string(host.Config())); err == nil && n > 0 {
+	count, names, _ := strings.Cut(string(host.Config()), " ")
+	if n, err := strconv.Atoi(count); err == nil && n > 0 {
 		slots = n
+	}
+	served = nil
+	for name := range strings.FieldsSeq(names) {
+		served = append(served, faas.Language(name))
 	}
 	heap = host.NewGauge("envoke_filter_heap_bytes")
 	return loads

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -14,6 +15,8 @@ import (
 	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/wasm/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"envoke/internal/faas"
 )
 
 // wasmFilter is in the chain but disabled: a route that needs it enables it, and all
@@ -56,7 +59,7 @@ func filters(s State) []*corev3.TypedExtensionConfig {
 				Specifier: &corev3.DataSource_InlineBytes{InlineBytes: s.Filter},
 			}}},
 		}},
-		Configuration: pack(wrapperspb.String(strconv.Itoa(cmp.Or(s.FilterSlots, defaultSlots)))),
+		Configuration: pack(wrapperspb.String(filterConfig(s))),
 		// What waits for a request's body must not keep the body waiting.
 		AllowOnHeadersStopIteration: wrapperspb.Bool(true),
 		// After a trap its thread passes all requests by the filter, until another
@@ -64,6 +67,17 @@ func filters(s State) []*corev3.TypedExtensionConfig {
 		// each for which a new VM traps too (FAIL_RELOAD).
 		FailurePolicy: wasmv3.FailurePolicy_FAIL_OPEN,
 	}})}
+}
+
+// filterConfig is how many slots the filter has, and which languages its errors offer.
+func filterConfig(s State) string {
+	config := strconv.Itoa(cmp.Or(s.FilterSlots, defaultSlots))
+	for _, language := range faas.Languages() { // in the order in which people are told of them
+		if slices.ContainsFunc(s.Runtimes, func(r Runtime) bool { return r.Language == language }) {
+			config += " " + string(language)
+		}
+	}
+	return config
 }
 
 // digest is the version of a module: the beginning of what sha256sum prints.

@@ -72,7 +72,7 @@ var localReplyTable = []localReply{
 	},
 	{
 		"xds.route_name == '" + noLanguage + "'", 0, faas.NotFound, faas.InEnvoy,
-		"no runtime of that language is configured here: the path is /runtime/<language>/<title> or /function/<language>-<title>",
+		"no runtime of that language is configured here: the path is /function/<language>-<title>, such as /function/nodejs-calculator, or /runtime/<language>/<title>",
 	},
 	{
 		"response.code_details == 'upgrade_failed'", 0, faas.InvalidRequest, faas.InEnvoy,

@@ -29,9 +29,10 @@ const (
 
 const (
 	// Before the first retry at another control Envoy waits for some of controlBackoff, then
-	// for some of twice that, up to controlBackoffMost: most of a second in all, in which one
-	// that was started just before may become fit.
-	controlRetries     = 16
+	// for some of twice that, up to controlBackoffMost: most of two seconds in all. One that was
+	// started just before becomes fit in that: with half of it, killing the other as soon as
+	// Envoy calls the first one healthy failed a few requests in every second try.
+	controlRetries     = 36
 	controlBackoff     = 25 * time.Millisecond
 	controlBackoffMost = 100 * time.Millisecond
 	// Controls are asked how they are, and one that was left out is back as soon as it answers:

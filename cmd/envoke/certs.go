@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"envoke/internal/cli"
 	"envoke/internal/mtls"
 )
 
@@ -53,7 +54,7 @@ func certsCommand(s streams) *cobra.Command {
 
 func (c *certs) run(s streams, now time.Time) error {
 	if most := int(mtls.AuthorityLife.Hours() / 24); c.days < 1 || c.days > most {
-		return fmt.Errorf("--days is %d: it must be 1 to %d", c.days, most)
+		return cli.Misuse("--days is %d: it must be 1 to %d", c.days, most)
 	}
 	set := mtls.Set{Dir: c.out, Names: c.hosts, Life: time.Duration(c.days) * 24 * time.Hour, Now: now}
 	made, err := c.make(set)

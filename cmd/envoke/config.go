@@ -174,8 +174,9 @@ var notBuilt = []string{
 }
 
 // load fills what flags left unset from the environment, then from the config
-// file, and checks the whole. The error names every fault at once.
-func (c *Config) load(f *pflag.FlagSet, getenv func(string) string) error {
+// file, and checks the whole, with what a part of the installation checks. The error names
+// every fault at once.
+func (c *Config) load(f *pflag.FlagSet, getenv func(string) string, parts ...func(*Config) []error) error {
 	faults := fillFromEnv(f, getenv)
 	faults = append(faults, c.fillFromFile(f)...)
 	for _, name := range notBuilt {
@@ -184,6 +185,9 @@ func (c *Config) load(f *pflag.FlagSet, getenv func(string) string) error {
 		}
 	}
 	faults = append(faults, c.check()...)
+	for _, check := range parts {
+		faults = append(faults, check(c)...)
+	}
 	faults = append(faults, c.fillFolders(getenv)...)
 	if len(faults) == 0 {
 		return nil

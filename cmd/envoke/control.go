@@ -58,9 +58,6 @@ type control struct {
 // openControl opens the store and the sockets. Nothing answers before start. The
 // filter is the Wasm module that Envoy gets, nil for none yet.
 func openControl(ctx context.Context, e *environment, filter []byte) (_ *control, err error) {
-	if err := checkRemoteControl(e.config); err != nil {
-		return nil, err
-	}
 	c := &control{}
 	defer func() {
 		if err != nil {
@@ -142,7 +139,7 @@ func (c *control) serveAPI(e *environment, key faas.SessionKey) {
 	c.api = &http.Server{
 		Handler: api.New(api.Options{
 			Store: c.store, Key: key, Revoke: c.registry.Revoke, Changed: c.registry.FunctionChanged,
-			Select: e.selectFunction, Check: hosts(c.runtimes).Check, Runtimes: c.runtimeStates,
+			Select: e.selectFunction, Served: offered(e.config), Check: hosts(c.runtimes).Check, Runtimes: c.runtimeStates,
 			OnPostgres: e.config.onPostgres(), Redis: c.redis.ping(),
 			MaxScript: e.config.MaxScriptSize, MaxModule: e.config.MaxModuleSize,
 			Version: version, Failed: e.failed(c.records), Logger: e.logger,

@@ -91,6 +91,14 @@ func served(c *Config) []language {
 	})
 }
 
+// offered is what errors offer of languages.
+func offered(c *Config) (all faas.Served) {
+	for _, l := range served(c) {
+		all = append(all, l.Language)
+	}
+	return all
+}
+
 // elsewhere is the setting that names hosts that somebody else runs.
 func (l language) elsewhere(c *Config) string { return valueOf(c.RuntimeURLs[l.Language]) }
 

@@ -89,6 +89,20 @@ func (c *Config) checkLinks() (faults []error) {
 	return faults
 }
 
+// checkCertificate looks at the files of the part's certificate; checkLinks has said which are
+// not set.
+func (c *Config) checkCertificate(role mtls.Role) []error {
+	files := c.certificate()
+	if files.CA == "" || files.Cert == "" || files.Key == "" {
+		return nil
+	}
+	return files.Check(role)
+}
+
+func (c *Config) certificate() mtls.Files {
+	return mtls.Files{CA: c.TLSCA, Cert: c.TLSCert, Key: c.TLSKey}
+}
+
 // controls reads CONTROL_ADDRESSES.
 func (c *Config) controls() (all []xds.Endpoint, err error) {
 	if c.ControlAddresses == "" {
@@ -126,8 +140,7 @@ func (c *Config) nodes() (names []string) {
 // openIdentity reads the part's certificate.
 func (e *environment) openIdentity(role mtls.Role) (*mtls.Identity, error) {
 	identity, err := mtls.Open(mtls.Options{
-		Files: mtls.Files{CA: e.config.TLSCA, Cert: e.config.TLSCert, Key: e.config.TLSKey},
-		Role:  role, Logger: e.logger, Registerer: e.metrics,
+		Files: e.config.certificate(), Role: role, Logger: e.logger, Registerer: e.metrics,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("the certificate of this part: %w", err)

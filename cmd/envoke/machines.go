@@ -85,11 +85,7 @@ func (c *control) listen(ctx context.Context, e *environment) (err error) {
 }
 
 // checkRemoteControl refuses what control on several machines lacks or cannot have.
-func checkRemoteControl(c *Config) error {
-	if !c.remote() {
-		return nil
-	}
-	var faults []error
+func checkRemoteControl(c *Config) (faults []error) {
 	if c.ControlListen == "" {
 		faults = append(faults, errors.New("CONTROL_LISTEN is not set, although parts on other machines are configured"))
 	}
@@ -101,7 +97,7 @@ func checkRemoteControl(c *Config) error {
 			faults = append(faults, fmt.Errorf("%s is set: with CONTROL_LISTEN hosts are found in Redis", l.variable()))
 		}
 	}
-	return errors.Join(faults...)
+	return faults
 }
 
 // prove has a host show that it has a host's certificate, runs the language and can take

@@ -35,7 +35,7 @@ func (c *Config) mappings() (*selection.Mappings, error) {
 // selectFunction finds the function that a name means which a caller wrote there.
 func (e *environment) selectFunction(place faas.Place, name string) (faas.Ref, error) {
 	if e.mappings == nil {
-		return faas.ParseRefIn(place, name)
+		return offered(e.config).ParseRefIn(place, name)
 	}
 	return e.mappings.Select(place, name)
 }

@@ -57,22 +57,17 @@ func openLink(ctx context.Context, e *environment, language faas.Language) (_ *l
 }
 
 // checkRemoteHost refuses what a host lacks that meets other machines.
-func checkRemoteHost(c *Config) error {
-	switch {
-	case !c.remote():
-		return nil
-	case c.HostListen == "":
-		return errors.New("HOST_LISTEN is not set, although parts on other machines are configured")
-	case c.RedisURL == "":
-		return errors.New("REDIS_URL is not set: that is where a runtime host says that it is there")
+func checkRemoteHost(c *Config) (faults []error) {
+	if c.HostListen == "" {
+		faults = append(faults, errors.New("HOST_LISTEN is not set, although parts on other machines are configured"))
 	}
-	return nil
+	if c.RedisURL == "" {
+		faults = append(faults, errors.New("REDIS_URL is not set: that is where a runtime host says that it is there"))
+	}
+	return faults
 }
 
 func (l *link) openRemote(ctx context.Context, e *environment, language faas.Language) error {
-	if err := checkRemoteHost(e.config); err != nil {
-		return err
-	}
 	identity, err := e.openIdentity(mtls.Host)
 	if err != nil {
 		return err

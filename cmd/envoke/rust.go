@@ -18,6 +18,10 @@ import (
 	"envoke/runtimes/wasm"
 )
 
+// noCompiler is what callers are told of a compiler that was not found: why is the operator's
+// to know, since it may hold folders of the machine and what a rustup there says.
+const noCompiler = "there is no Rust compiler that makes WebAssembly, and the log of the runtime host says why: " + rust.HowToInstall
+
 // openRust opens what runs WebAssembly modules, with its machine code in the cache folder,
 // and what makes them of Rust source, where there is a compiler.
 func openRust(ctx context.Context, e *environment, control *grpc.ClientConn) (engine, error) {
@@ -33,7 +37,7 @@ func openRust(ctx context.Context, e *environment, control *grpc.ClientConn) (en
 	found, err := rust.Find(ctx, c.Rustc)
 	if err != nil {
 		e.logger.Info("Rust source cannot be compiled here; WebAssembly modules run", "reason", err.Error())
-		options.NoBuilder = err.Error()
+		options.NoBuilder = noCompiler
 		return wasm.Open(options)
 	}
 	e.logger.Debug("Rust source is compiled", "rustc", found.Rustc, "version", found.Version, "target", found.Target)

@@ -33,9 +33,6 @@ func serveCommand(s streams) *cobra.Command {
 // has been run through them.
 func startAll(ctx context.Context, s streams, e *environment, l *lifecycle) (string, error) {
 	started := time.Now()
-	if e.config.remote() {
-		return "", errors.New("serve runs all on this machine, although parts on other machines are configured: run `envoke control`, `envoke runtime` and `envoke envoy`, or unset CONTROL_LISTEN, CONTROL_ADDRESSES and HOST_LISTEN")
-	}
 	if err := checkPorts(ctx, e.config); err != nil {
 		return "", err
 	}

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/spf13/pflag"
+
+	"envoke/internal/mtls"
 )
 
 // settings are a Config with the flags of all its settings, of which a subcommand
@@ -64,6 +67,23 @@ func flagsOfHost(l language) []string {
 		return slices.Concat(flagsOfHosts, l.flags)
 	}
 	return slices.Concat(flagsOfHosts, flagsOfPools, l.flags, []string{l.interpreted.setting})
+}
+
+// checkPart refuses what the part lacks or cannot have, where parts are on several machines.
+func (s settings) checkPart(c *Config) []error {
+	switch {
+	case !c.remote():
+		return nil
+	case s.names == nil:
+		return []error{errors.New("serve runs all on this machine, although parts on other machines are configured: run `envoke control`, `envoke runtime` and `envoke envoy`, or unset CONTROL_LISTEN, CONTROL_ADDRESSES and HOST_LISTEN")}
+	case s.has("control-listen"):
+		return append(checkRemoteControl(c), c.checkCertificate(mtls.Control)...)
+	case s.has("host-listen"):
+		return append(checkRemoteHost(c), c.checkCertificate(mtls.Host)...)
+	case s.has("node-id"):
+		return c.checkCertificate(mtls.Envoy)
+	}
+	return nil
 }
 
 // keepsData tells whether the part uses the data folder. Where an Envoy shares its machine with

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -58,5 +60,33 @@ func TestAPartMakesItsOwnFoldersOnly(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestFaultsOfAPartAreReportedTogether: what only one part lacks, and what is wrong with the
+// files of its certificate, is said in the same round as all else.
+func TestFaultsOfAPartAreReportedTogether(t *testing.T) {
+	key := filepath.Join(t.TempDir(), "tls.key")
+	writeFile(t, key, "x")
+	environment := map[string]string{
+		"CONTROL_ADDRESSES": "control-1:9010", "HOST_DRAIN_SECONDS": "-1", "REDIS_CACHE_URL": "http://cache",
+		"TLS_CA": "/no/such/ca", "TLS_CERT": "/no/such/cert", "TLS_KEY": key, "NODEJS_RUNTIME_URL": "http://127.0.0.1:9100",
+	}
+	everyPart := []string{"HOST_DRAIN_SECONDS is -1", "REDIS_CACHE_URL", "TLS_CA: stat /no/such/ca", "TLS_CERT: stat /no/such/cert"}
+	for name, test := range map[string]struct{ flags, want []string }{
+		"control": {flagsOfControl, append(everyPart, "CONTROL_LISTEN is not set", "REDIS_URL is not set", "NODEJS_RUNTIME_URL is set")},
+		"nodejs":  {flagsOfHost(languages()[0]), append(everyPart, "HOST_LISTEN is not set", "REDIS_URL is not set")},
+		"envoy":   {flagsOfEnvoy, everyPart},
+		"serve":   {nil, []string{"HOST_DRAIN_SECONDS is -1", "REDIS_CACHE_URL", "serve runs all on this machine"}},
+	} {
+		_, _, err := newEnvironment(streams{getenv: func(name string) string { return environment[name] }, stderr: io.Discard}, newSettings(test.flags))
+		if err == nil {
+			t.Fatalf("%s: no fault was found", name)
+		}
+		for _, want := range test.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: the error does not say %q:\n%v", name, want, err)
+			}
+		}
 	}
 }

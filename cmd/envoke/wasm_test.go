@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"log/slog"
 	"strings"
 	"testing"
@@ -16,8 +17,9 @@ import (
 
 // The settings' engine runs the seed, and says what it takes to compile Rust source.
 func TestWasmEngine(t *testing.T) {
+	var log bytes.Buffer
 	config := &Config{Rustc: "/no/such/rustc", CacheDir: t.TempDir(), MaxModuleSize: 1 << 20, WASMCompileTimeoutSeconds: 10, WorkerMemoryMB: 16, WorkerConcurrency: 1}
-	engine, err := openRust(t.Context(), &environment{config: config, logger: slog.New(slog.DiscardHandler), metrics: prometheus.NewRegistry()}, testrig.Connect(t, "unix:/no/such/control"))
+	engine, err := openRust(t.Context(), &environment{config: config, logger: slog.New(slog.NewTextHandler(&log, nil)), metrics: prometheus.NewRegistry()}, testrig.Connect(t, "unix:/no/such/control"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +36,10 @@ func TestWasmEngine(t *testing.T) {
 		}
 	}
 	_, err = engine.Check(t.Context(), faas.NewScript(faas.Rust, "1 + 1", nil))
-	if e := faas.AsError(err); e.Code != faas.InitializationError || !strings.Contains(e.Message, `RUSTC is "/no/such/rustc"`) || !strings.Contains(e.Message, "rustup target add") {
+	if e := faas.AsError(err); e.Code != faas.InitializationError || strings.Contains(e.Message, "/no/such") || !strings.Contains(e.Message, "rustup target add") {
 		t.Errorf("without a compiler: %v", err)
+	}
+	if !strings.Contains(log.String(), "/no/such/rustc") {
+		t.Errorf("the log does not say which compiler was not there: %s", &log)
 	}
 }

@@ -58,6 +58,7 @@ type Options struct {
 	Changed func(context.Context, faas.Name)
 	// Select finds the function that a name means which the caller wrote there.
 	Select func(place faas.Place, name string) (faas.Ref, error)
+	Served faas.Served // what errors offer of languages
 	// Check has code checked by who will run it, before it is stored; Hosts does.
 	Check func(ctx context.Context, requestID string, f faas.Function) error
 	// Runtimes are the states of the runtimes in use: "ok", "degraded" or "down".

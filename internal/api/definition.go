@@ -25,7 +25,7 @@ const (
 	maxTag         = 64
 	maxExamples    = 64 << 10
 	maxTimeoutMS   = 24 * 3600 * 1000 // what RUNTIME_TIMEOUT_SECONDS may be at most
-	maxCacheTTL    = 365 * 24 * 3600  // seconds
+	maxCacheTTL    = 24 * 3600        // seconds: no older result is given
 	maxMemoryMB    = 64 << 10         // what WORKER_MEMORY_MB may be at most
 	allButCode     = 2<<20 + 256<<10  // of a body, dependencies, schema and examples included
 	escaped        = len(`\u0000`)    // what one byte of code may take in JSON

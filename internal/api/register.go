@@ -15,7 +15,7 @@ func (a *api) createFunction(r *http.Request) (int, any, error) {
 	if err := readBody(r, a.maxDefinition(), &d); err != nil {
 		return 0, nil, err
 	}
-	name, err := d.name()
+	name, err := d.name(a.Served)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -88,14 +88,14 @@ func (a *api) changed(r *http.Request, name faas.Name, err error) {
 }
 
 // name is the name that the body of a POST gives.
-func (d *definition) name() (faas.Name, error) {
+func (d *definition) name(served faas.Served) (faas.Name, error) {
 	if d.Language == nil {
-		return faas.Name{}, strict.BadMember("language", "is missing: send "+faas.Either(""))
+		return faas.Name{}, strict.BadMember("language", "is missing: send "+served.Either(""))
 	}
 	if d.Title == nil {
 		return faas.Name{}, strict.BadMember("title", "is missing: the function will be called <language>-<title>")
 	}
-	return faas.Name{Language: *d.Language, Title: *d.Title}, d.checkName()
+	return faas.Name{Language: *d.Language, Title: *d.Title}, d.checkName(served)
 }
 
 // agreesWith checks that a body that names its function names the one in the path.
@@ -109,9 +109,9 @@ func (d *definition) agreesWith(name faas.Name) error {
 	return nil
 }
 
-func (d *definition) checkName() error {
+func (d *definition) checkName(served faas.Served) error {
 	if !d.Language.Known() {
-		return strict.BadMember("language", "must be "+faas.Either(""))
+		return strict.BadMember("language", "must be "+served.Either(""))
 	}
 	if err := faas.CheckTitle(*d.Title); err != nil {
 		e := faas.AsError(err)

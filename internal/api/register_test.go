@@ -147,6 +147,7 @@ func TestRegisterRefuses(t *testing.T) {
 		with(`"memory_limit_mb": 0`):                                    "memory_limit_mb",
 		with(`"memory_limit_mb": 65537`):                                "memory_limit_mb",
 		with(`"cache_ttl_seconds": -1`):                                 "cache_ttl_seconds",
+		with(`"cache_ttl_seconds": 86401`):                              "cache_ttl_seconds must be a whole number from 0 to 86400",
 		with(`"network": "all"`):                                        "network must be none or egress",
 		with(`"network": 1`):                                            "network must be none or egress",
 		with(`"examples": {}`):                                          "examples must be a list",

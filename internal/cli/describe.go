@@ -48,6 +48,7 @@ func describe(w io.Writer, f client.Description, aliases []client.NamedAlias) {
 		{"Aliases", listAliases(aliases)},
 		{"Description", first(clean(f.Description), "-")},
 		{"Tags", list(f.Tags)},
+		{"Cached for", seconds(f.CacheTTLSeconds)},
 		{"Owner", orDash(f.UserID)},
 		{"Created", at(f.CreatedAt)},
 		{"Updated", at(f.LastUpdatedAt)},
@@ -70,6 +71,14 @@ func describe(w io.Writer, f client.Description, aliases []client.NamedAlias) {
 		return
 	}
 	fmt.Fprintf(w, "\nCode:\n%s\n", cleanLines(f.ScriptContent))
+}
+
+// seconds writes a time that may be none.
+func seconds(n *int) string {
+	if n == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%d s", *n)
 }
 
 func isTargeted(options json.RawMessage) bool {

@@ -32,7 +32,7 @@ func (a *app) listCommand() *cobra.Command {
 		Args: takes(),
 	}
 	f := c.Flags()
-	f.StringVar(&language, "language", "", "only this language: "+faas.Either(""))
+	f.StringVar(&language, "language", "", "only this language: "+faas.Served(faas.Languages()).Either(""))
 	f.StringVar(&kind, "type", string(faas.Predefined), "predefined: registered ones; dynamic: live sessions' scripts")
 	f.StringVar(&wanted.query.Tag, "tag", "", "only those with this tag")
 	return a.listing(c, &wanted, func() {

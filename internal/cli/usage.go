@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -57,18 +58,32 @@ func adopt(c *cobra.Command) {
 	if c.HasSubCommands() {
 		c.Args = subcommand
 		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
-	} else if check := c.Args; check != nil {
-		c.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
-				return usageError{err}
-			}
-			return nil
-		}
+	} else {
+		c.Args = checkUsage(c.Args)
 	}
 	for _, child := range c.Commands() {
 		adopt(child)
 	}
 }
+
+// checkUsage is a check of arguments, or none, with what cobra checks of flags only later,
+// where its error would not be one of usage.
+func checkUsage(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if check != nil {
+			if err := check(c, args); err != nil {
+				return usageError{err}
+			}
+		}
+		if err := cmp.Or(c.ValidateRequiredFlags(), c.ValidateFlagGroups()); err != nil {
+			return misuse("%w; see %s --help", err, c.CommandPath())
+		}
+		return nil
+	}
+}
+
+// Misuse is a fault of the command line that a command finds itself.
+func Misuse(format string, args ...any) error { return misuse(format, args...) }
 
 // subcommand refuses a word that names no command.
 func subcommand(c *cobra.Command, args []string) error {

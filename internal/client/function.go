@@ -32,7 +32,9 @@ type Description struct {
 	Schema         json.RawMessage `json:"schema"`
 	Examples       json.RawMessage `json:"examples"`
 	CompileOptions json.RawMessage `json:"compile_options"`
-	ScriptContent  string          `json:"script_content"`
+	// CacheTTLSeconds is how old a result may be that another call is answered with; nil: none.
+	CacheTTLSeconds *int   `json:"cache_ttl_seconds"`
+	ScriptContent   string `json:"script_content"`
 }
 
 // Definition is what a function is registered by.

@@ -69,14 +69,21 @@ func (l Language) Filename() string {
 	return "function" + l.Extensions()[0]
 }
 
-// Either lists the languages for people: "nodejs, python or rust", each with what is to
-// follow it.
-func Either(suffix string) string {
+// Served are the languages that an installation serves, which its errors offer; nil: those
+// that every one has.
+type Served []Language
+
+// Either lists them for people: "nodejs, python or rust", each with what is to follow it.
+func (s Served) Either(suffix string) string {
+	offered := s
+	if offered == nil {
+		offered = slices.DeleteFunc(Languages(), Language.Optional)
+	}
 	var out strings.Builder
-	for i, language := range languages {
+	for i, language := range offered {
 		switch {
 		case i == 0:
-		case i == len(languages)-1:
+		case i == len(offered)-1:
 			out.WriteString(" or ")
 		default:
 			out.WriteString(", ")
@@ -85,6 +92,9 @@ func Either(suffix string) string {
 	}
 	return out.String()
 }
+
+// Either lists the languages that every installation has.
+func Either(suffix string) string { return Served(nil).Either(suffix) }
 
 // MaxTitle bounds the title of a function, in bytes.
 const MaxTitle = 128
@@ -117,14 +127,14 @@ func (p Place) of(part string) string {
 // ParseName parses "<language>-<title>". The title has 1 to MaxTitle bytes of
 // [A-Za-z0-9._-], begins with a letter or a digit and holds no "..".
 // The error is an *Error of code INVALID_REQUEST, fit for the caller to read.
-func ParseName(s string) (Name, error) { return parseName("", s) }
+func ParseName(s string) (Name, error) { return Served(nil).parseName("", s) }
 
-func parseName(place Place, s string) (Name, error) {
-	if s == "" {
+func (s Served) parseName(place Place, text string) (Name, error) {
+	if text == "" {
 		return Name{}, badName(place.of("the function's name") + " is missing: send <language>-<title>, such as nodejs-hello")
 	}
 	for _, language := range languages {
-		title, ok := strings.CutPrefix(s, string(language)+"-")
+		title, ok := strings.CutPrefix(text, string(language)+"-")
 		if !ok {
 			continue
 		}
@@ -133,7 +143,7 @@ func parseName(place Place, s string) (Name, error) {
 		}
 		return Name{Language: language, Title: title}, nil
 	}
-	return Name{}, badName(place.of("the function's name") + " must begin with " + Either("-"))
+	return Name{}, badName(place.of("the function's name") + " must begin with " + s.Either("-") + ", as nodejs-calculator does")
 }
 
 // CheckTitle tells what is wrong with the title of a function, as ParseName does.

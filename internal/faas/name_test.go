@@ -78,12 +78,12 @@ func TestPlaces(t *testing.T) {
 		in, want string
 	}{
 		{InHeader, "", "the function's name in the Language-Title header is missing: send <language>-<title>, such as nodejs-hello"},
-		{InHeader, "perl-x", "the function's name in the Language-Title header must begin with nodejs-, python-, rust- or ruby-"},
+		{InHeader, "perl-x", "the function's name in the Language-Title header must begin with nodejs-, python- or rust-, as nodejs-calculator does"},
 		{InHeader, "nodejs-", "the title in the Language-Title header is empty"},
 		{InPath, "", "the function's name in the path is missing: send <language>-<title>, such as nodejs-hello"},
-		{InPath, "perl-x", "the function's name in the path must begin with nodejs-, python-, rust- or ruby-"},
+		{InPath, "perl-x", "the function's name in the path must begin with nodejs-, python- or rust-, as nodejs-calculator does"},
 		{InPath, "nodejs-a..b@1", "the title in the path must not contain '..'"},
-		{"", "perl-x", "the function's name must begin with nodejs-, python-, rust- or ruby-"},
+		{"", "perl-x", "the function's name must begin with nodejs-, python- or rust-, as nodejs-calculator does"},
 		{"", "nodejs-", "the title is empty"},
 	} {
 		_, err := ParseRefIn(test.place, test.in)
@@ -108,4 +108,23 @@ func FuzzParseName(f *testing.F) {
 			t.Fatalf("ParseName(%q).String() = %q", s, name)
 		}
 	})
+}
+
+func TestServed(t *testing.T) {
+	for want, served := range map[string]Served{
+		"nodejs, python or rust":       nil,
+		"nodejs, python, rust or ruby": Languages(),
+		"rust":                         {Rust},
+	} {
+		if got := served.Either(""); got != want {
+			t.Errorf("%v: %q, want %q", []Language(served), got, want)
+		}
+		_, err := served.ParseRefIn("", "perl-x")
+		if AsError(err).Message != "the function's name must begin with "+served.Either("-")+", as nodejs-calculator does" {
+			t.Errorf("%v: %v", []Language(served), err)
+		}
+	}
+	if ref, err := Served(nil).ParseRefIn("", "ruby-x"); err != nil || ref.Name.Language != Ruby {
+		t.Errorf("what is not offered is understood: %v, %v", ref, err)
+	}
 }

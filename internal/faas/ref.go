@@ -41,17 +41,21 @@ func ParseRef(s string) (Ref, error) { return ParseRefIn("", s) }
 
 // ParseRefIn is ParseRef of a reference that the caller wrote in that place, which
 // the error names.
-func ParseRefIn(place Place, s string) (Ref, error) {
-	end := strings.IndexAny(s, "@:")
+func ParseRefIn(place Place, s string) (Ref, error) { return Served(nil).ParseRefIn(place, s) }
+
+// ParseRefIn is the function of that name, whose errors offer these languages. It takes
+// names of others too.
+func (s Served) ParseRefIn(place Place, text string) (Ref, error) {
+	end := strings.IndexAny(text, "@:")
 	if end < 0 {
-		end = len(s)
+		end = len(text)
 	}
-	name, err := parseName(place, s[:end])
-	if err != nil || end == len(s) {
+	name, err := s.parseName(place, text[:end])
+	if err != nil || end == len(text) {
 		return Ref{Name: name}, err
 	}
-	ref, rest := Ref{Name: name}, s[end+1:]
-	if s[end] == '@' {
+	ref, rest := Ref{Name: name}, text[end+1:]
+	if text[end] == '@' {
 		ref.Version, err = parseVersion(rest)
 	} else {
 		ref.Alias, err = rest, CheckAlias(rest)

@@ -132,30 +132,43 @@ func (f Files) stamps() (all [3]stamp) {
 	return all
 }
 
+// Check names all that is wrong with the files of a part of that role.
+func (f Files) Check(role Role) []error {
+	_, faults := (&Options{Files: f, Role: role}).read()
+	return faults
+}
+
 func (o *Options) load() (*material, error) {
-	authorities, err := readFile(o.CA)
-	if err != nil {
-		return nil, fmt.Errorf("TLS_CA: %w", err)
+	found, faults := o.read()
+	return found, errors.Join(faults...)
+}
+
+// read reads the files, unless one of them is not as it must be.
+func (o *Options) read() (_ *material, faults []error) {
+	var content [3][]byte
+	for n, file := range [...]struct{ setting, path string }{{"TLS_CA", o.CA}, {"TLS_CERT", o.Cert}, {"TLS_KEY", o.Key}} {
+		var err error
+		if content[n], err = readFile(file.path); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", file.setting, err))
+		}
+	}
+	if faults != nil {
+		return nil, faults
 	}
 	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(authorities) {
-		return nil, fmt.Errorf("TLS_CA: %s has no certificate", o.CA)
+	if !roots.AppendCertsFromPEM(content[0]) {
+		faults = append(faults, fmt.Errorf("TLS_CA: %s has no certificate", o.CA))
 	}
-	chain, err := readFile(o.Cert)
+	pair, err := tls.X509KeyPair(content[1], content[2])
 	if err != nil {
-		return nil, fmt.Errorf("TLS_CERT: %w", err)
+		faults = append(faults, fmt.Errorf("TLS_CERT and TLS_KEY (%s, %s): %w", o.Cert, o.Key, err))
 	}
-	key, err := readFile(o.Key)
-	if err != nil {
-		return nil, fmt.Errorf("TLS_KEY: %w", err)
-	}
-	pair, err := tls.X509KeyPair(chain, key)
-	if err != nil {
-		return nil, fmt.Errorf("TLS_CERT and TLS_KEY (%s, %s): %w", o.Cert, o.Key, err)
+	if faults != nil {
+		return nil, faults
 	}
 	found := &material{pair: pair, roots: roots}
 	if err := found.check(o.Role); err != nil {
-		return nil, fmt.Errorf("TLS_CERT (%s): %w", o.Cert, err)
+		return nil, []error{fmt.Errorf("TLS_CERT (%s): %w", o.Cert, err)}
 	}
 	return found, nil
 }

@@ -140,9 +140,15 @@ func TestConnectionsCut(t *testing.T) {
 func TestTooManyConnections(t *testing.T) {
 	address := testrig.Postgres(t)
 	open(t, address).Close()
-	run(t, address, "DROP ROLE IF EXISTS few", "CREATE ROLE few LOGIN PASSWORD 'x' CONNECTION LIMIT 1 IN ROLE envoke_app")
+	run(t, address, "DROP ROLE IF EXISTS few", "CREATE ROLE few LOGIN PASSWORD 'x' IN ROLE envoke_app")
 	store := open(t, as(t, address, "few", "x"))
 	defer store.Close()
+	// The connection that the migrations were looked at by is closed, and counts until the
+	// server has noticed.
+	testrig.Eventually(t, "one connection", func() bool {
+		return query[int](t, address, "SELECT count(*) FROM pg_stat_activity WHERE usename = 'few'") == 1
+	})
+	run(t, address, "ALTER ROLE few CONNECTION LIMIT 1")
 	tx := lockSessions(t, address)
 	found := make(chan error, 1)
 	go func() { _, err := store.FindSession(t.Context(), "a"); found <- err }()

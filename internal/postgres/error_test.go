@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"syscall"
@@ -32,6 +33,7 @@ func TestWrap(t *testing.T) {
 		"deadlock, every time":   {server("40P01"), faas.Unavailable},
 		"locked for too long":    {server("55P03"), faas.Unavailable},
 		"reset":                  {&net.OpError{Op: "read", Err: syscall.ECONNRESET}, faas.Unavailable},
+		"broken before":          {fmt.Errorf("begin: %w", pgconn.ErrConnClosed), faas.Unavailable},
 		"end of file":            {io.ErrUnexpectedEOF, faas.Unavailable},
 		"our deadline":           {context.DeadlineExceeded, faas.Unavailable},
 		"the caller gave up":     {context.Canceled, faas.InternalError},

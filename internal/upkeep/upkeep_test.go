@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
@@ -28,7 +29,8 @@ func newUpkeep(t *testing.T, o upkeep.Options) (*upkeep.Upkeep, *prometheus.Regi
 	return upkeep.New(o), registry
 }
 
-// TestSessionsAreSweptWhenTheirTimeIsOver, all of them, though a batch has room for one.
+// TestSessionsAreSweptWhenTheirTimeIsOver, all of them in one round, though a batch has room for
+// one. What time it is, is Now's to say.
 func TestSessionsAreSweptWhenTheirTimeIsOver(t *testing.T) {
 	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "envoke.db"))
 	if err != nil {
@@ -41,23 +43,39 @@ func TestSessionsAreSweptWhenTheirTimeIsOver(t *testing.T) {
 	for i := range 3 {
 		s := faas.Session{
 			ID: faas.NewSessionKey().NewID(faas.NodeJS, true), Name: faas.Name{Language: faas.NodeJS, Title: "t"},
-			Digest: script.Digest, CreatedAt: began, ExpiresAt: began.Add(time.Duration(i/2) * time.Hour), Status: faas.Active,
+			Digest: script.Digest, CreatedAt: began, ExpiresAt: began.Add(50*time.Minute + time.Duration(i/2)*time.Hour), Status: faas.Active,
 		}
 		if err := store.CreateSession(t.Context(), s, &script); err != nil {
 			t.Fatal(err)
 		}
 		ids = append(ids, s.ID)
 	}
+	var batches []int // what each of the first round did
+	round := make(chan struct{})
 	u, _ := newUpkeep(t, upkeep.Options{
-		Tasks: []upkeep.Task{{Name: "sessions", Limit: 1, Batch: store.SweepSessions}},
-		Now:   func() time.Time { return began.Add(time.Minute) },
+		Tasks: []upkeep.Task{
+			{Name: "sessions", Limit: 1, Batch: func(ctx context.Context, now time.Time, limit int) (int, error) {
+				done, err := store.SweepSessions(ctx, now, limit)
+				batches = append(batches, done)
+				return done, err
+			}},
+			{Name: "next", Limit: 1, Batch: func(ctx context.Context, _ time.Time, _ int) (int, error) {
+				close(round)
+				<-ctx.Done() // there is no second one
+				return 0, nil
+			}},
+		},
+		Now: func() time.Time { return began.Add(time.Hour) },
 	})
 	testrig.Serve(t, u.Serve)
+	<-round
+	if diff := cmp.Diff([]int{1, 1, 0}, batches); diff != "" {
+		t.Errorf("sessions that each batch swept (-want +got)\n%s", diff)
+	}
 	for _, id := range ids[:2] {
-		testrig.Eventually(t, "the session is swept", func() bool {
-			_, err := store.FindSession(t.Context(), id)
-			return faas.IsNotFound(err)
-		})
+		if _, err := store.FindSession(t.Context(), id); !faas.IsNotFound(err) {
+			t.Errorf("a session whose time is over: %v", err)
+		}
 	}
 	if _, err := store.FindSession(t.Context(), ids[2]); err != nil {
 		t.Errorf("a session that lives: %v", err)

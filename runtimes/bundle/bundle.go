@@ -63,6 +63,7 @@ type Bundles struct {
 	scripts   *lookup.Memory[faas.Digest, faas.Script]
 	schemas   *lookup.Memory[faas.Ref, *schema.Schema] // by version, which is immutable
 	key       atomic.Pointer[faas.SessionKey]          // nil until control has said it
+	keyed     chan struct{}                            // closed then
 	trust     trust
 }
 
@@ -92,6 +93,7 @@ func New(o Options) *Bundles {
 		host:      o.Host,
 		language:  o.Language,
 		logger:    o.Logger,
+		keyed:     make(chan struct{}),
 		sessions:  lookup.New[faas.SessionID](o.MaxSessions, o.MaxScriptBytes, heldSize),
 		functions: lookup.New[faas.Ref](maxFunctions, maxFunctionBytes, functionSize),
 		scripts:   lookup.New[faas.Digest](o.MaxSessions, o.MaxScriptBytes, scriptSize),
@@ -105,6 +107,33 @@ func New(o Options) *Bundles {
 // Ready tells whether control has been heard of: without its key no session id
 // can be checked.
 func (b *Bundles) Ready() bool { return b.key.Load() != nil }
+
+// firstWait is how long after its start a host has requests wait for control's key. Envoy sends
+// requests as soon as the host listens, which on a busy machine is well before control answers.
+const firstWait = 3 * time.Second
+
+// awaitKey is control's key. Nil: it is not there, and nobody should wait for it.
+func (b *Bundles) awaitKey(ctx context.Context) *faas.SessionKey {
+	left := firstWait - time.Since(b.trust.started)
+	if key := b.key.Load(); key != nil || left <= 0 {
+		return key
+	}
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case <-b.keyed:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return b.key.Load()
+}
+
+// setKey lets those go on that wait for the first.
+func (b *Bundles) setKey(key faas.SessionKey) {
+	if b.key.Swap(&key) == nil {
+		close(b.keyed)
+	}
+}
 
 // NewID makes the id of a session that does not come through ext_proc, which makes
 // all others. A plain session's executes skip ext_proc. It is UNAVAILABLE until

@@ -46,7 +46,7 @@ func (b *Bundles) noSession() (*Session, error) {
 // fetch gets a session that is not held. Forged ids end here, at no cost to
 // control.
 func (b *Bundles) fetch(ctx context.Context, id faas.SessionID) (*Session, error) {
-	key := b.key.Load()
+	key := b.awaitKey(ctx)
 	if key == nil {
 		b.metrics.sessions.failed.Inc()
 		return nil, errNoControl

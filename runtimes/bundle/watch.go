@@ -125,8 +125,7 @@ func (b *Bundles) follow(stream grpc.BidiStreamingClient[controlpb.WatchRequest,
 	// the host is ready, and what it finds from then on is of this generation.
 	b.trust.generation.Add(1)
 	b.apply(first)
-	key := faas.SessionKey(first.GetSessionKey())
-	b.key.Store(&key)
+	b.setKey(first.GetSessionKey())
 	b.logger.Info("watching control", "epoch", first.GetEpoch(), "revision", first.GetRevision())
 	for message, acked := first, first.GetRevision(); ; {
 		watchdog.Reset(silence)

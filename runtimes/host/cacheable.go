@@ -32,8 +32,10 @@ func markEnvelope(c *fasthttp.RequestCtx) {
 }
 
 // markResponse tells ext_proc that others may have what a function answered by plain
-// HTTP: no error, nothing that is one caller's, and nothing that the function itself
-// does not want kept.
+// HTTP: no error, nothing that is one caller's, nothing that the function itself does not
+// want kept, and nothing that would not come out of a cache as it went in: Envoy leaves out
+// headers without a value and says of a body without a type that it is text, and Age is what
+// caches say.
 func markResponse(c *fasthttp.RequestCtx) {
 	switch c.Response.StatusCode() {
 	case http.StatusOK, http.StatusNonAuthoritativeInfo, http.StatusNoContent,
@@ -41,19 +43,23 @@ func markResponse(c *fasthttp.RequestCtx) {
 	default:
 		return
 	}
-	var pairs [][2]string
+	pairs, typed := [][2]string{}, len(c.Response.Body()) == 0
 	for key, value := range c.Response.Header.All() {
 		switch name := strings.ToLower(string(key)); name {
-		case "set-cookie", "vary":
+		case "set-cookie", "vary", "age":
 			return
-		case "connection", "content-length", "transfer-encoding", "date", "server", "age", "server-timing":
+		case "connection", "content-length", "transfer-encoding", "date", "server", "server-timing":
 			// of this exchange
 		default:
-			if name == "cache-control" && isPrivate(value) {
+			if len(value) == 0 || name == "cache-control" && isPrivate(value) {
 				return
 			}
+			typed = typed || name == "content-type"
 			pairs = append(pairs, [2]string{name, string(value)})
 		}
+	}
+	if !typed {
+		return
 	}
 	slices.SortStableFunc(pairs, func(a, b [2]string) int { return strings.Compare(a[0], b[0]) })
 	if raw, err := json.Marshal(pairs); err == nil && len(raw) <= maxCacheable && isASCII(raw) {

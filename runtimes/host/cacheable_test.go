@@ -22,11 +22,15 @@ func TestCacheableResponse(t *testing.T) {
 	}{
 		{"JSON", `{"a":1}`, [][2]string{{"content-type", "application/json"}}},
 		{"nothing", `null`, [][2]string{}},
-		{"headers", `{"statusCode":200,"headers":{"X-B":"2","Link":["<a>","<b>"],"Age":"9","Date":"x","Server-Timing":"db"},"body":"x"}`, [][2]string{
+		{"headers", `{"statusCode":200,"headers":{"X-B":"2","Link":["<a>","<b>"],"Date":"x","Server-Timing":"db"},"body":"x"}`, [][2]string{
 			{"content-type", "text/plain; charset=utf-8"}, {"link", "<a>"}, {"link", "<b>"}, {"x-b", "2"},
 		}},
 		{"moved", `{"statusCode":301,"headers":{"location":"/a"}}`, [][2]string{{"location", "/a"}}},
 		{"cached by others for some time", `{"statusCode":200,"headers":{"cache-control":"max-age=5"}}`, [][2]string{{"cache-control", "max-age=5"}}},
+		{"an age of its own", `{"statusCode":200,"headers":{"Age":"9"},"body":"x"}`, nil},
+		{"a type that is empty", `{"statusCode":200,"headers":{"Content-Type":""},"body":"x"}`, nil},
+		{"another header that is empty", `{"statusCode":200,"headers":{"X-A":""},"body":"x"}`, nil},
+		{"no type, and nothing to have one", `{"statusCode":200,"headers":{"x-a":"1"}}`, [][2]string{{"x-a", "1"}}},
 		{"an error", `{"statusCode":404}`, nil},
 		{"found elsewhere for now", `{"statusCode":302,"headers":{"location":"/a"}}`, nil},
 		{"a cookie", `{"statusCode":200,"headers":{"Set-Cookie":"a=b"}}`, nil},

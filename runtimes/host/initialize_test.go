@@ -97,6 +97,11 @@ func TestParseRefuses(t *testing.T) {
 		{"negative timeout", `{"context":{"timeout_ms":-1}}`, faas.InvalidRequest, milliseconds},
 		{"timeout beyond all bounds", `{"context":{"timeout_ms":1e999}}`, faas.InvalidRequest, milliseconds},
 		{"misplaced timeout", `{"script_content":"return 1","timeout_ms":5}`, faas.InvalidRequest, `timeout_ms is read in the context only: {"context":{"timeout_ms":1000}}`},
+		{"a function's network", `{"script_content":"return 1","network":"egress"}`, faas.InvalidRequest, "network is read in compile_options only, or of a registered function: POST /api/v1/functions"},
+		{"a function's memory", `{"params":1,"memory_limit_mb":5,"schema":{}}`, faas.InvalidRequest, "memory_limit_mb is read in compile_options only, or of a registered function: POST /api/v1/functions"},
+		{"a function's limit of a call", `{"cpu_limit_ms":5}`, faas.InvalidRequest, "cpu_limit_ms is read in the context only, or of a registered function: POST /api/v1/functions"},
+		{"a function's cache", `{"script_content":"return 1","params":{},"cache_ttl_seconds":60}`, faas.InvalidRequest, "cache_ttl_seconds is no member here, only registered functions have it: POST /api/v1/functions"},
+		{"a function's schema", `{"schema":null}`, faas.InvalidRequest, "schema is no member here, only registered functions have it: POST /api/v1/functions"},
 		{"misspelt script", `{"script":"return 1"}`, faas.InvalidRequest, `the body has a member "script" but no "script_content": was that meant?`},
 		{"retained session, of another kind", `{"context":{"retain_session":"yes"}}`, faas.InvalidRequest, "context.retain_session must be true or false"},
 	}

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"fmt"
 
 	"envoke/internal/strict"
@@ -27,13 +28,18 @@ const maxMisses = 16
 // postMembers is members of a request's body. A misspelt member, which would be
 // ignored without a word, is an error where the name that was meant is absent: code
 // would run with no params, or other code than was sent. So is a timeout_ms beside
-// the context. Any other name is let through, as clients of older systems send more
-// than we read; the first is returned.
+// the context, and what only a registered function has, where a session is made: who
+// sent it would believe that it holds. Any other name is let through, as clients of older
+// systems send more than we read; the first is returned.
 func postMembers(body []byte, wanted ...member) (unread string, err error) {
 	var misses []miss
 	var deadline bool
+	var registered string // the first member that only registered functions have
+	makesSession := find([]byte("compile_options"), wanted) != nil
 	err = scanMembers(body, wanted, func(name string) {
 		switch {
+		case makesSession && ofFunctions[name] != "":
+			registered = cmp.Or(registered, name)
 		case name == "timeout_ms":
 			deadline = true
 		case unread == "" && name != "request_id": // a call by path may say it
@@ -51,10 +57,28 @@ func postMembers(body []byte, wanted ...member) (unread string, err error) {
 			return "", badJSON(fmt.Sprintf("the body has a member %q but no %q: was that meant?", m.sent, m.meant.name), nil)
 		}
 	}
+	if registered != "" {
+		return "", strict.BadMember(registered, ofFunctions[registered])
+	}
 	if deadline {
 		return "", misplacedDeadline(find([]byte("context"), wanted) != nil)
 	}
 	return unread, nil
+}
+
+// What an error says of a member that only registered functions have. What a session's own
+// script may have too has another place here.
+const (
+	onlyFunctions = "is no member here, only registered functions have it: POST /api/v1/functions"
+	inContext     = "is read in the context only, or of a registered function: POST /api/v1/functions"
+	inOptions     = "is read in compile_options only, or of a registered function: POST /api/v1/functions"
+)
+
+var ofFunctions = map[string]string{
+	"description": onlyFunctions, "schema": onlyFunctions, "examples": onlyFunctions, "tags": onlyFunctions,
+	"cache_ttl_seconds": onlyFunctions,
+	"cpu_limit_ms":      inContext, "output_limit_bytes": inContext, "max_concurrency": inContext,
+	"memory_limit_mb": inOptions, "network": inOptions,
 }
 
 // wantParams refuses a call whose params may be what was sent instead: it would run

@@ -17,25 +17,50 @@ import (
 	"envoke/runtimes/pool"
 )
 
-// TestAFailureTellsItsFunction, and where in its code it was.
+// TestAFailureTellsItsFunction, and where in its code it was; where no function was found, what
+// the request says of one.
 func TestAFailureTellsItsFunction(t *testing.T) {
 	r := newRig(t, pool.Options{})
 	r.register(t, "fail", faas.Function{Script: javaScriptOf(`throw new TypeError('no')`)})
 	session := r.initializeBody(t, "nodejs-fail", ``)
-	for path, want := range map[string]faas.Failure{
-		functionPath + "nodejs-fail":        {LanguageTitle: "nodejs-fail", Code: faas.RuntimeError, Component: faas.InFunction, Message: "no"},
-		executePath + "/" + string(session): {LanguageTitle: "nodejs-fail", Code: faas.RuntimeError, Component: faas.InFunction, Message: "no", SessionID: session},
+	oneShot, unknown := key.NewID(faas.NodeJS, true), key.NewID(faas.NodeJS, true)
+	thrown := faas.Failure{LanguageTitle: "nodejs-fail", Code: faas.RuntimeError, Component: faas.InFunction, Message: "no"}
+	of := func(f faas.Failure, id faas.SessionID) faas.Failure { f.SessionID = id; return f }
+	for _, test := range []struct {
+		call call
+		want faas.Failure
+		line bool
+	}{
+		{call{path: functionPath + "nodejs-fail", title: "nodejs-other"}, thrown, true}, // the header means nothing there
+		{call{path: runtimePath + "nodejs/fail"}, thrown, true},
+		{call{path: executePath + "/" + string(session), title: "nodejs-other"}, of(thrown, session), true},
+		{call{path: executePath, title: "nodejs-fail", id: oneShot}, of(thrown, oneShot), true},
+		{call{path: initializePath, title: "nodejs-new", id: key.NewID(faas.NodeJS, true), body: strings.NewReader(`{"script_content":"return ("}`)}, faas.Failure{
+			LanguageTitle: "nodejs-new", Code: faas.InitializationError, Component: faas.InFunction, Message: "Unexpected end of input",
+		}, true},
+		{call{path: executePath + "/" + string(unknown)}, faas.Failure{
+			SessionID: unknown, Code: faas.NotFound, Component: faas.InRuntime, Message: faas.AsError(faas.ErrNoSession).Message,
+		}, false},
 	} {
 		r.failed.Clear()
-		r.post(t, path, "{}")
+		if test.call.body == nil {
+			test.call.body = strings.NewReader("{}")
+		}
+		r.do(t, test.call)
 		told, _ := r.failed.Load("trace-1")
 		got, _ := told.(faas.Failure)
-		want.RequestID, want.Language = "trace-1", faas.NodeJS
-		if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(faas.Failure{}, "StackTrace", "Details", "At")); diff != "" {
-			t.Errorf("%s (-want +got)\n%s", path, diff)
+		test.want.RequestID, test.want.Language = "trace-1", faas.NodeJS
+		if diff := cmp.Diff(test.want, got, cmpopts.IgnoreFields(faas.Failure{}, "StackTrace", "Details", "At")); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", test.call.path, diff)
 		}
-		if !strings.Contains(got.StackTrace, "TypeError: no") || !strings.Contains(string(got.Details), `"line":1`) || time.Since(got.At) > time.Minute {
-			t.Errorf("%s: stack %q, details %s, at %v", path, got.StackTrace, got.Details, got.At)
+		if test.line != strings.Contains(string(got.Details), `"line":1`) || test.line == (got.StackTrace == "") {
+			t.Errorf("%s: stack %q, details %s", test.call.path, got.StackTrace, got.Details)
+		}
+		if test.want.Code == faas.RuntimeError && !strings.Contains(got.StackTrace, "TypeError: no") {
+			t.Errorf("%s: stack %q", test.call.path, got.StackTrace)
+		}
+		if ago := time.Since(got.At); ago < 0 || ago > time.Minute {
+			t.Errorf("%s: at %v", test.call.path, got.At)
 		}
 	}
 }

@@ -70,26 +70,52 @@ var Runtimes = map[faas.Language]func(testing.TB) Runtime{
 	faas.NodeJS: JavaScript, faas.Python: Python, faas.Ruby: Ruby,
 }
 
-// What Node.js says of a socket that it may not open tells its user nothing.
+// What Node.js and Python say of a socket that they may not open tells their user nothing.
 func TestNoNetworkIsSaid(t *testing.T) {
-	p := serve(t, Options{Runtime: JavaScript(t), Idle: 1})
-	for source, want := range map[string]string{
-		"await fetch('http://127.0.0.1:65000')":                                      "fetch failed: connect EPERM 127.0.0.1:65000",
-		"await fetch('http://nowhere.invalid')":                                      "fetch failed: getaddrinfo E",
-		"require('http').get('http://[::1]:65000'); await new Promise(() => {})":     "connect EPERM ::1:65000",
-		"require('net').createServer().listen(0); await new Promise(() => {})":       "listen EPERM: operation not permitted",
-		"await require('dns').promises.resolve('nowhere.invalid')":                   "queryA ECONNREFUSED nowhere.invalid",
-		"require('dgram').createSocket('udp4').bind(0); await new Promise(() => {})": "bind EPERM 0.0.0.0",
+	for language, messages := range map[faas.Language]map[string]string{
+		faas.NodeJS: {
+			"await fetch('http://127.0.0.1:65000')":                                      "fetch failed: connect EPERM 127.0.0.1:65000",
+			"await fetch('http://nowhere.invalid')":                                      "fetch failed: getaddrinfo E",
+			"require('http').get('http://[::1]:65000'); await new Promise(() => {})":     "connect EPERM ::1:65000",
+			"require('net').createServer().listen(0); await new Promise(() => {})":       "listen EPERM: operation not permitted",
+			"await require('dns').promises.resolve('nowhere.invalid')":                   "queryA ECONNREFUSED nowhere.invalid",
+			"require('dgram').createSocket('udp4').bind(0); await new Promise(() => {})": "bind EPERM 0.0.0.0",
+		},
+		faas.Python: {
+			"import urllib.request as r; r.urlopen('http://127.0.0.1:65000')":                       "<urlopen error [Errno 1] Operation not permitted>",
+			"import urllib.request as r; r.urlopen('http://nowhere.invalid')":                       "<urlopen error [Errno -",
+			"import socket; socket.create_connection(('127.0.0.1', 65000))":                         "[Errno 1] Operation not permitted",
+			"import socket; socket.socket()":                                                        "[Errno 1] Operation not permitted",
+			"import asyncio; await asyncio.open_connection('127.0.0.1', 65000)":                     "[Errno 1] Operation not permitted",
+			"import socket; socket.getaddrinfo('nowhere.invalid', 80)":                              "[Errno -",
+			"try:\n  import socket; socket.socket()\nexcept OSError: raise RuntimeError('no luck')": "no luck",
+		},
 	} {
-		_, err := p.Invoke(t.Context(), work(source), within(10*time.Second, Invocation{}))
-		var e *faas.Error
-		if !errors.As(err, &e) || e.Code != faas.RuntimeError {
-			t.Fatalf("%s: got %v", source, err)
-		}
-		if !strings.HasPrefix(e.Message, want) || !strings.HasSuffix(e.Message, " (functions have no network: socket() is not permitted)") {
-			t.Errorf("%s: %q, want %q and the reason", source, e.Message, want)
+		p := serve(t, Options{Runtime: Runtimes[language](t), Idle: 1})
+		for source, want := range messages {
+			e := thrownBy(t, p, language, source)
+			if !strings.HasPrefix(e.Message, want) || !strings.HasSuffix(e.Message, ` (functions have no network but by "network": "egress")`) {
+				t.Errorf("%s: %q, want %q and the reason", source, e.Message, want)
+			}
 		}
 	}
+	p := serve(t, Options{Runtime: Python(t), Idle: 1})
+	for _, source := range []string{"import os; os.fork()", "raise PermissionError(1, 'mine')"} {
+		if e := thrownBy(t, p, faas.Python, source); strings.Contains(e.Message, "network") {
+			t.Errorf("%s: %q speaks of a network", source, e.Message)
+		}
+	}
+}
+
+func thrownBy(t *testing.T, p *Pool, language faas.Language, source string) *faas.Error {
+	t.Helper()
+	work := Work{Script: faas.NewScript(language, source, nil), Owner: "o"}
+	_, err := p.Invoke(t.Context(), work, within(10*time.Second, Invocation{}))
+	var e *faas.Error
+	if !errors.As(err, &e) || e.Code != faas.RuntimeError {
+		t.Fatalf("%s: got %v", source, err)
+	}
+	return e
 }
 
 // A function may have less memory than others, and cannot have more.

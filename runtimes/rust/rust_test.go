@@ -50,12 +50,43 @@ func TestBuildsSeeNothing(t *testing.T) {
 		if text := string(f.Body(faas.InRuntime, "r")); strings.Contains(text, "a secret") || strings.Contains(text, "root:") {
 			t.Errorf("%s: the caller sees %s", name, text)
 		}
-		if strings.Contains(string(f.Body(faas.InRuntime, "r")), b.opt.CratesDir) {
-			t.Errorf("%s: the caller sees the host's folders: %s", name, f.Details["stack_trace"])
-		}
+		wantNoFolders(t, b, name, f)
 	}
 	if _, err := build(t, b, `option_env!("ENVOKE_TEST_SECRET").is_none() as u8`); err != nil {
 		t.Error(err)
+	}
+}
+
+func wantNoFolders(t *testing.T, b *Builder, name string, f *faas.Error) {
+	t.Helper()
+	text := string(f.Body(faas.InRuntime, "r"))
+	for _, own := range []string{b.opt.CratesDir, b.opt.CacheDir, b.cratesCache, b.opt.Toolchain.Sysroot, filepath.Dir(b.opt.Toolchain.Linker), b.opt.Sandbox.Scratch} {
+		if own != "/usr" && strings.Contains(text, own) {
+			t.Errorf("%s: the caller sees the host's folder %s: %s", name, own, text)
+		}
+	}
+}
+
+// An error that shows what the crates and the standard library say names the user's line, and
+// none of the host's folders.
+func TestErrorsOfLibrariesNameNoFolders(t *testing.T) {
+	b := serve(t, Options{})
+	for name, c := range map[string]struct {
+		source string
+		line   int
+	}{
+		"a trait of serde":        {"struct S;\nserde_json::to_string(&S).unwrap()", 2},
+		"a function of serde's":   {"let n = 1;\nserde_json::from_str::<u8>(n, n).unwrap()", 2},
+		"of the standard library": {"let a: u8 = 1;\nlet v: Vec<u8> = \"x\".into_iter().collect();\nv", 2},
+		"a macro of serde's":      {"let a = 1;\nserde_json::json!({ \"a\": b })", 2},
+		"a private one":           {"let a = std::collections::HashMap::<u8, u8>::new();\na.base", 2},
+	} {
+		_, err := build(t, b, c.source)
+		f := wantFault(t, err, faas.InitializationError)
+		wantNoFolders(t, b, name, f)
+		if f.Details["line"] != c.line {
+			t.Errorf("%s: line %v, want %d: %v", name, f.Details["line"], c.line, f.Details["stack_trace"])
+		}
 	}
 }
 

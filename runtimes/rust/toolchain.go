@@ -25,7 +25,8 @@ var targets = []string{"wasm32-wasip1", "wasm32-wasi"}
 // leastMinor is the oldest 1.x that is tried, Debian 12's.
 const leastMinor = 63
 
-const howToInstall = "install rustc 1.63 or later with its target wasm32-wasip1 and put it on PATH, or set RUSTC to one " +
+// HowToInstall says what to do where there is no compiler. It names nothing of this machine.
+const HowToInstall = "install rustc 1.63 or later with its target wasm32-wasip1 and put it on PATH, or set RUSTC to one " +
 	"(`rustup target add wasm32-wasip1`; on Debian 12: `apt-get install rustc libstd-rust-dev-wasm32 lld`)"
 
 // Toolchain is a Rust compiler that makes WebAssembly, with all that belongs to it.
@@ -47,24 +48,24 @@ func Find(ctx context.Context, asked string) (Toolchain, error) {
 	path, err := exec.LookPath(cmp.Or(asked, "rustc"))
 	switch {
 	case err != nil && asked == "":
-		return Toolchain{}, errors.New("no rustc on PATH: " + howToInstall)
+		return Toolchain{}, errors.New("no rustc on PATH: " + HowToInstall)
 	case err != nil:
-		return Toolchain{}, fmt.Errorf("RUSTC is %q, where there is no program: %s", asked, howToInstall)
+		return Toolchain{}, fmt.Errorf("RUSTC is %q, where there is no program: %s", asked, HowToInstall)
 	}
 	ctx, cancel := context.WithTimeout(ctx, findTimeout)
 	defer cancel()
 	t, err := resolve(ctx, path)
 	if err != nil {
-		return Toolchain{}, fmt.Errorf("%s does not run as a Rust compiler (%w): %s", path, err, howToInstall)
+		return Toolchain{}, fmt.Errorf("%s does not run as a Rust compiler (%w): %s", path, err, HowToInstall)
 	}
 	if t.minor() < leastMinor {
-		return Toolchain{}, fmt.Errorf("%s is Rust %s: %s", t.Rustc, t.Version, howToInstall)
+		return Toolchain{}, fmt.Errorf("%s is Rust %s: %s", t.Rustc, t.Version, HowToInstall)
 	}
 	if t.Target = t.findTarget(); t.Target == "" {
-		return Toolchain{}, fmt.Errorf("%s (Rust %s) has no target %s: %s", t.Rustc, t.Version, targets[0], howToInstall)
+		return Toolchain{}, fmt.Errorf("%s (Rust %s) has no target %s: %s", t.Rustc, t.Version, targets[0], HowToInstall)
 	}
 	if t.Linker == "" {
-		return Toolchain{}, fmt.Errorf("%s (Rust %s) has no linker for WebAssembly, neither rust-lld nor wasm-ld: %s", t.Rustc, t.Version, howToInstall)
+		return Toolchain{}, fmt.Errorf("%s (Rust %s) has no linker for WebAssembly, neither rust-lld nor wasm-ld: %s", t.Rustc, t.Version, HowToInstall)
 	}
 	return t, nil
 }

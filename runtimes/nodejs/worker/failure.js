@@ -24,7 +24,7 @@ const placeInNode = /^node:[^\n]*\n(?:[^\n]+\n)*\n/;
 const networkDenied = /\b(?:(?:connect|listen|bind) (?:EPERM|EACCES)|getaddrinfo E\w+|query\w* ECONNREFUSED)\b/;
 const why = hasNetwork
   ? "functions reach the network by Node's own agents of http, https and fetch, or by the proxy of HTTPS_PROXY"
-  : 'functions have no network: socket() is not permitted';
+  : 'functions have no network but by "network": "egress"';
 
 const frameStart = '\n    at ';
 const frameLine = /^ {4}at (?:async )?(?:.*? \()?(.*?)(?::(\d+):(\d+))?\)?$/;

@@ -18,8 +18,7 @@ function usePackages(folder) {
 }
 
 function notFound(specifier) {
-  const others = requirePackage === undefined ? '' : ", and the function's dependencies by their names";
-  const error = new Error(`Cannot find module '${specifier}': only Node's built-in modules can be loaded${others}`);
+  const error = new Error(`Cannot find module '${specifier}': only Node's built-in modules can be loaded, and packages that the function's dependencies name`);
   error.code = 'MODULE_NOT_FOUND';
   return error;
 }
@@ -30,7 +29,17 @@ function userRequire(specifier) {
     return requireBuiltin(specifier);
   }
   if (!isPackage(specifier)) throw notFound(specifier);
+  resolve(specifier);
   return requirePackage(specifier);
+}
+
+// resolve finds a package's file. What Node says where there is none shows the host's folders.
+function resolve(specifier) {
+  try {
+    return requirePackage.resolve(specifier);
+  } catch (error) {
+    throw error.code === 'MODULE_NOT_FOUND' ? notFound(specifier) : error;
+  }
 }
 
 // isPackage tells a package's name, or a module of one, from a path.
@@ -46,7 +55,7 @@ function importDynamically(specifier) {
   if (isBuiltin(specifier)) return import(specifier);
   if (!isPackage(specifier)) throw notFound(specifier);
   const { pathToFileURL } = require('node:url');
-  return import(pathToFileURL(requirePackage.resolve(specifier)));
+  return import(pathToFileURL(resolve(specifier)));
 }
 
 // link serves import statements: a synthetic module that exports what the built-in does.

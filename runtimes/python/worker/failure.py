@@ -3,6 +3,7 @@ the user's own source and without a frame of the worker's."""
 
 from _json import encode_basestring_ascii as quote
 from itertools import islice
+from posix import environ
 from sys import getrecursionlimit, setrecursionlimit
 
 MAX_TYPE = 128
@@ -14,6 +15,11 @@ MAX_CHAIN = 8                       # causes, and errors of groups, that are sho
 ROOM = 200                          # frames that describing an error may need
 
 CAUSED = '\nThe above exception was the direct cause of the following exception:\n\n'
+PACKAGES = "only the standard library can be imported, and packages that the function's dependencies name"
+NETWORK = (
+    'functions reach the network by urllib.request, or by the proxy of HTTPS_PROXY'
+    if b'HTTPS_PROXY' in environ else 'functions have no network but by "network": "egress"'
+)
 DURING = '\nDuring handling of the above exception, another exception occurred:\n\n'
 
 
@@ -40,6 +46,7 @@ def describe(kind, error, code):
     try:
         line, column = place(error, code)
         stack = trace(error, code)
+        message += hint(error)
     except Exception:  # an error's class may have properties that raise
         pass
     return (
@@ -78,6 +85,32 @@ def message_of(error):
         return str.__str__(str(error))
     except BaseException:
         return '<exception str() failed>'
+
+
+def hint(error):
+    """Returns what the message does not tell its user: what to do."""
+    if isinstance(error, ModuleNotFoundError) and error.name and '.' not in error.name:
+        return f': {PACKAGES}'
+    for _ in range(MAX_CHAIN):
+        if error is None:
+            break
+        if is_of_network(error):
+            return f' ({NETWORK})'
+        error = error.__cause__ or error.__context__
+    return ''
+
+
+def is_of_network(error):
+    """Tells a name that was not resolved, and what the kernel denies of a socket."""
+    if not isinstance(error, OSError):
+        return False
+    if type_of(error) == 'gaierror':
+        return True
+    entry, module = error.__traceback__, ''
+    while entry is not None:
+        module = entry.tb_frame.f_globals.get('__name__')
+        entry = entry.tb_next
+    return isinstance(error, PermissionError) and error.filename is None and module == 'socket'
 
 
 def place(error, code):
