@@ -94,11 +94,11 @@ examples: build $(OPENAPI_PYTHON_CLIENT) ## run all of examples/, against ENVOKE
 		echo "== $$example"; $$example; done'
 
 .PHONY: bench
-bench: build peers rust ## measure against Envoy alone, a controller hop and peers (9 minutes); writes bench.json
+bench: build peers rust postgres redis ## measure against Envoy alone, a controller hop and peers (9 minutes); writes bench.json
 	@go run ./cmd/bench -json bench.json $(ARGS)
 
 .PHONY: bench-docs
-bench-docs: build peers rust ## the same, and writes docs/benchmarks too
+bench-docs: build peers rust postgres redis ## the same, and writes docs/benchmarks too
 	@go run ./cmd/bench -json bench.json -docs docs/benchmarks $(ARGS)
 
 .PHONY: soak
