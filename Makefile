@@ -102,7 +102,7 @@ bench-docs: build peers rust postgres redis ## the same, and writes docs/benchma
 	@go run ./cmd/bench -json bench.json -docs docs/benchmarks $(ARGS)
 
 .PHONY: soak
-soak: build ## load Envoke for ten minutes; every answer must be right, all memory flat
+soak: build $(if $(findstring -postgres,$(ARGS)),postgres) $(if $(findstring -redis,$(ARGS)),redis) ## load Envoke for ten minutes; every answer must be right, all memory flat
 	@go run ./cmd/soak $(ARGS)
 
 ##@ Develop

@@ -25,11 +25,11 @@ type ChangesReport struct {
 }
 
 // Seen is how long after a change was answered the old answer was last received by a way, in
-// ms, from each Envoy; 0 where it was not at all.
+// ms; 0 where it was not at all.
 type Seen struct {
 	Way     string  `json:"way"`
-	Samples int     `json:"samples"`
-	Old     int     `json:"old"` // samples in which the old answer was received at all
+	Samples int     `json:"samples"` // changes, Envoys and hosts, or the like
+	Old     int     `json:"old"`     // samples in which the old answer was received at all
 	P50     float64 `json:"p50_ms"`
 	P99     float64 `json:"p99_ms"`
 	Longest float64 `json:"max_ms"`
@@ -54,11 +54,13 @@ const (
 
 // How an answer is waited for.
 const (
-	askPause       = 2 * time.Millisecond
+	askPause       = 4 * time.Millisecond
 	askFilterPause = 10 * time.Millisecond
-	// quietFor is how long no old answer has to come until all are thought to be new. It is
-	// counted from the change too.
+	// quietFor is how long, and quietAnswers in how many answers, no old one has to come until
+	// all are thought to be new. That begins with the change. A new version may take longer
+	// to answer first than old ones are looked for.
 	quietFor       = 60 * time.Millisecond
+	quietAnswers   = 8
 	quietForFilter = 1200 * time.Millisecond // longer than it keeps anything
 	newMost        = 5 * time.Second         // until all are
 	filterMost     = 20 * time.Second        // until Envoys have compiled it
@@ -113,7 +115,11 @@ func (c *changes) register(ctx context.Context) error {
 	for i := range n {
 		function := &changing{language: functions()[i%len(functions())].host, title: "changing-" + strconv.Itoa(i)}
 		c.functions = append(c.functions, function)
-		if err := c.call(ctx, function, "", nil); err != nil {
+		err := c.call(ctx, function, "", nil)
+		if err == nil {
+			err = c.findHosts(ctx, function)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -155,7 +161,7 @@ func (c *changes) awaitFilter(ctx context.Context) error {
 	inTime, cancel := context.WithTimeout(ctx, filterMost)
 	defer cancel()
 	for _, e := range c.envoys {
-		w := watcher{changes: c, function: c.functions[0], way: byFilters, address: e.address, pause: settlePoll}
+		w := &watcher{changes: c, function: c.functions[0], way: byFilters, address: e.address, pause: settlePoll}
 		err := w.until(inTime, func(a answer) bool { return a.by == byFilters })
 		switch {
 		case ctx.Err() != nil:
@@ -189,7 +195,8 @@ func (c *changes) changeAll(ctx context.Context) error {
 // change has all ways hold an answer, changes the function, and asks all until none gives the
 // old answer any more. The filter is waited for while others are changed.
 func (c *changes) change(ctx context.Context, f *changing) error {
-	if err := c.all(ctx, f, func(ctx context.Context, w *watcher) error { return w.hold(ctx) }); err != nil {
+	watchers := c.watchers(f)
+	if err := all(watchers, func(w *watcher) error { return w.hold(ctx) }); err != nil {
 		return err
 	}
 	old, answered := f.value, time.Time{}
@@ -197,7 +204,7 @@ func (c *changes) change(ctx context.Context, f *changing) error {
 		return err
 	}
 	now := f.value
-	return c.all(ctx, f, func(ctx context.Context, w *watcher) error {
+	return all(watchers, func(w *watcher) error {
 		w.answered, w.old, w.now = answered, old, now
 		if w.way != byFilters {
 			return w.watch(ctx)
@@ -211,21 +218,34 @@ func (c *changes) change(ctx context.Context, f *changing) error {
 	})
 }
 
-// all has something done by each way of each Envoy, at once.
-func (c *changes) all(ctx context.Context, f *changing, do func(context.Context, *watcher) error) error {
-	ways := []string{byHosts, byExtProcs}
-	if c.seen[byFilters] != nil {
-		ways = append(ways, byFilters)
-	}
-	var group errgroup.Group
+// watchers ask by each way of each Envoy.
+func (c *changes) watchers(f *changing) (watchers []*watcher) {
 	for _, e := range c.envoys {
-		for _, way := range ways {
-			w := &watcher{changes: c, function: f, way: way, address: e.address, pause: askPause, quiet: quietFor}
+		add := func(way, query string) {
+			w := &watcher{changes: c, function: f, way: way, query: query, address: e.address, pause: askPause, quiet: quietFor}
 			if way == byFilters {
 				w.pause, w.quiet = askFilterPause, quietForFilter
 			}
-			group.Go(func() error { return do(ctx, w) })
+			watchers = append(watchers, w)
 		}
+		for _, query := range f.queries {
+			add(byHosts, query)
+		}
+		for range c.controls { // each ask is of another of them
+			add(byExtProcs, "")
+		}
+		if c.seen[byFilters] != nil {
+			add(byFilters, "")
+		}
+	}
+	return watchers
+}
+
+// all has watchers do something at once.
+func all(watchers []*watcher, do func(*watcher) error) error {
+	var group errgroup.Group
+	for _, w := range watchers {
+		group.Go(func() error { return do(w) })
 	}
 	return group.Wait()
 }

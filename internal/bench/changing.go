@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -31,8 +30,7 @@ func changeKinds() []string {
 
 // Ways by which functions are asked, each through both Envoys.
 const (
-	// byHosts passes ext_proc by: hosts know themselves what a name stands for. Queries lead
-	// to both hosts.
+	// byHosts passes ext_proc by: hosts know themselves what a name stands for.
 	byHosts = "runtime hosts"
 	// byExtProcs may be answered from ext_proc's memory or Redis, and is too large for the
 	// filter to keep.
@@ -41,15 +39,13 @@ const (
 	byFilters = "the filter"
 )
 
-// wayQueries is how many queries a way has, in turns.
-const wayQueries = 8
-
 // keptByNoFilter is longer than requests whose results the filter keeps, 8 KiB.
 const keptByNoFilter = 9 << 10
 
 // changing is a function that is changed again and again.
 type changing struct {
 	language, title string
+	queries         []string // each leads to another of its hosts
 
 	steps    int   // changes so far
 	value    int64 // what it returns now; 0: it is deleted
@@ -128,21 +124,17 @@ func newCall(method, path string, body []byte) []byte {
 		method, path, len(body), body)
 }
 
-// asks are the requests of a way, which are sent in turns.
-func (c *changing) asks(way string) [][]byte {
-	path := "/runtime/" + c.language + "/" + c.title
-	if way == byHosts {
-		asks := make([][]byte, wayQueries)
-		for i := range asks {
-			asks[i] = newCall(http.MethodPost, path+"?n="+strconv.Itoa(i), []byte(`{"params":{}}`))
-		}
-		return asks
-	}
+// ask is the request by a way, with a query that decides which host has it.
+func (c *changing) ask(way, query string) []byte {
+	endpoint := Endpoint{Path: "/runtime/" + c.language + "/" + c.title + query}
 	body := `{"params":{}}`
+	if way != byHosts {
+		endpoint.Header = http.Header{"X-Cache-Control": {"max-age=60"}}
+	}
 	if way == byExtProcs {
 		body = `{"params":{"pad":"` + strings.Repeat("x", keptByNoFilter) + `"}}`
 	}
-	return [][]byte{newRequest(Endpoint{Path: path, Header: http.Header{"X-Cache-Control": {"max-age=60"}}}, []byte(body))}
+	return newRequest(endpoint, []byte(body))
 }
 
 // answer is what somebody was told: what the function returned, 0 where there is none of that

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -169,6 +170,57 @@ func (f *fleet) uses(ctx context.Context, e *fleetEnvoy) error {
 		}
 	}
 	return err
+}
+
+// findHosts finds queries by which Envoy has different hosts called: it tells how many calls
+// each has had.
+func (f *fleet) findHosts(ctx context.Context, c *changing) error {
+	called := make(map[string]bool)
+	client, err := dial(ctx, Endpoint{Network: "tcp", Address: f.envoys[0].address})
+	if err != nil {
+		return err
+	}
+	defer client.close()
+	before, err := f.callsOf(ctx, c.language)
+	for n := 0; err == nil && len(called) < fleetTwo; n++ {
+		if n == queriesMost {
+			return fmt.Errorf("%d queries all lead to the same host of %s", n, c.language)
+		}
+		query := "?n=" + strconv.Itoa(n)
+		if _, err := askFor(client, c.ask(byHosts, query)); err != nil {
+			return fmt.Errorf("call %s-%s: %w", c.language, c.title, err)
+		}
+		var after map[string]int
+		after, err = f.callsOf(ctx, c.language)
+		for host, calls := range after {
+			if calls > before[host] && !called[host] {
+				called[host] = true
+				c.queries = append(c.queries, query)
+				break
+			}
+		}
+		before = after
+	}
+	return err
+}
+
+// queriesMost is how many are tried: of two hosts one is not found by a million's part.
+const queriesMost = 20
+
+// callsOf is how many calls the first Envoy has sent to each host of a language.
+func (f *fleet) callsOf(ctx context.Context, language string) (map[string]int, error) {
+	clusters, err := askSocket(ctx, f.envoys[0].admin, "/clusters")
+	if err != nil {
+		return nil, err
+	}
+	calls := make(map[string]int)
+	for line := range strings.Lines(clusters) {
+		fields := strings.Split(strings.TrimSpace(line), "::")
+		if len(fields) == 4 && fields[0] == "runtime-"+language && fields[2] == "rq_total" {
+			calls[fields[1]], _ = strconv.Atoi(fields[3])
+		}
+	}
+	return calls, nil
 }
 
 // askSocket asks by GET over a Unix socket.

@@ -33,8 +33,9 @@ func (l Loaded) missed() bool { return l.PerSecond < rowsLeast }
 
 const (
 	loadedSegment = 500 * time.Millisecond // after which it is looked what was stored
-	// loadedRows is how many lines there are for each second: more than are stored.
-	loadedRows = 80_000
+	// loadedRows is how many lines there are for each second: more than are stored beside the
+	// load's own.
+	loadedRows = 40_000
 	// loadedRest bounds the wait until what is left is stored.
 	loadedRest = 20 * time.Second
 )
@@ -153,6 +154,8 @@ func (s *state) storeUnderLoad(ctx context.Context, endpoint Endpoint, sessions 
 		}
 	}
 	s.Loaded = c.since(first)
+	others := c.busy - first.busy - c.cpu.sub(first.cpu).sum()
+	s.otherLoad = append(s.otherLoad, max(0, others.Seconds()/c.at.Sub(first.at).Seconds()))
 	return nil
 }
 
@@ -163,6 +166,7 @@ type counted struct {
 	rows     float64
 	requests int
 	cpu      cpuTimes
+	busy     time.Duration // of the whole machine
 }
 
 func (c *counted) look(ctx context.Context) (err error) {
@@ -175,7 +179,8 @@ func (c *counted) look(ctx context.Context) (err error) {
 	}
 	u.cpu[generator] = ownCPU()
 	c.cpu, c.at = u.cpu, time.Now()
-	return nil
+	c.busy, err = c.state.fs.readBusy()
+	return err
 }
 
 func (c *counted) since(first counted) Loaded {

@@ -89,8 +89,8 @@ func (r *ChangesReport) seenTable() *table {
 		wrong = fmt.Sprintf("%d WRONG, the first: %s", r.Wrong, r.Why)
 	}
 	t := &table{text: 1, title: fmt.Sprintf("Two controls, two Envoys, two hosts of each language: ms from the answer to a change "+
-		"until the old answer came last; %d replies, %s", r.Asked, wrong)}
-	t.add("as seen by", "changes × Envoys", "old after it", "p50", "p99", "max", "p99 target", "")
+		"until the old answer came last, through each Envoy and from each host; %d replies, %s", r.Asked, wrong)}
+	t.add("as seen by", "samples", "old after it", "p50", "p99", "max", "p99 target", "")
 	for _, s := range r.Seen {
 		t.add(s.Way, strconv.Itoa(s.Samples), strconv.Itoa(s.Old), fixed(s.P50), fixed(s.P99), fixed(s.Longest), fmt.Sprintf("≤ %.0f", s.Most), metOr(s.Missed))
 	}

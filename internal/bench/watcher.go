@@ -12,6 +12,7 @@ type watcher struct {
 	*changes
 	function *changing
 	way      string
+	query    string
 	address  string
 	pause    time.Duration
 	quiet    time.Duration
@@ -21,9 +22,9 @@ type watcher struct {
 }
 
 // holdTries are how many right answers each way gives before a change, so that all that answer
-// have one: both hosts; the ext_proc of both controls, which Envoy asks in turns, from what
-// they keep; the filter of this Envoy, from what it keeps.
-var holdTries = map[string]int{byHosts: wayQueries, byExtProcs: 4, byFilters: 1}
+// have one: the ext_proc of both controls, which Envoy asks in turns, from what they keep; the
+// filter of this Envoy, from what it keeps.
+var holdTries = map[string]int{byHosts: 1, byExtProcs: 2, byFilters: 1}
 
 // hold has the way keep the answer as it is now.
 func (w *watcher) hold(ctx context.Context) error {
@@ -58,19 +59,20 @@ func (w *watcher) until(ctx context.Context, right func(answer) bool) error {
 func (w *watcher) watch(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, newMost)
 	defer cancel()
-	asked, last, settled := 0, time.Duration(0), w.answered
+	asked, since, last, settled := 0, 0, time.Duration(0), w.answered
 	err := w.ask(ctx, func(a answer, err error) bool {
 		asked++
+		since++
 		switch {
 		case err != nil:
 			w.wrong(fmt.Errorf("%s: %w", w.way, err))
 			a.at = time.Now()
 		case a.value == w.old:
-			last, settled = a.at.Sub(w.answered), a.at
+			last, settled, since = a.at.Sub(w.answered), a.at, 0
 		case a.value != w.now:
 			w.wrong(fmt.Errorf("%s: it returned %d, which it was neither before (%d) nor after (%d)", w.way, a.value, w.old, w.now))
 		}
-		return a.at.Sub(settled) < w.quiet
+		return a.at.Sub(settled) < w.quiet || since < quietAnswers
 	})
 	if err != nil {
 		return fmt.Errorf("wait until %s gives the new answer: %w", w.way, err)
@@ -86,11 +88,11 @@ func (w *watcher) ask(ctx context.Context, goesOn func(answer, error) bool) erro
 		return err
 	}
 	defer c.close()
-	asks := w.function.asks(w.way)
+	request := w.function.ask(w.way, w.query)
 	tick := time.NewTicker(w.pause)
 	defer tick.Stop()
-	for n := 0; ; n++ {
-		a, err := askFor(c, asks[n%len(asks)])
+	for {
+		a, err := askFor(c, request)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
