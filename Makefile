@@ -94,7 +94,7 @@ examples: build $(OPENAPI_PYTHON_CLIENT) ## run all of examples/, against ENVOKE
 		echo "== $$example"; $$example; done'
 
 .PHONY: bench
-bench: build peers rust postgres redis ## measure against Envoy alone, a controller hop and peers (9 minutes); writes bench.json
+bench: build peers rust postgres redis ## measure against Envoy alone, a controller hop and peers (under 10 minutes); writes bench.json
 	@go run ./cmd/bench -json bench.json $(ARGS)
 
 .PHONY: bench-docs

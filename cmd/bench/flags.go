@@ -28,7 +28,13 @@ Each but one-shots and builds is measured in closed loops of 32 connections and 
 and in an open loop of a fixed rate whose latency counts from the time a request was due.
 Cases take turns in short rounds; medians are shown with their least and greatest values.
 Each one-shot waits until the pool of ready workers is full again. A build is the time that
-initialize takes with Rust source that is compiled then. All of it takes some nine minutes.
+initialize takes with Rust source that is compiled then.
+
+The part state has no cases: it measures what PostgreSQL, Redis and several machines cost
+(look-ups of sessions, initialize, cached results, rows of the log, and how soon a change of
+a function is seen everywhere), with servers that make postgres and make redis fetch. Nor has
+many, how many functions one Envoke holds. All of it takes some nine and a half minutes.
+
 Build Envoke first (make build), and let the machine rest: the table says how much CPU
 other programs took.
 
@@ -97,7 +103,7 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 		return s, err
 	}
 	if *quick {
-		s.Rounds, s.Duration, s.WarmUp, s.ColdStarts = 3, 300*time.Millisecond, 500*time.Millisecond, 10
+		s.Rounds, s.Duration, s.WarmUp, s.ColdStarts, s.Changes = 3, 300*time.Millisecond, 500*time.Millisecond, 10, 33
 	}
 	if *many < 20 {
 		return s, errors.New("-functions must be at least 20")

@@ -64,6 +64,8 @@ const (
 	quietForFilter = 1200 * time.Millisecond // longer than it keeps anything
 	newMost        = 5 * time.Second         // until all are
 	filterMost     = 20 * time.Second        // until Envoys have compiled it
+	// changesMost ends the changes where the machine is too busy for all of them.
+	changesMost = 25 * time.Second
 )
 
 // changesOfEach is how often each function is changed, where there are enough changes.
@@ -176,7 +178,12 @@ func (c *changes) awaitFilter(ctx context.Context) error {
 }
 
 func (c *changes) changeAll(ctx context.Context) error {
+	began := time.Now()
 	for i := range c.config.Changes {
+		if time.Since(began) > changesMost {
+			c.config.Progress(fmt.Sprintf("after %d changes the time is over", i))
+			return nil
+		}
 		f := c.functions[i%len(c.functions)]
 		f.watched.Wait()
 		if f.value == 0 {

@@ -37,7 +37,7 @@ const (
 	// load's own.
 	loadedRows = 40_000
 	// loadedRest bounds the wait until what is left is stored.
-	loadedRest = 20 * time.Second
+	loadedRest = 40 * time.Second
 )
 
 const rowsStored = "envoke_accesslog_rows_total"

@@ -17,13 +17,13 @@ func (s *State) tables() []*table {
 
 func (s *State) lookupTable() *table {
 	t := &table{text: 1, title: "Look-ups of a live session inside control, a second, by so many who ask at once"}
-	t.add("", "32", "of memory's", "1", "of memory's", "1, µs")
+	t.add("", "32", "of memory's", "1", "of memory's", "1, µs", "failed")
 	memory := Lookups{}
 	for _, l := range s.Lookups {
 		if l.Where == inMemory {
 			memory = l
 		}
-		t.add(l.Where, rate(l.ThirtyTwo), part(l.ThirtyTwo, memory.ThirtyTwo), rate(l.One), part(l.One, memory.One), number(1e6/l.One, 1))
+		t.add(l.Where, rate(l.ThirtyTwo), part(l.ThirtyTwo, memory.ThirtyTwo), rate(l.One), part(l.One, memory.One), number(1e6/l.One, 1), strconv.Itoa(l.Failed))
 	}
 	return t
 }
