@@ -122,8 +122,8 @@ test-filter: tools filter rust ruby postgres redis $(OPENAPI_PYTHON_CLIENT) ## t
 	done
 
 .PHONY: test-long
-test-long: tools filter ## tests that make test has with fewer rounds, as 10,000 sessions (2 minutes)
-	ENVOKE_TEST_LONG=1 go test $(RACE) -count=1 -timeout 15m -v -run TestConfigDoesNotGrowWithSessions $(TESTFLAGS) ./cmd/envoke
+test-long: tools filter postgres redis ## tests that make test has with fewer rounds, as 10,000 sessions (3 minutes)
+	ENVOKE_TEST_LONG=1 go test $(RACE) -count=1 -timeout 15m -v -run 'TestConfigDoesNotGrowWithSessions|TestRunOfState' $(TESTFLAGS) ./cmd/envoke ./cmd/bench
 
 # By default inputs are counted: go test, stopped by the clock, at times calls that a
 # failure ("context deadline exceeded").

@@ -161,6 +161,43 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// What databases and several machines cost, with few changes: half a minute on a machine that rests, most of which is
+// starting them.
+func TestRunOfState(t *testing.T) {
+	if os.Getenv("ENVOKE_TEST_LONG") == "" {
+		t.Skip("it takes half a minute or more: make test-long runs it, and package bench has a test of a part of it")
+	}
+	testrig.PostgresBin(t)
+	testrig.RedisBin(t)
+	cache, err := testrig.CacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := runShort(t, "-envoke", buildEnvoke(t), "-only", "state", "-changes", "12", "-cache-dir", cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := report.State
+	if s == nil || s.Changes == nil {
+		t.Fatalf("not measured: %+v", report.Missing)
+	}
+	for _, r := range s.Requests {
+		if r.Requests == 0 || r.PerSecond <= 0 {
+			t.Errorf("no requests: %+v", r)
+		}
+	}
+	if len(s.Requests) != 5 || s.Requests[3].Shared < 0.5 || s.Requests[4].Shared > 0.1 {
+		t.Errorf("where results come from: %+v", s.Requests)
+	}
+	if l := s.Loaded; l.PerSecond <= 0 || l.Meanwhile <= 0 || l.Alone.Min <= 0 || l.CPUs["PostgreSQL"] < 0 {
+		t.Errorf("rows under load: %+v", l)
+	}
+	c := s.Changes
+	if c.Wrong > 0 || len(c.Seen) < 2 || c.Seen[0].Samples != 12*4 || c.Seen[1].Samples != 12*4 || len(c.Calls) != 3 {
+		t.Errorf("changes: %+v", c)
+	}
+}
+
 // checkMissing wants all that make installs to be missing. What the filter answers may
 // be: it is in the binary only if make built it before.
 func checkMissing(t *testing.T, missing map[string]bool) {
@@ -252,7 +289,7 @@ func runShort(t *testing.T, args ...string) (report bench.Report, err error) {
 	if err := json.Unmarshal(content, &report); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(stdout.String(), "Closed loop, 32 connections") {
+	if text := stdout.String(); !strings.Contains(text, "Closed loop, 32 connections") && !strings.Contains(text, "Look-ups of a live session") {
 		t.Errorf("no table: %s", &stdout)
 	}
 	return report, err
