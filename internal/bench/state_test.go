@@ -137,10 +137,16 @@ func TestChanges(t *testing.T) {
 		if c.value == 0 {
 			do("")
 		}
-		before := c.value
+		before, want := c.value, value+1
+		switch kind {
+		case rollback:
+			want = c.previous.value
+		case deletion:
+			want = 0
+		}
 		do(kind)
-		if c.value == before {
-			t.Errorf("step %d, %s: still %d", c.steps, kind, before)
+		if c.value != want || c.value == before {
+			t.Errorf("step %d, %s: it returned %d and returns %d, want %d", c.steps, kind, before, c.value, want)
 		}
 		c.steps++
 	}
