@@ -94,15 +94,15 @@ examples: build $(OPENAPI_PYTHON_CLIENT) ## run all of examples/, against ENVOKE
 		echo "== $$example"; $$example; done'
 
 .PHONY: bench
-bench: build peers rust ## measure against Envoy alone, a controller hop and peers (9 minutes); writes bench.json
+bench: build peers rust postgres redis ## measure against Envoy alone, a controller hop and peers (under 10 minutes); writes bench.json
 	@go run ./cmd/bench -json bench.json $(ARGS)
 
 .PHONY: bench-docs
-bench-docs: build peers rust ## the same, and writes docs/benchmarks too
+bench-docs: build peers rust postgres redis ## the same, and writes docs/benchmarks too
 	@go run ./cmd/bench -json bench.json -docs docs/benchmarks $(ARGS)
 
 .PHONY: soak
-soak: build ## load Envoke for ten minutes; every answer must be right, all memory flat
+soak: build $(if $(findstring -postgres,$(ARGS)),postgres) $(if $(findstring -redis,$(ARGS)),redis) ## load Envoke for ten minutes; every answer must be right, all memory flat
 	@go run ./cmd/soak $(ARGS)
 
 ##@ Develop
@@ -122,8 +122,8 @@ test-filter: tools filter rust ruby postgres redis $(OPENAPI_PYTHON_CLIENT) ## t
 	done
 
 .PHONY: test-long
-test-long: tools filter postgres redis ## tests that make test has with fewer rounds: 10,000 sessions, PostgreSQL away for a minute (4 minutes)
-	ENVOKE_TEST_LONG=1 go test $(RACE) -count=1 -timeout 15m -v -run '^(TestConfigDoesNotGrowWithSessions|TestFaults)$$' $(TESTFLAGS) ./cmd/envoke
+test-long: tools filter postgres redis ## tests that make test has with fewer rounds: 10,000 sessions, PostgreSQL away for a minute (5 minutes)
+	ENVOKE_TEST_LONG=1 go test $(RACE) -count=1 -timeout 15m -v -run '^(TestConfigDoesNotGrowWithSessions|TestFaults|TestRunOfState)' $(TESTFLAGS) ./cmd/envoke ./cmd/bench
 
 # By default inputs are counted: go test, stopped by the clock, at times calls that a
 # failure ("context deadline exceeded").

@@ -28,7 +28,13 @@ Each but one-shots and builds is measured in closed loops of 32 connections and 
 and in an open loop of a fixed rate whose latency counts from the time a request was due.
 Cases take turns in short rounds; medians are shown with their least and greatest values.
 Each one-shot waits until the pool of ready workers is full again. A build is the time that
-initialize takes with Rust source that is compiled then. All of it takes some nine minutes.
+initialize takes with Rust source that is compiled then.
+
+The part state has no cases: it measures what PostgreSQL, Redis and several machines cost
+(look-ups of sessions, initialize, cached results, rows of the log, and how soon a change of
+a function is seen everywhere), with servers that make postgres and make redis fetch. Nor has
+many, how many functions one Envoke holds. All of it takes some nine and a half minutes.
+
 Build Envoke first (make build), and let the machine rest: the table says how much CPU
 other programs took.
 
@@ -65,13 +71,14 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // main prints errors
 	quick := flags.Bool("quick", false, "a rough run in a third of the time: short rounds, and fewer of them")
-	only := flags.String("only", "", "`parts` to measure, with commas between: js, python, wasm, peers, cache, many (default: all)")
+	only := flags.String("only", "", "`parts` to measure, with commas between: js, python, wasm, peers, cache, state, many (default: all)")
 	flags.IntVar(&s.Rounds, "rounds", 6, "`number` of rounds")
 	flags.DurationVar(&s.Duration, "duration", 500*time.Millisecond, "`duration` of one measurement; of the open loop three times that")
 	flags.DurationVar(&s.WarmUp, "warm-up", 600*time.Millisecond, "`duration` of each case's warm-up")
 	flags.Float64Var(&s.Rate, "rate", 2000, "`arrivals` a second of the open loop")
 	flags.IntVar(&s.ColdStarts, "cold-starts", 20, "`number` of cold starts of each language in a round")
 	many := flags.Int("functions", 1000, "`number` of resident Python functions of the part many; the others are in proportion")
+	flags.IntVar(&s.Changes, "changes", 110, "`number` of changes of functions on several machines, in the part state")
 	flags.IntVar(&s.Concurrency, "concurrency", runtime.NumCPU(), "worker `threads` of either Envoy; the default is one per core, as of envoke serve")
 	flags.BoolVar(&s.check, "check", false, "exit with 1 when a target is missed")
 	flags.StringVar(&s.json, "json", "", "write the report as JSON to this `file`, with every round")
@@ -96,7 +103,7 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 		return s, err
 	}
 	if *quick {
-		s.Rounds, s.Duration, s.WarmUp, s.ColdStarts = 3, 300*time.Millisecond, 500*time.Millisecond, 10
+		s.Rounds, s.Duration, s.WarmUp, s.ColdStarts, s.Changes = 3, 300*time.Millisecond, 500*time.Millisecond, 10, 33
 	}
 	if *many < 20 {
 		return s, errors.New("-functions must be at least 20")
@@ -113,8 +120,8 @@ func (s settings) validate(rest []string) error {
 	switch {
 	case len(rest) > 0:
 		return fmt.Errorf("unexpected argument %q", rest[0])
-	case s.Rounds < 1 || s.ColdStarts < 1 || s.Concurrency < 1:
-		return errors.New("-rounds, -cold-starts and -concurrency must be at least 1")
+	case s.Rounds < 1 || s.ColdStarts < 1 || s.Concurrency < 1 || s.Changes < 1:
+		return errors.New("-rounds, -cold-starts, -concurrency and -changes must be at least 1")
 	case s.Duration <= 0 || s.WarmUp <= 0 || s.Rate <= 0:
 		return errors.New("-duration, -warm-up and -rate must be greater than 0")
 	}

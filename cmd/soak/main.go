@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -29,12 +30,14 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string, out io.Writer) error {
+func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	config := soak.Config{Out: out}
 	flags := flag.NewFlagSet("soak", flag.ContinueOnError)
 	binary := flags.String("envoke", "bin/envoke", "Envoke's `binary`")
 	cache := flags.String("cache-dir", filepath.Join(".envoke", "cache"), "`folder` that holds the pinned Envoy")
 	more := flags.String("envoke-args", "", "more `arguments` of envoke serve, separated by spaces")
+	onPostgres := flags.Bool("postgres", false, "have Envoke stand on a PostgreSQL that is started for it (make postgres fetches it)")
+	onRedis := flags.Bool("redis", false, "have Envoke look sessions and results up in a Redis that is started for it (make redis fetches it)")
 	flags.DurationVar(&config.Duration, "duration", 10*time.Minute, "`duration` of the load")
 	flags.Int64Var(&config.Requests, "requests", 0, "`number` of requests after which it ends sooner (0: none)")
 	flags.IntVar(&config.Clients, "clients", 32, "`number` of connections")
@@ -49,7 +52,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return fmt.Errorf("make a folder: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	server, url, err := start(ctx, *binary, dir, append([]string{"--cache-dir", *cache}, strings.Fields(*more)...))
+	databases, err := open(ctx, *cache, *onPostgres, *onRedis)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, databases.close()) }()
+	config.Servers = databases.servers
+	server, url, err := start(ctx, *binary, dir, slices.Concat([]string{"--cache-dir", *cache}, databases.flags, strings.Fields(*more)))
 	if err != nil {
 		return err
 	}

@@ -30,3 +30,6 @@ func SampleName(path string, n int) string {
 
 // CatchUp stores the log as far as it is written. Serve must not be running.
 func (t *Tail) CatchUp(ctx context.Context) error { return t.look(ctx) }
+
+// Close ends what CatchUp has begun; Serve does so itself.
+func (t *Tail) Close() { t.close() }

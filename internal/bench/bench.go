@@ -17,6 +17,7 @@ type Config struct {
 	ColdStarts int           // one-shots in a round
 	Parts      []Part
 	Many       Functions // of the part of that name
+	Changes    int       // of functions, in the part state
 
 	Envoy       string   // the binary
 	Node        string   // the binary, not a shim: its CPU time is found by its name
@@ -91,7 +92,7 @@ func Run(ctx context.Context, config Config) (Report, error) {
 	machine := describeMachine(ctx, config)
 	machine.OtherLoad = spreadOf(run.otherLoad)
 	report := newReport(began, machine, config, run.results())
-	report.Missing, report.Bursts, report.Density = stand.missing, run.bursts, run.density
+	report.Missing, report.Bursts, report.State, report.Density = stand.missing, run.bursts, run.state, run.density
 	report.Memory = run.memories.list(stand.roots())
 	return report, nil
 }

@@ -19,17 +19,19 @@ const (
 	Cache      Part = "cache" // results that are kept; beside them, functions that run
 	// Many is what has no cases: how many functions one host holds, and what they cost.
 	Many Part = "many"
+	// StatePart has no cases either: what databases and several machines cost.
+	StatePart Part = "state"
 )
 
 // Parts lists every part.
-func Parts() []Part { return []Part{JavaScript, Python, Wasm, Peers, Cache, Many} }
+func Parts() []Part { return []Part{JavaScript, Python, Wasm, Peers, Cache, StatePart, Many} }
 
 // Title is what a report calls the part.
 func (p Part) Title() string {
 	return map[Part]string{
 		JavaScript: "JavaScript", Python: "Python", Wasm: "WebAssembly",
 		Peers: "Other function platforms", Cache: "Cached results",
-		Many: "Many functions",
+		StatePart: "PostgreSQL, Redis and several machines", Many: "Many functions",
 	}[p]
 }
 
@@ -47,7 +49,7 @@ func ParseParts(text string) ([]Part, error) {
 	var parts []Part
 	for name := range strings.SplitSeq(text, ",") {
 		if !slices.Contains(Parts(), Part(name)) {
-			return nil, fmt.Errorf("there is no part %q: name js, python, wasm, peers, cache or many", name)
+			return nil, fmt.Errorf("there is no part %q: name js, python, wasm, peers, cache, state or many", name)
 		}
 		parts = append(parts, Part(name))
 	}

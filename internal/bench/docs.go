@@ -108,8 +108,8 @@ func (r Report) markdown(files map[string][]byte) []byte {
 		t.writeMarkdown(&out)
 	}
 	for _, part := range r.Settings.Parts {
-		if part == Many {
-			continue // it has no cases
+		if part == Many || part == StatePart {
+			continue // they have no cases
 		}
 		r.writePart(&out, part, files)
 	}
@@ -117,6 +117,13 @@ func (r Report) markdown(files map[string][]byte) []byte {
 	if t := r.resultTable(Build, everyCase); t != nil {
 		fmt.Fprintf(&out, "\n## Rust source\n\n%s:\n\n", r.title(Build))
 		t.writeMarkdown(&out)
+	}
+	if r.State != nil {
+		fmt.Fprintf(&out, "\n## %s\n", StatePart.Title())
+		for _, t := range r.State.tables() {
+			fmt.Fprintf(&out, "\n%s:\n\n", t.title)
+			t.writeMarkdown(&out)
+		}
 	}
 	if r.Density != nil {
 		fmt.Fprintf(&out, "\n## %s\n\n%s:\n\n", Many.Title(), densityTitle)

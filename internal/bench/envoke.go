@@ -18,6 +18,7 @@ type target struct {
 	address   string // host:port of its Envoy
 	operators string // host:port for operators
 	runDir    string // of the hosts' sockets
+	dataDir   string
 }
 
 // startOurs starts Envoke and adds the endpoints of our cases.
@@ -84,13 +85,13 @@ func (s *stand) addFunction(ctx context.Context, ours target, f function) error 
 // startEnvoke runs `envoke serve` with folders of its own and waits until it says
 // that it is ready.
 func (s *stand) startEnvoke(ctx context.Context, name string, args ...string) (target, error) {
-	dir := filepath.Join(s.dir, strconv.Itoa(len(s.processes)))
-	ours := target{name: name, runDir: filepath.Join(dir, "run")}
+	dir := s.newDir()
+	ours := target{name: name, runDir: filepath.Join(dir, "run"), dataDir: filepath.Join(dir, "data")}
 	argv := slices.Concat([]string{
 		s.config.Envoke, "serve",
 		"--host", "127.0.0.1", "--port", "0", "--admin-port", "0",
-		"--data-dir", filepath.Join(dir, "data"), "--cache-dir", s.config.CacheDir, "--run-dir", ours.runDir,
-		"--database-url=", "--nodejs-runtime-url=", "--python-runtime-url=", "--rust-runtime-url=", "--log-level", "warn",
+		"--data-dir", ours.dataDir, "--cache-dir", s.config.CacheDir, "--run-dir", ours.runDir,
+		"--database-url=", "--redis-url=", "--redis-cache-url=", "--nodejs-runtime-url=", "--python-runtime-url=", "--rust-runtime-url=", "--log-level", "warn",
 		"--node", s.config.Node, "--python", s.config.Python, "--envoy", s.config.Envoy,
 		"--envoy-concurrency", strconv.Itoa(s.config.Concurrency),
 	}, s.config.EnvokeArgs, args)

@@ -41,6 +41,7 @@ type connection struct {
 	*client
 	*question
 	sent      time.Time // the request under way, in a closed loop
+	most      int       // requests of a closed loop; 0: until its end
 	latencies []time.Duration
 }
 

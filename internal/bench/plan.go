@@ -14,6 +14,7 @@ const (
 	usualBurst   = 5 * time.Second
 	usualFilled  = 25 * time.Second // of 200 workers of each language
 	usualMany    = 90 * time.Second // of a thousand functions
+	usualState   = 65 * time.Second
 	usualBuild   = 600 * time.Millisecond
 )
 
@@ -39,6 +40,9 @@ func Planned(config Config) time.Duration {
 	}
 	if slices.ContainsFunc(wantedCases(config), func(c Case) bool { return c.Cold && c.Most > 0 }) {
 		took += usualFilled
+	}
+	if slices.Contains(config.Parts, StatePart) && config.Envoke != "" {
+		took += usualState
 	}
 	if slices.Contains(config.Parts, Many) && config.Envoke != "" {
 		took += usualMany

@@ -17,6 +17,7 @@ type Report struct {
 
 	Differences []Difference `json:"differences"`
 	Bursts      []Burst      `json:"bursts,omitempty"`
+	State       *State       `json:"state,omitempty"`
 	Density     *Density     `json:"density,omitempty"`
 	Memory      []Memory     `json:"memory"`
 }
@@ -230,7 +231,7 @@ func (r Report) MissedTargets() []string {
 		}
 	}
 	for _, m := range r.Missing {
-		if slices.ContainsFunc(Cases(), func(c Case) bool { return c.Key == m.Case && c.Most > 0 }) {
+		if m.Case == string(StatePart) || slices.ContainsFunc(Cases(), func(c Case) bool { return c.Key == m.Case && c.Most > 0 }) {
 			missed = append(missed, m.Case)
 		}
 	}
@@ -238,6 +239,9 @@ func (r Report) MissedTargets() []string {
 		if b.Missed {
 			missed = append(missed, b.Case+" burst")
 		}
+	}
+	if r.State != nil {
+		missed = append(missed, r.State.missed()...)
 	}
 	if r.Density != nil {
 		missed = append(missed, r.Density.missed()...)

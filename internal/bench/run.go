@@ -48,6 +48,7 @@ type run struct {
 	memories  memories
 	otherLoad []float64
 	bursts    []Burst
+	state     *State
 	density   *Density
 }
 
@@ -76,6 +77,9 @@ func (r *run) measureAll(ctx context.Context) error {
 		return err
 	}
 	if err := r.measureAllCold(ctx); err != nil {
+		return err
+	}
+	if err := r.measureState(ctx); err != nil {
 		return err
 	}
 	return r.measureMany(ctx)

@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 )
 
 // stand is everything that a run measures.
 type stand struct {
 	config    Config
 	dir       string // short: Unix sockets allow paths of 107 bytes
+	folders   int    // given out so far
 	processes []*process
 	wanted    []Case
 	endpoints map[string]Endpoint // by the key of a case
@@ -52,6 +55,12 @@ func (s *stand) start(ctx context.Context) error {
 	return s.startOurs(ctx)
 }
 
+// newDir is the path of a folder that nothing else has.
+func (s *stand) newDir() string {
+	s.folders++
+	return filepath.Join(s.dir, strconv.Itoa(s.folders))
+}
+
 // wants tells whether one of the cases is to be measured.
 func (s *stand) wants(keys ...string) bool {
 	return slices.ContainsFunc(s.wanted, func(c Case) bool { return slices.Contains(keys, c.Key) })
@@ -88,6 +97,17 @@ func (s *stand) stopLast() {
 	last := len(s.processes) - 1
 	s.processes[last].stop()
 	s.processes = s.processes[:last]
+}
+
+// stopSince ends, together, all but the first n processes.
+func (s *stand) stopSince(n int) {
+	for _, p := range s.processes[n:] {
+		p.cancel()
+	}
+	for _, p := range s.processes[n:] {
+		p.stop()
+	}
+	s.processes = s.processes[:n]
 }
 
 // stop ends the processes, the last started first.

@@ -10,6 +10,7 @@ import (
 // table is rows of cells in columns, of which the first row is the header: the first
 // few columns hold text and are aligned to the left, the others to the right.
 type table struct {
+	title  string // where it says what it is itself
 	text   int
 	rows   [][]string
 	widths []int
@@ -71,13 +72,15 @@ func span(s Spread, decimals int) string {
 	return number(s.Min, decimals) + "–" + number(s.Max, decimals)
 }
 
-// rate shows thousands with one decimal and a k.
+// rate shows thousands with one decimal and a k, millions with an M.
 func rate(perSecond float64) string {
 	switch {
 	case perSecond > 0 && perSecond < 10: // of builds
 		return fmt.Sprintf("%.1f", perSecond)
 	case perSecond < 1000:
 		return fmt.Sprintf("%.0f", perSecond)
+	case perSecond >= 1e6:
+		return fmt.Sprintf("%.1fM", perSecond/1e6)
 	}
 	return fmt.Sprintf("%.1fk", perSecond/1000)
 }

@@ -29,6 +29,12 @@ func (r Report) WriteTo(w io.Writer) (int64, error) {
 		fmt.Fprintf(&out, "\n%s\n", burstTitle)
 		t.write(&out)
 	}
+	if r.State != nil {
+		for _, t := range r.State.tables() {
+			fmt.Fprintf(&out, "\n%s\n", t.title)
+			t.write(&out)
+		}
+	}
 	if r.Density != nil {
 		fmt.Fprintf(&out, "\n%s\n", densityTitle)
 		r.Density.table().write(&out)

@@ -22,8 +22,8 @@ import (
 type Sample struct {
 	After    time.Duration
 	Requests int64
-	// Bytes is resident memory by role: envoy, envoke, worker; and filter, the heap of
-	// the filter in one of Envoy's threads.
+	// Bytes is resident memory by role: envoy, envoke, worker; filter, the heap of the
+	// filter in one of Envoy's threads; and those of Servers.
 	Bytes map[string]int64
 }
 
@@ -46,6 +46,11 @@ func (l *load) sample(ctx context.Context) error {
 		if s.Bytes, err = residents("/proc", l.config.Process); err != nil {
 			return err
 		}
+		for _, server := range l.config.Servers {
+			if err := server.add(s.Bytes, "/proc"); err != nil {
+				return err
+			}
+		}
 		if heap, ok := readStat(ctx, l.config.Admin, filterHeap); ok {
 			s.Bytes["filter"] = heap
 		}
@@ -65,6 +70,22 @@ func (s Sample) String() string {
 
 // residents sums up the resident memory of a process and its descendants, by role.
 func residents(proc string, root int) (map[string]int64, error) {
+	pids, err := tree(proc, root)
+	if err != nil {
+		return nil, err
+	}
+	sums := make(map[string]int64)
+	for _, pid := range pids {
+		sums[roleOf(proc, pid)] += residentOf(proc, pid)
+	}
+	if sums["envoke"] == 0 {
+		return nil, fmt.Errorf("read memory: process %d is gone", root)
+	}
+	return sums, nil
+}
+
+// tree is a process and its descendants.
+func tree(proc string, root int) (pids []int, err error) {
 	entries, err := os.ReadDir(proc)
 	if err != nil {
 		return nil, fmt.Errorf("read memory: %w", err)
@@ -75,16 +96,12 @@ func residents(proc string, root int) (map[string]int64, error) {
 			children[parentOf(proc, pid)] = append(children[parentOf(proc, pid)], pid)
 		}
 	}
-	sums := make(map[string]int64)
 	for todo := []int{root}; len(todo) > 0; {
 		pid := todo[0]
 		todo = append(todo[1:], children[pid]...)
-		sums[roleOf(proc, pid)] += residentOf(proc, pid)
+		pids = append(pids, pid)
 	}
-	if sums["envoke"] == 0 {
-		return nil, fmt.Errorf("read memory: process %d is gone", root)
-	}
-	return sums, nil
+	return pids, nil
 }
 
 // parentOf is 0 for a process that is gone.
@@ -149,8 +166,9 @@ func readStat(ctx context.Context, admin, name string) (int64, bool) {
 const slack = 16 << 20
 
 // checkGrowth compares each role's median in the last quarter of a run with that in the
-// second: the first is for what has a beginning.
-func checkGrowth(samples []Sample, most float64) error {
+// second: the first is for what has a beginning. Roles that have a bound, in bytes, may grow
+// to it.
+func checkGrowth(samples []Sample, most float64, bounds map[string]int64) error {
 	quarter := len(samples) / 4
 	if quarter == 0 {
 		return nil
@@ -159,6 +177,12 @@ func checkGrowth(samples []Sample, most float64) error {
 	for _, role := range slices.Sorted(maps.Keys(samples[len(samples)-1].Bytes)) {
 		before := median(samples[quarter:2*quarter], role)
 		after := median(samples[len(samples)-quarter:], role)
+		if bound, ok := bounds[role]; ok {
+			if after > bound {
+				faults = append(faults, fmt.Errorf("memory of %s is %d bytes, more than its bound of %d", role, after, bound))
+			}
+			continue
+		}
 		if float64(after) > float64(before)*(1+most)+slack {
 			faults = append(faults, fmt.Errorf("memory of %s grew from %d to %d bytes", role, before, after))
 		}

@@ -27,6 +27,7 @@ type Config struct {
 	Interval  time.Duration // between samples of memory
 	Out       io.Writer     // a line per sample
 	MaxGrowth float64       // of memory, from the second quarter of the run to the last: 0.1 is 10 %
+	Servers   []Server      // beside it, whose memory is sampled too
 }
 
 // Report is what came of it.
@@ -59,15 +60,15 @@ func Run(ctx context.Context, config Config) (Report, error) {
 	if fault := l.fault.Load(); fault != nil {
 		report.FirstFault = *fault
 	}
-	return report, errors.Join(err, report.check(config.MaxGrowth))
+	return report, errors.Join(err, report.check(config))
 }
 
-func (r Report) check(maxGrowth float64) error {
+func (r Report) check(config Config) error {
 	var faults []error
 	if r.Wrong > 0 {
 		faults = append(faults, fmt.Errorf("%d of %d answers were wrong, the first: %w", r.Wrong, r.Requests, r.FirstFault))
 	}
-	return errors.Join(append(faults, checkGrowth(r.Samples, maxGrowth))...)
+	return errors.Join(append(faults, checkGrowth(r.Samples, config.MaxGrowth, bounds(config.Servers)))...)
 }
 
 // load is a run under way.

