@@ -114,6 +114,9 @@ func (l *load) end() (refused int, err error) {
 	return refused, err
 }
 
+// lost is how many calls were refused so far.
+func (l *load) lost() int { return l.plain.refused() + l.checked.refused() + l.made.refused() }
+
 func (l *load) String() string {
 	return fmt.Sprintf("answered: %d plain, %d by ext_proc, %d initializes, %d reads", l.plain.ok(), l.checked.ok(), l.made.ok(), l.read.ok())
 }
