@@ -123,7 +123,7 @@ test-filter: tools filter rust ruby postgres redis $(OPENAPI_PYTHON_CLIENT) ## t
 
 .PHONY: test-long
 test-long: tools filter postgres redis ## tests that make test has with fewer rounds: 10,000 sessions, PostgreSQL away for a minute (4 minutes)
-	ENVOKE_TEST_LONG=1 go test $(RACE) -count=1 -timeout 15m -v -run '^(TestConfigDoesNotGrowWithSessions|TestFaults)$$' $(TESTFLAGS) ./cmd/envoke
+	ENVOKE_TEST_LONG=1 go test $(RACE) -count=1 -timeout 15m -v -run '^(TestConfigDoesNotGrowWithSessions|TestParallelExecutes|TestFaults)$$' $(TESTFLAGS) ./cmd/envoke
 
 # By default inputs are counted: go test, stopped by the clock, at times calls that a
 # failure ("context deadline exceeded").
