@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
@@ -71,13 +72,13 @@ func filters(s State) []*corev3.TypedExtensionConfig {
 
 // filterConfig is how many slots the filter has, and which languages its errors offer.
 func filterConfig(s State) string {
-	config := strconv.Itoa(cmp.Or(s.FilterSlots, defaultSlots))
+	config := []string{strconv.Itoa(cmp.Or(s.FilterSlots, defaultSlots))}
 	for _, language := range faas.Languages() { // in the order in which people are told of them
 		if slices.ContainsFunc(s.Runtimes, func(r Runtime) bool { return r.Language == language }) {
-			config += " " + string(language)
+			config = append(config, string(language))
 		}
 	}
-	return config
+	return strings.Join(config, " ")
 }
 
 // digest is the version of a module: the beginning of what sha256sum prints.

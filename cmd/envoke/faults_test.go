@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -250,12 +249,7 @@ func (f *faulty) report(t *testing.T, before map[string]int, mayRefuse bool) {
 }
 
 // outage is how long PostgreSQL is away: a minute for make test-long.
-func outage() time.Duration {
-	if os.Getenv("ENVOKE_TEST_LONG") != "" {
-		return time.Minute
-	}
-	return 3 * time.Second
-}
+func outage() time.Duration { return time.Duration(fewOrMany(3, 60)) * time.Second }
 
 func (f *faulty) configure(t *testing.T, setting, value string) {
 	t.Helper()

@@ -314,7 +314,7 @@ func TestGenerationsLeaveNothing(t *testing.T) {
 	}
 	testrig.Succeeds(t, settled)
 	before := descriptors()
-	const generations = 50
+	const generations = 20
 	for range generations {
 		if _, err := p.Invoke(t.Context(), work("again"), do("exit")); err == nil {
 			t.Fatal("want an error")
