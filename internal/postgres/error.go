@@ -81,7 +81,7 @@ func cutOff(err error) bool {
 		return false
 	}
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, net.ErrClosed) || errors.As(err, new(*pgconn.ConnectError)) || errors.As(err, new(*net.OpError)) ||
+		errors.Is(err, net.ErrClosed) || errors.Is(err, pgconn.ErrConnClosed) || errors.As(err, new(*pgconn.ConnectError)) || errors.As(err, new(*net.OpError)) ||
 		pgconn.Timeout(err) || pgconn.SafeToRetry(err)
 }
 
