@@ -22,7 +22,7 @@ type Loaded struct {
 	// after; Meanwhile, while the files are read too.
 	Alone     Spread  `json:"requests_per_second_alone"`
 	Meanwhile float64 `json:"requests_per_second"`
-	// CPUs are those that each took meanwhile.
+	// CPUs are those that each took meanwhile, also those that are no part of the benchmark.
 	CPUs map[string]float64 `json:"cpus"`
 }
 
@@ -39,6 +39,9 @@ const (
 	// loadedRest bounds the wait until what is left is stored.
 	loadedRest = 40 * time.Second
 )
+
+// otherPrograms are all that are no part of the benchmark.
+const otherPrograms = "other programs"
 
 const rowsStored = "envoke_accesslog_rows_total"
 
@@ -154,8 +157,7 @@ func (s *state) storeUnderLoad(ctx context.Context, endpoint Endpoint, sessions 
 		}
 	}
 	s.Loaded = c.since(first)
-	others := c.busy - first.busy - c.cpu.sub(first.cpu).sum()
-	s.otherLoad = append(s.otherLoad, max(0, others.Seconds()/c.at.Sub(first.at).Seconds()))
+	s.otherLoad = append(s.otherLoad, s.Loaded.CPUs[otherPrograms])
 	return nil
 }
 
@@ -189,6 +191,8 @@ func (c *counted) since(first counted) Loaded {
 		PerSecond: (c.rows - first.rows) / seconds, Meanwhile: float64(c.requests-first.requests) / seconds,
 		CPUs: make(map[string]float64),
 	}
+	others := c.busy - first.busy - c.cpu.sub(first.cpu).sum()
+	l.CPUs[otherPrograms] = max(0, others.Seconds()/seconds)
 	for g, spent := range c.cpu.sub(first.cpu) {
 		switch g.of {
 		case postgresName, redisName, generator.of:
