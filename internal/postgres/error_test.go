@@ -35,7 +35,6 @@ func TestWrap(t *testing.T) {
 		"reset":                  {&net.OpError{Op: "read", Err: syscall.ECONNRESET}, faas.Unavailable},
 		"broken before":          {fmt.Errorf("begin: %w", pgconn.ErrConnClosed), faas.Unavailable},
 		"end of file":            {io.ErrUnexpectedEOF, faas.Unavailable},
-		"found to be closed":     {pgconn.ErrConnClosed, faas.Unavailable},
 		"our deadline":           {context.DeadlineExceeded, faas.Unavailable},
 		"the caller gave up":     {context.Canceled, faas.InternalError},
 		"a fault of ours":        {server("42601"), faas.InternalError},
