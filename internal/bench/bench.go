@@ -50,7 +50,7 @@ const seldom = 3
 
 // openLonger is how much longer the open loop is measured than the others: at its rate
 // the few longest of a thousand requests need the time.
-const openLonger = 3
+const openLonger = 2
 
 // coldRounds is the number of rounds of cold starts.
 func (c Config) coldRounds() int { return roundsOf(c.Rounds, seldom) }
