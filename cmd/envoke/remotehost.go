@@ -27,6 +27,7 @@ import (
 type link struct {
 	name     string // of the host, unique among all
 	control  *grpc.ClientConn
+	dialled  *mtls.Dialled // its connections; nil: a socket
 	http     net.Listener
 	grpc     net.Listener
 	port     *mtls.Port    // nil: sockets
@@ -72,7 +73,8 @@ func (l *link) openRemote(ctx context.Context, e *environment, language faas.Lan
 	if err != nil {
 		return err
 	}
-	if l.control, err = dialControls(e.config, identity); err != nil {
+	l.dialled = new(mtls.Dialled)
+	if l.control, err = dialControls(e.config, identity, l.dialled); err != nil {
 		return err
 	}
 	if l.port, err = e.openPort(ctx, e.config.HostListen, identity, allowedAtHosts); err != nil {
@@ -110,6 +112,13 @@ func (l *link) close() (err error) {
 		err = errors.Join(err, l.redis.Close())
 	}
 	return err
+}
+
+// reconnect leaves a control that hangs. On one machine there is no other.
+func (l *link) reconnect() {
+	if l.dialled != nil {
+		l.dialled.Cut()
+	}
 }
 
 // startPort runs what the host stands on.
@@ -150,8 +159,9 @@ const controlService = `{
 	}]
 }`
 
-// dialControls is a connection to any of the controls, and to another when that one goes.
-func dialControls(c *Config, identity *mtls.Identity) (*grpc.ClientConn, error) {
+// dialControls is a connection to any of the controls, and to another when that one goes or
+// its connections are cut.
+func dialControls(c *Config, identity *mtls.Identity, dialled *mtls.Dialled) (*grpc.ClientConn, error) {
 	controls, err := c.controls()
 	if err != nil {
 		return nil, err
@@ -164,7 +174,7 @@ func dialControls(c *Config, identity *mtls.Identity) (*grpc.ClientConn, error) 
 	all := manual.NewBuilderWithScheme("controls")
 	all.InitialState(state)
 	options := append(identity.DialOptions(mtls.Control),
-		grpc.WithResolvers(all), grpc.WithAuthority("control"), grpc.WithDefaultServiceConfig(controlService))
+		grpc.WithContextDialer(dialled.Dial), grpc.WithResolvers(all), grpc.WithAuthority("control"), grpc.WithDefaultServiceConfig(controlService))
 	return grpc.NewClient("controls:///all", options...)
 }
 

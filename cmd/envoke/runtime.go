@@ -74,7 +74,7 @@ func openHost(ctx context.Context, e *environment, l language) (*runtimeHost, er
 	h.records = e.newRecords(string(l.Language), toControl(to.control, to.name))
 	h.samples = &record.Sampler{Gatherer: e.metrics, Language: l.Language, Host: to.name, Tell: h.records.Add, Logger: e.logger}
 	h.bundles = bundle.New(bundle.Options{
-		Conn: to.control, Host: to.name, Language: l.Language, Logger: e.logger, Registerer: e.metrics,
+		Conn: to.control, Reconnect: to.reconnect, Host: to.name, Language: l.Language, Logger: e.logger, Registerer: e.metrics,
 		MaxSessions: maxSessions, MaxScriptBytes: maxScriptBytes,
 	})
 	h.host = host.New(host.Options{

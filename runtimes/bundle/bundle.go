@@ -35,10 +35,13 @@ type Session struct {
 	Params *schema.Schema // what params must keep to; nil: anything
 }
 
-// Options make Bundles. All fields are required.
+// Options make Bundles. All fields but Reconnect are required.
 type Options struct {
-	Conn       *grpc.ClientConn // to control
-	Host       string           // a name unique to this process
+	Conn *grpc.ClientConn // to control
+	// Reconnect has Conn connect anew, where control takes what is sent and answers nothing:
+	// there may be another.
+	Reconnect  func()
+	Host       string // a name unique to this process
 	Language   faas.Language
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
@@ -52,6 +55,7 @@ type Options struct {
 // Bundles is safe for concurrent use.
 type Bundles struct {
 	conn     *grpc.ClientConn
+	anew     func() // conn's Reconnect
 	control  controlpb.ControlClient
 	host     string
 	language faas.Language
@@ -89,6 +93,7 @@ func scriptSize(s faas.Script) int64 {
 func New(o Options) *Bundles {
 	b := &Bundles{
 		conn:      o.Conn,
+		anew:      o.Reconnect,
 		control:   controlpb.NewControlClient(o.Conn),
 		host:      o.Host,
 		language:  o.Language,

@@ -68,6 +68,9 @@ func (b *Bundles) Serve(ctx context.Context) error {
 			b.logger.WarnContext(ctx, "lost control; connecting again", "error", err)
 		} else {
 			b.logger.DebugContext(ctx, "connect to control", "error", err)
+			if errors.Is(err, errSilent) && b.anew != nil { // twice: it was not just busy
+				b.anew()
+			}
 		}
 		if !pause(ctx, backoff/2+rand.N(backoff/2)) { //nolint:gosec // jitter is no secret
 			return nil
