@@ -71,6 +71,23 @@ func TestMonths(t *testing.T) {
 	want("swept", map[string]int{name(0): 2, name(1): 2, name(2): 1, "request_logs_default": 0})
 }
 
+// TestYoungerRowsInFront: an Envoy whose clock was ahead keeps no old row from going.
+func TestYoungerRowsInFront(t *testing.T) {
+	store := open(t, testrig.Postgres(t))
+	defer store.Close()
+	now := time.Now()
+	rows := []faas.RequestLog{{StartedAt: now.Add(time.Minute)}, {StartedAt: now.AddDate(0, 10, 0)}, {StartedAt: now.Add(-time.Minute)}}
+	if err := store.AppendRequestLogs(t.Context(), "a", 1, rows); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := store.SweepRequestLogs(t.Context(), now, 2); err != nil || n != 1 {
+		t.Errorf("%d went, %v", n, err)
+	}
+	if left, err := store.LatestRequestLogs(t.Context(), faas.RequestLogQuery{Limit: 10}); err != nil || len(left) != 2 {
+		t.Errorf("%d are left, %v", len(left), err)
+	}
+}
+
 // TestBusyMonths: who reads for long holds up no sweep; months are kept next time.
 func TestBusyMonths(t *testing.T) {
 	address := testrig.Postgres(t)
