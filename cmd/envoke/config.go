@@ -42,6 +42,7 @@ type Config struct {
 	LogRetentionHours       int
 	LogPayloads             bool
 	LogPayloadBytes         int
+	LogWaitingMB            int
 	LogMaskKeys             string
 
 	RuntimeSelectionStrategy, RuntimeMappingsFile string
@@ -306,6 +307,7 @@ func (c *Config) check() []error {
 		{"CACHE_MEMORY_MB", c.CacheMemoryMB, 0, 64 << 10},
 		{"SESSION_EXPIRY_SECONDS", c.SessionExpirySeconds, 1, 365 * 24 * 3600},
 		{"LOG_RETENTION_HOURS", c.LogRetentionHours, 1, 10 * 365 * 24},
+		{"LOG_WAITING_MB", c.LogWaitingMB, 128, 1 << 20},
 		{"LOG_PAYLOAD_BYTES", c.LogPayloadBytes, 128, 256 << 10},
 		{"RUNTIME_TIMEOUT_SECONDS", c.RuntimeTimeoutSeconds, 1, 24 * 3600},
 		{"STREAM_TIMEOUT_SECONDS", c.StreamTimeoutSeconds, 1, 24 * 3600},

@@ -108,7 +108,8 @@ func openControl(ctx context.Context, e *environment, filter []byte) (_ *control
 func newTail(store accesslog.Store, e *environment, filterFailed func(time.Time)) *accesslog.Tail {
 	return accesslog.New(accesslog.Options{
 		Path: e.config.accessLogPath(), Store: store, CountOnly: !e.config.DBLoggingEnabled,
-		Reopen: e.envoy.ReopenLogs, FilterFailed: filterFailed, Logger: e.logger, Registerer: e.metrics,
+		MaxWaiting: int64(e.config.LogWaitingMB) << 20,
+		Reopen:     e.envoy.ReopenLogs, FilterFailed: filterFailed, Logger: e.logger, Registerer: e.metrics,
 	})
 }
 

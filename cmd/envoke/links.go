@@ -33,7 +33,7 @@ var (
 	flagsOfLink = struct{ control, host, envoy []string }{
 		control: append([]string{"control-listen", "envoy-nodes"}, flagsOfTLS...),
 		host:    append([]string{"host-listen", "host-advertise", "host-drain-seconds", "redis-url"}, flagsOfTLS...),
-		envoy:   append([]string{"node-id", "data-dir", "database-url", "db-logging-enabled", "log-retention-hours"}, flagsOfTLS...),
+		envoy:   append([]string{"node-id", "data-dir", "database-url", "db-logging-enabled", "log-retention-hours", "log-waiting-mb"}, flagsOfTLS...),
 	}
 )
 

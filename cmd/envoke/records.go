@@ -26,6 +26,7 @@ const (
 func (c *Config) bindLogs(f *pflag.FlagSet) {
 	f.StringVar(&c.AccessLog, "access-log", logFile, "how Envoy tells of requests: file (in the data folder, each request once), or stream (by gRPC, for Envoys on other machines; what is sent while control is away is lost)")
 	f.IntVar(&c.LogRetentionHours, "log-retention-hours", 168, "how long request rows, and those of errors, are kept")
+	f.IntVar(&c.LogWaitingMB, "log-waiting-mb", 4096, "most that waits on disk for a store that is away, in MiB; of more, the oldest file is deleted unread")
 	f.BoolVar(&c.LogPayloads, "log-payloads", false, "store what functions were given and answered, and callers' headers, beside the request rows")
 	f.IntVar(&c.LogPayloadBytes, "log-payload-bytes", 16<<10, "most that is stored of each params, result and headers, in bytes")
 	f.StringVar(&c.LogMaskKeys, "log-mask-keys", "", "headers and members of JSON, with commas between, whose values are not stored, beside Authorization, cookies, passwords, tokens and such")

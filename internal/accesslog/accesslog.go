@@ -30,7 +30,10 @@ type Options struct {
 	Registerer prometheus.Registerer
 	Interval   time.Duration // between looks at the file; 0: 100 ms
 	MaxSize    int64         // of a file before the next is begun, in bytes; 0: 64 MiB
-	CountOnly  bool          // store no rows, only what sessions count
+	// MaxWaiting bounds the files that wait for a store that is away, in bytes; 0: 4 GiB. The
+	// oldest of more are deleted unread, and counted. It should be several times MaxSize.
+	MaxWaiting int64
+	CountOnly  bool // store no rows, only what sessions count
 	// Reopen makes Envoy open Path again. Without it no file is ever full.
 	Reopen func(context.Context) error
 	// FilterFailed is called when the filter in Envoy failed requests, with the time at which
@@ -41,6 +44,7 @@ type Options struct {
 const (
 	defaultInterval = 100 * time.Millisecond
 	defaultMaxSize  = 64 << 20
+	defaultWaiting  = 4 << 30
 
 	// Reading is bounded by both: the store's one writer is shared, and a batch of
 	// this size keeps it for some 10 ms.
@@ -70,6 +74,9 @@ func New(o Options) *Tail {
 	}
 	if o.MaxSize == 0 {
 		o.MaxSize = defaultMaxSize
+	}
+	if o.MaxWaiting == 0 {
+		o.MaxWaiting = defaultWaiting
 	}
 	if o.FilterFailed == nil {
 		o.FilterFailed = func(time.Time) {}
@@ -129,16 +136,17 @@ func (t *Tail) look(ctx context.Context) error {
 	if err := t.followDeleted(ctx, names); err != nil || len(names) == 0 {
 		return err
 	}
+	if names, err = t.dropBeyond(names); err != nil {
+		return err
+	}
 	newest := names[len(names)-1]
 	for _, name := range names {
 		// A younger file was there before this one is read to its end.
 		err = errors.Join(err, t.follow(ctx, name, name != newest))
 	}
 	t.metrics.lag.Set(float64(t.lag()))
-	if err != nil {
-		return err
-	}
-	return t.rotateIfFull(ctx, t.open[newest])
+	// A full file is no reason to wait for the store.
+	return errors.Join(err, t.rotateIfFull(ctx, t.open[newest]))
 }
 
 func (t *Tail) follow(ctx context.Context, name string, complete bool) error {
@@ -164,7 +172,7 @@ func (t *Tail) lag() int64 {
 }
 
 func (t *Tail) rotateIfFull(ctx context.Context, newest *logFile) error {
-	if t.Reopen == nil || newest.size < t.MaxSize || t.asked == newest.name {
+	if t.Reopen == nil || newest == nil || newest.size < t.MaxSize || t.asked == newest.name {
 		return nil
 	}
 	if err := t.files.rotate(); err != nil {

@@ -127,6 +127,40 @@ func TestReopenIsTriedAgain(t *testing.T) {
 	r.wantRows(3)
 }
 
+// TestTooMuchWaits: while the store is away files are full as ever, and the oldest go where there
+// are too many.
+func TestTooMuchWaits(t *testing.T) {
+	r := newRig(t)
+	r.options.MaxSize, r.options.MaxWaiting = 1000, 3000
+	store := r.options.Store
+	r.options.Store = goneStore{store}
+	tail := r.start()
+	for range 10 {
+		r.envoy.writeLines(10) // some 1,300 bytes
+		if err := tail.look(t.Context()); !errors.Is(err, errAway) {
+			t.Fatalf("error is %v", err)
+		}
+	}
+	r.wantFiles(3) // two full ones, and what Envoy has just begun
+	dropped := r.metric("envoke_accesslog_dropped_bytes_total")
+	tail.Store = store
+	r.look(tail)
+	left, err := r.store.LatestRequestLogs(t.Context(), faas.RequestLogQuery{Limit: 200})
+	if err != nil || len(left) < 20 || len(left) > 30 || dropped < 70*100 {
+		t.Errorf("%d rows are left, %v bytes were dropped", len(left), dropped)
+	}
+	r.envoy.writeLines(1)
+	r.look(tail)
+	if all, err := r.store.LatestRequestLogs(t.Context(), faas.RequestLogQuery{Limit: 200}); err != nil || len(all) != len(left)+1 {
+		t.Errorf("%d rows after one more line, %v", len(all), err)
+	}
+}
+
+// goneStore is away.
+type goneStore struct{ Store }
+
+func (goneStore) LogOffset(context.Context, string) (int64, error) { return 0, errAway }
+
 // TestEarlierRuns: files that killed runs left are read, finished and deleted.
 func TestEarlierRuns(t *testing.T) {
 	r := newRig(t)

@@ -16,6 +16,7 @@ type metrics struct {
 	rows      prometheus.Counter
 	malformed prometheus.Counter
 	deleted   prometheus.Counter
+	dropped   prometheus.Counter
 	lag       prometheus.Gauge
 
 	filterFailures prometheus.Counter
@@ -48,6 +49,10 @@ func newMetrics(registerer prometheus.Registerer) metrics {
 		deleted: with.NewCounter(prometheus.CounterOpts{
 			Name: "envoke_accesslog_deleted_files_total",
 			Help: "Files of Envoy's access log that somebody deleted while they were in use.",
+		}),
+		dropped: with.NewCounter(prometheus.CounterOpts{
+			Name: "envoke_accesslog_dropped_bytes_total",
+			Help: "Bytes of Envoy's access log that were deleted unread, since the store was away for too long.",
 		}),
 		lag: with.NewGauge(prometheus.GaugeOpts{
 			Name: "envoke_accesslog_lag_bytes",
