@@ -92,7 +92,27 @@ func (m *migration) run(ctx context.Context, changes bool, do func(context.Conte
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := checkKnown(ctx, s); err != nil {
+		return err
+	}
 	return do(ctx, s)
+}
+
+// checkKnown refuses tables of a newer Envoke, of whose steps nothing is known here.
+func checkKnown(ctx context.Context, s steps) error {
+	made, err := s.Made(ctx)
+	if err != nil || !made {
+		return err
+	}
+	current, err := s.GetDBVersion(ctx)
+	if err != nil {
+		return err
+	}
+	sources := s.ListSources()
+	if known := sources[len(sources)-1].Version; current > known {
+		return fmt.Errorf("a newer Envoke made the tables (step %d; this one knows %d): use that one's envoke migrate", current, known)
+	}
+	return nil
 }
 
 func openSteps(ctx context.Context, c *Config) (steps, error) {

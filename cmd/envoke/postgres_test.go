@@ -143,6 +143,26 @@ func connect(t *testing.T, address string) *pgx.Conn {
 	return conn
 }
 
+// TestMigrateOfANewerEnvoke says so, whatever is asked of it.
+func TestMigrateOfANewerEnvoke(t *testing.T) {
+	address := testrig.Postgres(t)
+	migrate := func(verb string) error {
+		var out testrig.Text
+		return run(t.Context(), []string{"migrate", "--data-dir", t.TempDir(), "--database-url", address, verb}, os.Getenv, &out, &out)
+	}
+	if err := migrate("up"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := connect(t, address).Exec(t.Context(), "INSERT INTO public.goose_db_version (version_id, is_applied) VALUES (900, true)"); err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"up", "status", "down"} {
+		if err := migrate(verb); err == nil || !strings.Contains(err.Error(), "a newer Envoke made the tables (step 900") {
+			t.Errorf("%s: %v", verb, err)
+		}
+	}
+}
+
 // TestMigrate: both kinds of database go up and down by the same words.
 func TestMigrate(t *testing.T) {
 	files, err := fs.Glob(migrations.FS, "postgres/*.sql")
