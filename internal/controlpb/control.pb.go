@@ -829,8 +829,8 @@ func (*SetBuildResponse) Descriptor() ([]byte, []int) {
 type TakeContextRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Host          string                 `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`                                     // as in Watch
-	UntilUnixMs   int64                  `protobuf:"varint,3,opt,name=until_unix_ms,json=untilUnixMs,proto3" json:"until_unix_ms,omitempty"` // when others may take the context at the latest
+	Host          string                 `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`                 // as in Watch
+	ForMs         int64                  `protobuf:"varint,4,opt,name=for_ms,json=forMs,proto3" json:"for_ms,omitempty"` // after which others may take the context at the latest, by control's clock
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -879,9 +879,9 @@ func (x *TakeContextRequest) GetHost() string {
 	return ""
 }
 
-func (x *TakeContextRequest) GetUntilUnixMs() int64 {
+func (x *TakeContextRequest) GetForMs() int64 {
 	if x != nil {
-		return x.UntilUnixMs
+		return x.ForMs
 	}
 	return 0
 }
@@ -1738,11 +1738,11 @@ const file_control_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
 	"\x0ecompile_status\x18\x02 \x01(\tR\rcompileStatus\x12.\n" +
 	"\x05build\x18\x03 \x01(\v2\x18.envoke.control.v1.BuildR\x05build\"\x12\n" +
-	"\x10SetBuildResponse\"\\\n" +
+	"\x10SetBuildResponse\"U\n" +
 	"\x12TakeContextRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
-	"\x04host\x18\x02 \x01(\tR\x04host\x12\"\n" +
-	"\runtil_unix_ms\x18\x03 \x01(\x03R\vuntilUnixMs\"/\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x12\x15\n" +
+	"\x06for_ms\x18\x04 \x01(\x03R\x05forMsJ\x04\b\x03\x10\x04\"/\n" +
 	"\x13TakeContextResponse\x12\x18\n" +
 	"\acontext\x18\x01 \x01(\fR\acontext\"Q\n" +
 	"\x11PutContextRequest\x12\x0e\n" +

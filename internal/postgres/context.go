@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	// Of hosts that ask at once, each after the first sees what that has written.
-	takeContext = `UPDATE meta.sessions SET context_host = $2, context_until = $3
-		WHERE id = $1 AND retain_session AND (context_until IS NULL OR context_until < $4 OR context_host = $2) RETURNING context`
+	// Of hosts that ask at once, each after the first sees what that has written. The clock is
+	// the database's: controls' may differ.
+	takeContext = `UPDATE meta.sessions SET context_host = $2, context_until = now() + $3::interval
+		WHERE id = $1 AND retain_session AND (context_until IS NULL OR context_until < now() OR context_host = $2) RETURNING context`
 
 	// The host stays known, so that it may say so twice.
 	putContext = `UPDATE meta.sessions SET context = coalesce($3, context), context_until = NULL WHERE id = $1 AND context_host = $2`
@@ -33,7 +34,7 @@ var (
 // NOT_FOUND: there is no such session.
 func (s *Store) TakeContext(ctx context.Context, id faas.SessionID, host string, until time.Time) (taken json.RawMessage, err error) {
 	err = s.update(ctx, func(tx pgx.Tx) error {
-		err := tx.QueryRow(ctx, takeContext, string(id), host, until, time.Now()).Scan((*[]byte)(&taken))
+		err := tx.QueryRow(ctx, takeContext, string(id), host, time.Until(until)).Scan((*[]byte)(&taken))
 		if errors.Is(err, pgx.ErrNoRows) {
 			return notTaken(ctx, tx, id)
 		}

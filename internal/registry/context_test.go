@@ -23,20 +23,20 @@ func TestContexts(t *testing.T) {
 	}
 	kept := string(s.ID)
 	plain := string(r.create(t))
-	soon := time.Now().Add(time.Minute).UnixMilli()
+	soon := time.Minute.Milliseconds()
 	for _, test := range []struct {
 		name string
 		in   *controlpb.TakeContextRequest
 		want codes.Code
 	}{
-		{"no host", &controlpb.TakeContextRequest{Id: kept, UntilUnixMs: soon}, codes.InvalidArgument},
-		{"a long name", &controlpb.TakeContextRequest{Id: kept, Host: strings.Repeat("x", 300), UntilUnixMs: soon}, codes.InvalidArgument},
-		{"for ever", &controlpb.TakeContextRequest{Id: kept, Host: "h", UntilUnixMs: 1 << 60}, codes.InvalidArgument},
-		{"a forged session", &controlpb.TakeContextRequest{Id: "x", Host: "h", UntilUnixMs: soon}, codes.NotFound},
-		{"no session", &controlpb.TakeContextRequest{Id: string(newSession(time.Hour).ID), Host: "h", UntilUnixMs: soon}, codes.NotFound},
-		{"a session that retains nothing", &controlpb.TakeContextRequest{Id: plain, Host: "h", UntilUnixMs: soon}, codes.InvalidArgument},
-		{"free", &controlpb.TakeContextRequest{Id: kept, Host: "h", UntilUnixMs: soon}, codes.OK},
-		{"taken", &controlpb.TakeContextRequest{Id: kept, Host: "other", UntilUnixMs: soon}, codes.AlreadyExists},
+		{"no host", &controlpb.TakeContextRequest{Id: kept, ForMs: soon}, codes.InvalidArgument},
+		{"a long name", &controlpb.TakeContextRequest{Id: kept, Host: strings.Repeat("x", 300), ForMs: soon}, codes.InvalidArgument},
+		{"for ever", &controlpb.TakeContextRequest{Id: kept, Host: "h", ForMs: 1 << 60}, codes.InvalidArgument},
+		{"a forged session", &controlpb.TakeContextRequest{Id: "x", Host: "h", ForMs: soon}, codes.NotFound},
+		{"no session", &controlpb.TakeContextRequest{Id: string(newSession(time.Hour).ID), Host: "h", ForMs: soon}, codes.NotFound},
+		{"a session that retains nothing", &controlpb.TakeContextRequest{Id: plain, Host: "h", ForMs: soon}, codes.InvalidArgument},
+		{"free", &controlpb.TakeContextRequest{Id: kept, Host: "h", ForMs: soon}, codes.OK},
+		{"taken", &controlpb.TakeContextRequest{Id: kept, Host: "other", ForMs: soon}, codes.AlreadyExists},
 	} {
 		if _, err := client.TakeContext(t.Context(), test.in); status.Code(err) != test.want {
 			t.Errorf("take, %s: %v, want %v", test.name, err, test.want)
@@ -59,7 +59,7 @@ func TestContexts(t *testing.T) {
 			t.Errorf("put, %s: %v, want %v", test.name, err, test.want)
 		}
 	}
-	got, err := client.TakeContext(t.Context(), &controlpb.TakeContextRequest{Id: kept, Host: "other", UntilUnixMs: soon})
+	got, err := client.TakeContext(t.Context(), &controlpb.TakeContextRequest{Id: kept, Host: "other", ForMs: soon})
 	if err != nil || string(got.GetContext()) != `{"n":1}` {
 		t.Errorf("taken again: %s, %v", got.GetContext(), err)
 	}

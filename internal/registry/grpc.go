@@ -141,14 +141,14 @@ func (s *service) SetBuild(ctx context.Context, in *controlpb.SetBuildRequest) (
 const maxTaken = 24 * time.Hour
 
 func (s *service) TakeContext(ctx context.Context, in *controlpb.TakeContextRequest) (*controlpb.TakeContextResponse, error) {
-	until := time.UnixMilli(in.GetUntilUnixMs())
+	most := time.Duration(min(in.GetForMs(), 2*maxTaken.Milliseconds())) * time.Millisecond
 	var taken json.RawMessage
 	err := checkHost(in.GetHost())
-	if err == nil && until.After(s.registry.now().Add(maxTaken)) {
+	if err == nil && most > maxTaken {
 		err = invalid("a host may have a context for a day at most")
 	}
 	if err == nil {
-		taken, err = s.registry.TakeContext(ctx, faas.SessionID(in.GetId()), in.GetHost(), until)
+		taken, err = s.registry.TakeContext(ctx, faas.SessionID(in.GetId()), in.GetHost(), s.registry.now().Add(most))
 	}
 	if err != nil {
 		return nil, s.fail(ctx, "TakeContext", err)

@@ -22,7 +22,7 @@ func (b *Bundles) TakeContext(ctx context.Context, id faas.SessionID, until time
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	taken, err := b.control.TakeContext(ctx, &controlpb.TakeContextRequest{
-		Id: string(id), Host: b.host, UntilUnixMs: until.UnixMilli(),
+		Id: string(id), Host: b.host, ForMs: time.Until(until).Milliseconds() + 1, // clocks of machines differ
 	}, largeMessages...)
 	if err != nil {
 		return nil, fmt.Errorf("take context: %w", controlpb.FromStatus(err))
