@@ -130,7 +130,7 @@ func (m *machines) prove(ctx context.Context, h faas.Host) error {
 	case health.Language != h.Language:
 		return fmt.Errorf("it runs %q", health.Language)
 	case reply.StatusCode != http.StatusOK:
-		return fmt.Errorf("it is not ready: %s", health.Status)
+		return fmt.Errorf("%w: %s", endpoints.ErrNotReady, health.Status)
 	}
 	return nil
 }

@@ -21,15 +21,13 @@ const (
 	// new host is to be in use.
 	lookEvery   = 200 * time.Millisecond
 	lookTimeout = 500 * time.Millisecond
-	// grace is for how long a host stays that is not in the directory any more: a Redis that
-	// was started anew knows no host until each has said that it is there.
+	// grace is for how long a host stays in any case that is not in the directory any more: a
+	// Redis that was started anew knows no host until each has said that it is there.
 	grace = 2 * again
-
-	// proofTimeout bounds what a host may take to show who it is, proofs how many do so at
-	// once, and proofPause is when one is asked again that did not.
-	proofTimeout = 2 * time.Second
-	proofs       = 16
-	proofPause   = time.Second
+	// maxKnown bounds the hosts that are remembered, maxStrange those among them beyond which
+	// none is that has not shown who it is and is in the directory no more.
+	maxKnown   = 4096
+	maxStrange = maxKnown / 2
 )
 
 // Directory is where hosts say that they are there.
@@ -40,7 +38,8 @@ type Directory interface {
 // Options make a Follower. All are required.
 type Options struct {
 	Directory Directory
-	// Prove has a host show that it is what the directory says. Its error is logged.
+	// Prove has a host show that it is what the directory says. Its error is logged; it is
+	// ErrNotReady where that is all that is missing.
 	Prove func(context.Context, faas.Host) error
 	// Changed is told of all hosts in use, in a fixed order, where they are others than
 	// before, and once at the beginning. After an error it is told again.
@@ -53,8 +52,10 @@ type Options struct {
 type Follower struct {
 	Options
 	metrics metrics
-	hosts   map[string]*entry // by name
+	hosts   map[faas.Host]*entry // by all that they say of themselves, but for a goodbye
 	proven  chan proof
+	asking  int // proofs under way
+	kept    int // hosts that are in use although the directory does not have them
 	running sync.WaitGroup
 	told    []faas.Host // nil: nothing yet
 	away    bool        // the directory did not answer, and the log says so
@@ -63,27 +64,25 @@ type Follower struct {
 // entry is a host that the directory has or had lately.
 type entry struct {
 	host    faas.Host
-	inUse   bool // it has shown who it is
-	asked   bool // it is being asked
-	failed  time.Time
+	inUse   bool      // it has shown who it is
+	asked   bool      // it is being asked
+	next    time.Time // when it may be asked again
+	refused bool      // it did not show who it is, and the log says so
 	missing time.Time // since when the directory does not have it; zero: it does
-}
-
-type proof struct {
-	host faas.Host
-	err  error
+	failed  int       // proofs in a row that failed while it was missing
 }
 
 type metrics struct {
 	inUse   *prometheus.GaugeVec
 	refused prometheus.Counter
 	away    prometheus.Gauge
+	kept    prometheus.Gauge
 }
 
 // New makes a follower.
 func New(o Options) *Follower {
 	f := &Follower{
-		Options: o, hosts: map[string]*entry{}, proven: make(chan proof, proofs),
+		Options: o, hosts: map[faas.Host]*entry{}, proven: make(chan proof, proofs),
 		metrics: metrics{
 			inUse: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 				Name: "envoke_hosts", Help: "Runtime hosts on other machines that are sent requests.",
@@ -94,9 +93,12 @@ func New(o Options) *Follower {
 			away: prometheus.NewGauge(prometheus.GaugeOpts{
 				Name: "envoke_hosts_directory_away", Help: "1 while the directory of hosts does not answer: the last known ones stay in use.",
 			}),
+			kept: prometheus.NewGauge(prometheus.GaugeOpts{
+				Name: "envoke_hosts_kept", Help: "Hosts that the directory lost, without a goodbye, and that stay in use since they answer.",
+			}),
 		},
 	}
-	o.Registerer.MustRegister(f.metrics.inUse, f.metrics.refused, f.metrics.away)
+	o.Registerer.MustRegister(f.metrics.inUse, f.metrics.refused, f.metrics.away, f.metrics.kept)
 	return f
 }
 
@@ -113,6 +115,7 @@ func (f *Follower) Serve(ctx context.Context) error {
 			return nil
 		case p := <-f.proven:
 			f.take(p)
+			f.ask(ctx, time.Now())
 		case <-tick.C:
 			f.look(ctx)
 		}
@@ -146,79 +149,82 @@ func (f *Follower) look(ctx context.Context) {
 
 // merge notes what the directory has, and what it has no more.
 func (f *Follower) merge(found []faas.Host, now time.Time) {
-	there := make(map[string]bool, len(found))
+	there := make(map[*entry]bool, len(found))
+	at := make(map[place]bool, len(found))
 	for _, host := range found {
-		there[host.Name] = true
-		known := f.hosts[host.Name]
-		if known == nil || !same(known.host, host) {
+		known := f.hosts[identity(host)]
+		if known == nil {
+			if len(f.hosts) >= maxKnown {
+				f.metrics.refused.Inc()
+				continue
+			}
 			known = &entry{}
-			f.hosts[host.Name] = known
+			f.hosts[identity(host)] = known
 		}
-		known.host, known.missing = host, time.Time{}
+		known.host, known.missing, known.failed = host, time.Time{}, 0
+		there[known] = true
+		if known.inUse || host.Leaving {
+			at[place{host.Language, host.Address}] = true
+		}
 	}
-	for name, known := range f.hosts {
+	kept := 0
+	for id, known := range f.hosts {
 		switch {
-		case there[name]:
+		case there[known]:
 		case known.missing.IsZero():
 			known.missing = now
-		case now.Sub(known.missing) > grace:
-			delete(f.hosts, name)
+		case f.gone(known, at, now):
+			delete(f.hosts, id)
+		case known.inUse && now.Sub(known.missing) > grace:
+			kept++
 		}
 	}
+	f.keep(kept)
 }
 
-// same tells whether a host need not show anew who it is.
-func same(a, b faas.Host) bool {
-	a.Leaving, b.Leaving = false, false
-	return a == b
+// place is where a host takes requests. Only one can at a time.
+type place struct {
+	language faas.Language
+	address  string
 }
 
-// ask has those show who they are that have not.
-func (f *Follower) ask(ctx context.Context, now time.Time) {
-	asked := 0
-	for _, known := range f.hosts {
-		if known.asked {
-			asked++
-		}
-	}
-	for _, known := range f.hosts {
-		if asked >= proofs {
-			return
-		}
-		if known.inUse || known.asked || known.host.Leaving || !known.missing.IsZero() || now.Sub(known.failed) < proofPause {
-			continue
-		}
-		known.asked = true
-		asked++
-		host := known.host
-		f.running.Go(func() {
-			limited, cancel := context.WithTimeout(ctx, proofTimeout)
-			defer cancel()
-			select {
-			case f.proven <- proof{host, f.Prove(limited, host)}:
-			case <-ctx.Done():
-			}
-		})
-	}
+// identity is what tells a host from others. One that says something else than before of
+// itself is another, which must show who it is; the one before goes on where it answers.
+func identity(h faas.Host) faas.Host {
+	h.Leaving = false
+	return h
 }
 
-func (f *Follower) take(p proof) {
-	known := f.hosts[p.host.Name]
-	if known == nil || !same(known.host, p.host) {
-		return // it is another by now
+// gone tells whether a host that the directory does not have can be forgotten. In a Redis that
+// is full or read-only no host can say that it is there, so one that said no goodbye goes only
+// when it answers nothing either.
+func (f *Follower) gone(known *entry, at map[place]bool, now time.Time) bool {
+	over := now.Sub(known.missing) > grace
+	if !known.inUse || known.host.Leaving {
+		return over || len(f.hosts) > maxStrange
 	}
-	known.asked, known.inUse = false, p.err == nil
-	if p.err == nil {
-		return
+	here := place{known.host.Language, known.host.Address}
+	if at[here] {
+		return true // another is in its place
 	}
-	f.metrics.refused.Inc()
-	level := slog.LevelDebug
-	if known.failed.IsZero() {
-		level = slog.LevelWarn
+	if over && known.failed >= failures {
+		f.Logger.Info("a host is neither in the directory nor answers: out of use", "host", known.host.Name, "address", known.host.Address)
+		return true
 	}
-	known.failed = time.Now()
-	f.Logger.Log(context.Background(), level, "a host that says it is there did not show who it is",
-		"host", p.host.Name, "address", p.host.Address, "language", string(p.host.Language), "error", p.err)
+	at[here] = true
+	return false
+}
+
+// keep notes how many hosts are in use that the directory lost.
+func (f *Follower) keep(kept int) {
+	switch {
+	case kept > 0 && f.kept == 0:
+		f.Logger.Warn("the directory has lost hosts that said no goodbye; those that answer stay in use: is Redis full, or read-only?", "hosts", kept)
+	case kept == 0 && f.kept > 0:
+		f.Logger.Info("the directory has all hosts in use again")
+	}
+	f.kept = kept
+	f.metrics.kept.Set(float64(kept))
 }
 
 // tell tells of the hosts in use. The first time it waits for all that were found to have

@@ -28,7 +28,9 @@ type rig struct {
 	liars  map[string]bool // addresses
 	inUse  map[string]bool // addresses, of what was told last
 	told   int
-	refuse bool // what is told
+	refuse bool          // what is told
+	busy   bool          // hosts are not ready
+	proves faas.Language // what all hosts run; empty: what each says
 }
 
 func newRig(t *testing.T) *rig {
@@ -55,6 +57,12 @@ func (r *rig) prove(_ context.Context, h faas.Host) error {
 	defer r.mu.Unlock()
 	if r.liars[h.Address] {
 		return errors.New("it has no certificate")
+	}
+	if r.proves != "" && h.Language != r.proves {
+		return errors.New("it runs another language")
+	}
+	if r.busy {
+		return endpoints.ErrNotReady
 	}
 	return nil
 }
@@ -149,7 +157,7 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// TestUnheard: one that is not heard any more goes, without a goodbye.
+// TestUnheard: one that is not heard any more and answers nothing goes, without a goodbye.
 func TestUnheard(t *testing.T) {
 	r := newRig(t)
 	if err := r.hosts.Announce(t.Context(), host(one), endpoints.Life); err != nil {
@@ -157,6 +165,7 @@ func TestUnheard(t *testing.T) {
 	}
 	r.follow(t)
 	testrig.Eventually(t, "the host", func() bool { return r.knows(one) })
+	r.lie(one)
 	started := time.Now()
 	testrig.Eventually(t, "it to go", func() bool { return !r.knows(one) })
 	if took := time.Since(started); took > 2*endpoints.Life {

@@ -16,8 +16,6 @@ import (
 const (
 	// handshakeTimeout bounds what a caller may take to show who it is.
 	handshakeTimeout = 5 * time.Second
-	// maxHandshakes bounds those under way: more are closed.
-	maxHandshakes = 512
 	// acceptPause is what a port waits that has no file descriptors left.
 	acceptPause = 50 * time.Millisecond
 )
@@ -30,10 +28,10 @@ type Port struct {
 	logger *slog.Logger
 	taken  *prometheus.CounterVec
 
-	branches   map[string]*branch
-	handshakes chan struct{}
-	running    sync.WaitGroup
-	open       atomic.Int32 // branches
+	branches map[string]*branch
+	callers  callers
+	running  sync.WaitGroup
+	open     atomic.Int32 // branches
 }
 
 // PortOptions make a Port. All are required.
@@ -51,10 +49,9 @@ func NewPort(o PortOptions) *Port {
 		inner: o.Listener, config: o.Identity.Server(o.Allowed), logger: o.Logger,
 		taken: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "envoke_tls_connections_total",
-			Help: "Connections to this part's port, by outcome; refused: no certificate of ours or of a wanted role, dropped: too many at once.",
+			Help: "Connections to this part's port, by outcome; refused: no certificate of ours or of a wanted role; silent: closed, since nothing was said in time or others needed the place; dropped: too many at once.",
 		}, []string{"outcome"}),
-		branches:   map[string]*branch{},
-		handshakes: make(chan struct{}, maxHandshakes),
+		branches: map[string]*branch{},
 	}
 	o.Registerer.MustRegister(p.taken)
 	for protocol := range o.Allowed {
@@ -103,18 +100,22 @@ func (p *Port) close() {
 }
 
 func (p *Port) take(ctx context.Context, conn net.Conn) {
-	select {
-	case p.handshakes <- struct{}{}:
-	default:
-		p.taken.WithLabelValues("dropped").Inc()
-		_ = conn.Close()
-		return
-	}
+	c := p.callers.enter(conn)
 	p.running.Go(func() {
-		b, secured, err := p.handshake(ctx, conn)
-		<-p.handshakes
+		b, secured, err := p.handshake(ctx, c)
+		displaced, spoke := p.callers.leave(c)
+		if displaced {
+			err = errDisplaced
+		}
 		if err != nil {
-			p.taken.WithLabelValues("refused").Inc()
+			outcome := "refused"
+			switch {
+			case !spoke:
+				outcome = "silent"
+			case displaced:
+				outcome = "dropped"
+			}
+			p.taken.WithLabelValues(outcome).Inc()
 			p.logger.Debug("refused a connection", "from", conn.RemoteAddr(), "error", err)
 			_ = conn.Close()
 			return
@@ -124,11 +125,15 @@ func (p *Port) take(ctx context.Context, conn net.Conn) {
 	})
 }
 
-func (p *Port) handshake(ctx context.Context, conn net.Conn) (*branch, *tls.Conn, error) {
+func (p *Port) handshake(ctx context.Context, c *caller) (*branch, *tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	limitSilence(conn)
-	secured := tls.Server(conn, p.config)
+	limitSilence(c.conn)
+	if err := awaitFirst(ctx, c.conn); err != nil {
+		return nil, nil, err
+	}
+	p.callers.speaks(c)
+	secured := tls.Server(c.conn, p.config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return nil, nil, err
 	}

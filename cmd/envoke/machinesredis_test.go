@@ -1,0 +1,67 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"envoke/internal/testrig"
+)
+
+func (f *fleet) redisDo(t *testing.T, command ...any) {
+	t.Helper()
+	options, err := goredis.ParseURL(f.redis.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := goredis.NewClient(options)
+	defer func() { _ = client.Close() }()
+	if err := client.Do(t.Context(), command...).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRedisTakesNothingKeepsHosts: a Redis in which no host can say that it is there fails no
+// request, and a host that is killed then is out soon all the same.
+func TestRedisTakesNothingKeepsHosts(t *testing.T) {
+	f, _, at := startFleet(t)
+	second, secondAt := f.startHost(t)
+	f.awaitHost(t, secondAt, true)
+	l := f.load(t)
+	l.more(t, 50)
+	for _, fault := range []struct {
+		name       string
+		begin, end []any
+	}{
+		{"full", []any{"CONFIG", "SET", "maxmemory", "1"}, []any{"CONFIG", "SET", "maxmemory", "0"}},
+		{"read-only", []any{"REPLICAOF", "127.0.0.1", "1"}, []any{"REPLICAOF", "NO", "ONE"}},
+	} {
+		f.redisDo(t, fault.begin...)
+		began := time.Now()
+		testrig.Eventually(t, "much longer than a host lives unheard", func() bool { return time.Since(began) > 10*time.Second })
+		if !f.knows(at) || !f.knows(secondAt) {
+			t.Errorf("%s: Envoy knows the hosts: %v, %v", fault.name, f.knows(at), f.knows(secondAt))
+		}
+		l.more(t, 50)
+		f.redisDo(t, fault.end...)
+		f.awaitAnnounced(t, at)
+	}
+	if log := f.running[0].stderr.String(); !strings.Contains(log, "the directory has lost hosts that said no goodbye") {
+		t.Error("control does not say that it keeps hosts")
+	}
+	if refused, err := l.end(); err != nil || refused > 0 {
+		t.Errorf("%d requests failed, %v", refused, err)
+	}
+	t.Log(l)
+
+	f.redisDo(t, "CONFIG", "SET", "maxmemory", "1")
+	_ = second.Process.Kill()
+	_ = second.Wait()
+	killed := time.Now()
+	f.awaitHost(t, secondAt, false)
+	if took := time.Since(killed); took > 6500*time.Millisecond || !f.knows(at) {
+		t.Errorf("the host that was killed was out after %v; Envoy knows the other one: %v", took, f.knows(at))
+	}
+}
