@@ -118,7 +118,7 @@ func (c *control) serveGRPC(e *environment, key faas.SessionKey) {
 	c.entries.Register(c.grpc)
 	extprocv3.RegisterExternalProcessorServer(c.grpc, extproc.New(extproc.Options{
 		Registry: c.registry, Select: e.selectFunction, Mapped: e.mappings != nil, Key: key, Runtimes: languagesOf(c.runtimes),
-		Cache: newCache(e.config, c.redis.shared()), MaxTimeout: e.config.runtimeTimeout(),
+		Cache: newCache(e.config, c.redis.shared(key)), MaxTimeout: e.config.runtimeTimeout(),
 		Failed: e.failed(c.records), Logger: e.logger, Registerer: e.metrics,
 	}))
 	c.xds = xds.New(xds.Options{Nodes: e.config.nodes(), Logger: e.logger, Registerer: e.metrics})

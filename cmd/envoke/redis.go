@@ -51,12 +51,12 @@ func (r redises) over(s store) registry.Store {
 	return sessionsInRedis{s, r.live}
 }
 
-// shared is where results are kept; nil: nowhere but in memory.
-func (r redises) shared() resultcache.Shared {
+// shared is where results of the installation are kept; nil: nowhere but in memory.
+func (r redises) shared(key faas.SessionKey) resultcache.Shared {
 	if r.results == nil {
 		return nil
 	}
-	return redis.NewResults(r.results)
+	return redis.NewResults(r.results, key)
 }
 
 // ping asks all that there are; nil where there is none.

@@ -40,6 +40,21 @@ func TestReplicasShareResults(t *testing.T) {
 	}
 }
 
+// TestInstallationsShareNoResults: equal names, versions and calls of installations with a
+// database each are not each other's, though one Redis has them all.
+func TestInstallationsShareNoResults(t *testing.T) {
+	server := testrig.Redis(t)
+	one, two := serve(t, "--redis-cache-url", server.URL()), serve(t, "--redis-cache-url", server.URL())
+	for n, i := range []*installation{one, two} {
+		name := i.defineCached(t, "whose", fmt.Sprintf("return %d", n), 60)
+		for range 2 {
+			if got := string(i.send(t, http.MethodGet, "/function/"+name, "").body); got != fmt.Sprint(n) {
+				t.Errorf("installation %d answers %s", n, got)
+			}
+		}
+	}
+}
+
 // TestRedisKilledUnderLoad: without Redis nothing fails.
 func TestRedisKilledUnderLoad(t *testing.T) {
 	server := testrig.Redis(t)
