@@ -176,6 +176,24 @@ func (c *Client) putNew(ctx context.Context, key string, value []byte, life time
 	}
 }
 
+// unlessDeleted is put in one step where there is no tombstone.
+var unlessDeleted = redis.NewScript(`
+if redis.call("GET", KEYS[1]) == "` + tombstone + `" then return 0 end
+redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2])
+return 1`)
+
+// putUnlessDeleted is put where there is no tombstone.
+func (c *Client) putUnlessDeleted(ctx context.Context, key string, value []byte, life time.Duration) {
+	if life < time.Millisecond || c.resting() {
+		return
+	}
+	bounded, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
+	if err := unlessDeleted.Run(bounded, c.redis, []string{key}, value, life.Milliseconds()).Err(); err != nil {
+		c.failed(ctx, "set", err)
+	}
+}
+
 // resting tells whether Redis is left alone for now.
 func (c *Client) resting() bool {
 	if time.Now().UnixNano() >= c.restsUntil.Load() {

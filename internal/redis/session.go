@@ -22,8 +22,8 @@ type SessionStore interface {
 // state of their builds. It is safe for concurrent use.
 //
 // What was deleted leaves a tombstone for longer than any read of the store lasts, and what
-// was read from the store is put only where there is nothing: so a read that began before a
-// deletion cannot bring the session back. A tombstone that Redis did not take is owed to it
+// was read from the store is put only where there is nothing, or in place of an older state of
+// the session: so a read that began before a deletion cannot bring the session back. A tombstone that Redis did not take is owed to it
 // until it does.
 type Sessions struct {
 	client *Client
@@ -73,7 +73,7 @@ func (s *Sessions) CreateSession(ctx context.Context, session faas.Session, scri
 	if err := s.store.CreateSession(ctx, session, script); err != nil {
 		return err
 	}
-	s.put(ctx, session, s.client.put)
+	s.put(ctx, session, s.client.putNew)
 	return nil
 }
 
@@ -94,10 +94,7 @@ func (s *Sessions) FindLive(ctx context.Context, id faas.SessionID) (faas.Sessio
 	session, err := s.store.FindLive(ctx, id)
 	switch {
 	case err == nil:
-		s.put(ctx, session, func(ctx context.Context, key string, value []byte, life time.Duration) bool {
-			s.client.putNew(ctx, key, value, life)
-			return true
-		})
+		s.put(ctx, session, s.client.putNew)
 	case faas.IsNotFound(err):
 		s.client.putNew(ctx, key, []byte(tombstone), missingFor)
 	}
@@ -110,7 +107,7 @@ func (s *Sessions) SetBuild(ctx context.Context, id faas.SessionID, status faas.
 		return err
 	}
 	if session, err := s.store.FindLive(ctx, id); err == nil {
-		s.put(ctx, session, s.client.put)
+		s.put(ctx, session, s.client.putUnlessDeleted)
 	}
 	return nil
 }
@@ -129,7 +126,7 @@ func (s *Sessions) bury(ctx context.Context, id faas.SessionID) bool {
 	return s.client.put(ctx, sessionPrefix+string(id), []byte(tombstone), deletedFor)
 }
 
-func (s *Sessions) put(ctx context.Context, session faas.Session, put func(context.Context, string, []byte, time.Duration) bool) {
+func (s *Sessions) put(ctx context.Context, session faas.Session, put func(context.Context, string, []byte, time.Duration)) {
 	life := time.Until(session.ExpiresAt)
 	if session.CompileStatus == faas.CompilePending {
 		life = min(life, pendingFor)

@@ -158,6 +158,25 @@ func TestADeletionIsNotUndone(t *testing.T) {
 	isGone(t, "who asks later", one, session.ID)
 }
 
+// Nor does the end of a build that was noted before the deletion.
+func TestABuildDoesNotUndoADeletion(t *testing.T) {
+	store, server := newStore(t), testrig.Redis(t)
+	one, two := replicas(t, store, server)
+	session := create(t, one, time.Hour)
+	deleted := func() {
+		if err := two.DeleteSession(t.Context(), session.ID); err != nil {
+			t.Error(err)
+		}
+	}
+	store.after.Store(&deleted)
+	if err := one.SetBuild(t.Context(), session.ID, faas.CompileSuccess, faas.Build{}); err != nil {
+		t.Fatal(err)
+	}
+	store.after.Store(nil)
+	isGone(t, "who asks later", one, session.ID)
+	isGone(t, "who deleted it", two, session.ID)
+}
+
 // Redis hears of a deletion that it did not take as soon as it can.
 func TestTombstonesAreOwed(t *testing.T) {
 	store, server := newStore(t), testrig.Redis(t)
