@@ -207,7 +207,8 @@ func (c *control) start(l *lifecycle) {
 	})
 	l.start("registry", c.registry.Serve)
 	if f, ok := c.store.(follower); ok {
-		l.start("changes", func(ctx context.Context) error { return f.FollowChanges(ctx, c.registry.Heard, lostChanges(l.logger)) })
+		heard := c.redis.hearing(c.registry.Heard)
+		l.start("changes", func(ctx context.Context) error { return f.FollowChanges(ctx, heard, lostChanges(l.logger)) })
 	}
 	l.start("api", func(ctx context.Context) error {
 		return httpserver.Serve(ctx, c.api, c.apiListener, 5*time.Second)

@@ -55,6 +55,38 @@ func TestInstallationsShareNoResults(t *testing.T) {
 	}
 }
 
+// TestADeletionThatRedisDidNotTake: the control that deleted a session is killed before Redis
+// answers again, and the next does not run the session.
+func TestADeletionThatRedisDidNotTake(t *testing.T) {
+	for name, flags := range map[string][]string{"sqlite": nil, "postgres": {"--database-url", testrig.Postgres(t)}} {
+		t.Run(name, func(t *testing.T) {
+			server := testrig.Redis(t)
+			i, err := newInstallation()
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := i.startParts(t, append(flags, "--redis-url", server.URL())...)
+			id, other := p.initialize(t, "return 1"), p.initialize(t, "return 2")
+			uncached := []string{"X-Cache-Control", "no-cache"} // else ext_proc does not see it
+			p.execute(t, id, "null", uncached...).result(t)
+			server.Stall(t)
+			// Redis is left alone then, so that the tombstone does not wait in its socket.
+			p.execute(t, other, "null", uncached...).result(t)
+			p.must(t, http.StatusNoContent, http.MethodDelete, "/api/v1/sessions/"+id, "")
+			_ = p.control.Process.Kill()
+			_ = p.control.Wait()
+			server.Resume(t)
+			p.startControl(t)
+			var r reply
+			testrig.Eventually(t, "control to answer", func() bool {
+				r = p.execute(t, id, "null", uncached...)
+				return r.status != http.StatusServiceUnavailable
+			})
+			r.isError(t, http.StatusNotFound, "NOT_FOUND", "extproc")
+		})
+	}
+}
+
 // TestRedisKilledUnderLoad: without Redis nothing fails.
 func TestRedisKilledUnderLoad(t *testing.T) {
 	server := testrig.Redis(t)

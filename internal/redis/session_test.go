@@ -48,7 +48,7 @@ func replicas(t *testing.T, store *counted, server *testrig.RedisServer) (one, t
 	t.Helper()
 	first, _ := client(t, server.URL())
 	second, _ := client(t, server.URL())
-	return redis.NewSessions(first, store), redis.NewSessions(second, store)
+	return redis.NewSessions(first, store, nil), redis.NewSessions(second, store, nil)
 }
 
 func create(t *testing.T, s *redis.Sessions, life time.Duration) faas.Session {
