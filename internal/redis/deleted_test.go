@@ -110,7 +110,7 @@ func TestADeletionIsHeard(t *testing.T) {
 	testrig.Eventually(t, "the other to follow", func() bool {
 		other := create(t, dead, time.Hour)
 		_ = store.DeleteSession(t.Context(), other.ID)
-		time.Sleep(50 * time.Millisecond)
+		<-time.After(50 * time.Millisecond)
 		_, err := one.FindLive(t.Context(), other.ID)
 		return faas.IsNotFound(err)
 	})
