@@ -194,6 +194,26 @@ func TestResultsAreCached(t *testing.T) {
 	}
 }
 
+// A version that has another code than before, as after a restore of the database, has other
+// results.
+func TestResultsOfAnotherCode(t *testing.T) {
+	known, _ := cachedRegistry()
+	server, _ := newServer(t, known, t.Output())
+	result := func(n int) outcome {
+		return exchange(t, dial(t, server), request{"POST /runtime/nodejs/cached\ncontent-length: 2", "{}"}, func() response { return envelope(n) })
+	}
+	result(1)
+	f := known.functions["nodejs-cached"]
+	f.Script = faas.NewScript(faas.NodeJS, "return 2", nil)
+	known.functions["nodejs-cached"] = f
+	if got := result(2); got.Hit {
+		t.Errorf("the result of other code: %s", got.Body)
+	}
+	if got := result(3); !got.Hit {
+		t.Error("the result of this code is not kept")
+	}
+}
+
 func TestResultsThatAreNotCached(t *testing.T) {
 	known, id := cachedRegistry()
 	execute := "POST /api/v1/execute/" + string(id)

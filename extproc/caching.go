@@ -14,8 +14,9 @@ import (
 // caching says how the result of a request may be cached.
 type caching struct {
 	limits   resultcache.Limits
-	subject  string // what runs: a function's version, or a session
-	envelope bool   // the reply is the API's and says whether it was cached
+	subject  string      // what runs: a function's version
+	code     faas.Digest // of that version: a database that was restored counts versions anew
+	envelope bool        // the reply is the API's and says whether it was cached
 }
 
 const (
@@ -58,9 +59,10 @@ func (r *request) filterDigest() (digest faas.CallDigest, ok bool) {
 	return digest, err == nil
 }
 
-// key is that of the result of a call: what runs is part of it.
+// key is that of the result of a call: what runs is part of it, by its digest and by its name.
 func (c *caching) key(call faas.CallDigest) resultcache.Key {
 	buffer := make([]byte, 0, 256)
 	buffer = append(buffer, call[:]...) // of a fixed length, so no two are alike
+	buffer = append(buffer, c.code...)
 	return sha256.Sum256(append(buffer, c.subject...))
 }

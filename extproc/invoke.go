@@ -80,5 +80,6 @@ func (s *Server) pin(ctx context.Context, r *request, ref faas.Ref) (cached bool
 		return false
 	}
 	r.caching.subject = faas.Ref{Name: ref.Name, Version: function.Version}.String()
+	r.caching.code = function.Script.Digest
 	return true
 }

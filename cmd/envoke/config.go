@@ -180,6 +180,7 @@ var notBuilt = []string{
 func (c *Config) load(f *pflag.FlagSet, getenv func(string) string, parts ...func(*Config) []error) error {
 	faults := fillFromEnv(f, getenv)
 	faults = append(faults, c.fillFromFile(f)...)
+	c.trimStores()
 	for _, name := range notBuilt {
 		if getenv(name) != "" || getenv(name+"_FILE") != "" {
 			faults = append(faults, fmt.Errorf("%s is set, but this version has no such part: unset it", name))

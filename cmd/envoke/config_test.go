@@ -51,6 +51,13 @@ func TestVariableFromFileIsTrimmed(t *testing.T) {
 	}
 }
 
+func TestAddressesAreTrimmed(t *testing.T) {
+	c, err := loadConfig(t, nil, map[string]string{"DATABASE_URL": "postgres://u:p@h/d\n", "REDIS_URL": " redis://h\n", "REDIS_CACHE_URL": "redis://h:6380\r\n"})
+	if err != nil || c.DatabaseURL != "postgres://u:p@h/d" || c.RedisURL != "redis://h" || c.RedisCacheURL != "redis://h:6380" {
+		t.Errorf("%q %q %q, %v", c.DatabaseURL, c.RedisURL, c.RedisCacheURL, err)
+	}
+}
+
 func TestPostgresAddress(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "url")
 	for address, want := range map[string]string{
@@ -92,7 +99,7 @@ func TestAllFaultsAreReportedTogether(t *testing.T) {
 	}
 	for _, want := range []string{
 		`PORT: "http" must be a whole number`, `INSECURE_PUBLIC: "perhaps" must be true or false`, "HOST is 0.0.0.0", "--insecure-public", "LOG_LEVEL is \"loud\"", "DATABASE_URL: it must be empty, sqlite:<path> or postgres://",
-		"REDIS_URL: the Redis URL http://cache makes no sense", "OPENFAAS_GATEWAY_URL is set", "NODEJS_RUNTIME_URL", "SCRIPT_TIMEOUT_MS", "/does/not/exist",
+		"REDIS_URL: it must be redis://user:password@host:port/number", "OPENFAAS_GATEWAY_URL is set", "NODEJS_RUNTIME_URL", "SCRIPT_TIMEOUT_MS", "/does/not/exist",
 		`"no_such_setting"`, "worker_queue", `"MAX_WORKERS"`, "MAX_WORKERS is 0",
 	} {
 		if !strings.Contains(err.Error(), want) {

@@ -119,7 +119,7 @@ func (c *control) serveGRPC(e *environment, key faas.SessionKey) {
 	c.entries.Register(c.grpc)
 	extprocv3.RegisterExternalProcessorServer(c.grpc, extproc.New(extproc.Options{
 		Registry: c.registry, Select: e.selectFunction, Mapped: e.mappings != nil, Key: key, Runtimes: languagesOf(c.runtimes),
-		Cache: newCache(e.config, c.redis.shared()), MaxTimeout: e.config.runtimeTimeout(),
+		Cache: newCache(e.config, c.redis.shared(key)), MaxTimeout: e.config.runtimeTimeout(),
 		Failed: e.failed(c.records), Logger: e.logger, Registerer: e.metrics,
 	}))
 	c.xds = xds.New(xds.Options{Nodes: e.config.nodes(), Logger: e.logger, Registerer: e.metrics})
@@ -208,7 +208,8 @@ func (c *control) start(l *lifecycle) {
 	})
 	l.start("registry", c.registry.Serve)
 	if f, ok := c.store.(follower); ok {
-		l.start("changes", func(ctx context.Context) error { return f.FollowChanges(ctx, c.registry.Heard, lostChanges(l.logger)) })
+		heard := c.redis.hearing(c.registry.Heard)
+		l.start("changes", func(ctx context.Context) error { return f.FollowChanges(ctx, heard, lostChanges(l.logger)) })
 	}
 	l.start("api", func(ctx context.Context) error {
 		return httpserver.Serve(ctx, c.api, c.apiListener, 5*time.Second)

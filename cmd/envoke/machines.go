@@ -89,6 +89,9 @@ func checkRemoteControl(c *Config) (faults []error) {
 	if c.ControlListen == "" {
 		faults = append(faults, errors.New("CONTROL_LISTEN is not set, although parts on other machines are configured"))
 	}
+	if all, _ := c.controls(); len(all) > 1 && !c.onPostgres() {
+		faults = append(faults, fmt.Errorf("DATABASE_URL is no postgres:// address, although CONTROL_ADDRESSES has %d controls: they would have a database each, and not know each other's sessions and functions", len(all)))
+	}
 	if c.RedisURL == "" {
 		faults = append(faults, errors.New("REDIS_URL is not set: runtime hosts on other machines are found by it"))
 	}

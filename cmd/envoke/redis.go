@@ -35,7 +35,8 @@ func openRedises(e *environment, store redis.SessionStore) (r redises, err error
 		if r.sessions, err = redis.New(redis.Options{URL: url, Use: "sessions", Logger: e.logger, Registerer: e.metrics}); err != nil {
 			return r, err
 		}
-		r.live = redis.NewSessions(r.sessions, store)
+		deletions, _ := store.(redis.Deletions)
+		r.live = redis.NewSessions(r.sessions, store, deletions)
 	}
 	if url := e.config.RedisCacheURL; url != "" {
 		r.results, err = redis.New(redis.Options{URL: url, Use: "results", Logger: e.logger, Registerer: e.metrics})
@@ -51,12 +52,20 @@ func (r redises) over(s store) registry.Store {
 	return sessionsInRedis{s, r.live}
 }
 
-// shared is where results are kept; nil: nowhere but in memory.
-func (r redises) shared() resultcache.Shared {
+// shared is where results of the installation are kept; nil: nowhere but in memory.
+func (r redises) shared(key faas.SessionKey) resultcache.Shared {
 	if r.results == nil {
 		return nil
 	}
-	return redis.NewResults(r.results)
+	return redis.NewResults(r.results, key)
+}
+
+// hearing has Redis hear of changes before the others that do.
+func (r redises) hearing(others func(faas.Change)) func(faas.Change) {
+	if r.live == nil {
+		return others
+	}
+	return func(c faas.Change) { r.live.Heard(c); others(c) }
 }
 
 // ping asks all that there are; nil where there is none.

@@ -40,6 +40,53 @@ func TestReplicasShareResults(t *testing.T) {
 	}
 }
 
+// TestInstallationsShareNoResults: equal names, versions and calls of installations with a
+// database each are not each other's, though one Redis has them all.
+func TestInstallationsShareNoResults(t *testing.T) {
+	server := testrig.Redis(t)
+	one, two := serve(t, "--redis-cache-url", server.URL()), serve(t, "--redis-cache-url", server.URL())
+	for n, i := range []*installation{one, two} {
+		name := i.defineCached(t, "whose", fmt.Sprintf("return %d", n), 60)
+		for range 2 {
+			if got := string(i.send(t, http.MethodGet, "/function/"+name, "").body); got != fmt.Sprint(n) {
+				t.Errorf("installation %d answers %s", n, got)
+			}
+		}
+	}
+}
+
+// TestADeletionThatRedisDidNotTake: the control that deleted a session is killed before Redis
+// answers again, and the next does not run the session.
+func TestADeletionThatRedisDidNotTake(t *testing.T) {
+	for name, flags := range map[string][]string{"sqlite": nil, "postgres": {"--database-url", testrig.Postgres(t)}} {
+		t.Run(name, func(t *testing.T) {
+			server := testrig.Redis(t)
+			i, err := newInstallation()
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := i.startParts(t, append(flags, "--redis-url", server.URL())...)
+			id, other := p.initialize(t, "return 1"), p.initialize(t, "return 2")
+			uncached := []string{"X-Cache-Control", "no-cache"} // else ext_proc does not see it
+			p.execute(t, id, "null", uncached...).result(t)
+			server.Stall(t)
+			// Redis is left alone then, so that the tombstone does not wait in its socket.
+			p.execute(t, other, "null", uncached...).result(t)
+			p.must(t, http.StatusNoContent, http.MethodDelete, "/api/v1/sessions/"+id, "")
+			_ = p.control.Process.Kill()
+			_ = p.control.Wait()
+			server.Resume(t)
+			p.startControl(t)
+			var r reply
+			testrig.Eventually(t, "control to answer", func() bool {
+				r = p.execute(t, id, "null", uncached...)
+				return r.status != http.StatusServiceUnavailable
+			})
+			r.isError(t, http.StatusNotFound, "NOT_FOUND", "extproc")
+		})
+	}
+}
+
 // TestRedisKilledUnderLoad: without Redis nothing fails.
 func TestRedisKilledUnderLoad(t *testing.T) {
 	server := testrig.Redis(t)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -60,6 +61,26 @@ func TestAPartMakesItsOwnFoldersOnly(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestSeveralControlsNeedPostgres: each would have a database of its own.
+func TestSeveralControlsNeedPostgres(t *testing.T) {
+	const fault = "DATABASE_URL is no postgres:// address, although CONTROL_ADDRESSES has 2 controls"
+	for _, test := range []struct {
+		addresses, database string
+		want                bool
+	}{
+		{"a:1,b:1", "", true},
+		{"a:1,b:1", "sqlite:/tmp/x.db", true},
+		{"a:1,b:1", "postgres://u@h/d", false},
+		{"a:1", "", false},
+	} {
+		c := newSettings(flagsOfControl).config
+		c.ControlListen, c.ControlAddresses, c.DatabaseURL, c.RedisURL = "10.0.0.1:1", test.addresses, test.database, "redis://h"
+		if faults := fmt.Sprint(checkRemoteControl(c)); strings.Contains(faults, fault) != test.want {
+			t.Errorf("%+v: %s", test, faults)
+		}
 	}
 }
 

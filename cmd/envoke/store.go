@@ -54,6 +54,13 @@ func (c *Config) bindStores(f *pflag.FlagSet) {
 	f.StringVar(&c.RedisCacheURL, "redis-cache-url", "", "the same, where results of functions are kept that may be cached; empty: in memory only")
 }
 
+// trimStores takes off what a file or a template has left around addresses.
+func (c *Config) trimStores() {
+	for _, address := range []*string{&c.DatabaseURL, &c.RedisURL, &c.RedisCacheURL} {
+		*address = strings.TrimSpace(*address)
+	}
+}
+
 // follower is a store that tells what other processes have changed in it.
 type follower interface {
 	FollowChanges(ctx context.Context, heard func(faas.Change), lost func(error)) error

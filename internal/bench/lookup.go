@@ -97,10 +97,12 @@ func (s *stores) close() (err error) {
 func (s *state) measureLookups(ctx context.Context, stores *stores) error {
 	key := faas.NewSessionKey()
 	s.config.Progress("looking sessions up")
+	// Before there are sessions: Redis is believed about those that come after.
+	inFront := redis.NewSessions(stores.redis, stores.postgres, nil)
+	alone := redis.NewSessions(stores.redis, nowhere{stores.postgres}, nil)
 	if err := stores.fill(ctx, key); err != nil {
 		return fmt.Errorf("make sessions: %w", err)
 	}
-	inFront := redis.NewSessions(stores.redis, stores.postgres)
 	memory := registry.New(registry.Options{Store: stores.postgres, Key: key, Logger: silent(), Registerer: prometheus.NewRegistry()})
 	for _, session := range stores.sessions { // each layer has them from the one behind it
 		_, err := inFront.FindLive(ctx, session.ID)
@@ -111,7 +113,6 @@ func (s *state) measureLookups(ctx context.Context, stores *stores) error {
 			return fmt.Errorf("look a session up: %w", err)
 		}
 	}
-	alone := redis.NewSessions(stores.redis, nowhere{stores.postgres})
 	for _, layer := range []struct {
 		where string
 		find  func(context.Context, faas.SessionID) (faas.Session, error)

@@ -5,4 +5,5 @@ type Change struct {
 	Function Name      // whose versions or aliases have changed; zero: none
 	Session  SessionID // that was deleted; empty: none
 	All      bool      // anything may have changed, since changes may have been missed
+	Began    bool      // nothing: from here on changes are told
 }

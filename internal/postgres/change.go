@@ -18,6 +18,8 @@ const (
 
 	findChanges = `SELECT revision, kind, name FROM meta.changes WHERE revision > $1 ORDER BY revision LIMIT 1000`
 
+	findDeleted = `SELECT revision, name FROM meta.changes WHERE kind = 'session' AND revision > $1 ORDER BY revision LIMIT $2`
+
 	sweepChanges = `DELETE FROM meta.changes WHERE made_at < $1`
 )
 
@@ -58,6 +60,20 @@ func (s *Store) FollowChanges(ctx context.Context, heard func(faas.Change), lost
 			return nil
 		}
 	}
+}
+
+// DeletedSessions are sessions that were deleted in the last hour, in the order of their
+// deletions: the next, at most so many, after a revision, and the revision of the last of them.
+func (s *Store) DeletedSessions(ctx context.Context, after int64, most int) (ids []faas.SessionID, last int64, err error) {
+	rows, err := s.pool.Query(ctx, findDeleted, after, most)
+	if err == nil {
+		var name string
+		_, err = pgx.ForEachRow(rows, []any{&last, &name}, func() error {
+			ids = append(ids, faas.SessionID(name))
+			return nil
+		})
+	}
+	return ids, last, wrap("find deleted sessions", err)
 }
 
 // follower is how far one control has heard.
@@ -102,9 +118,7 @@ func (f *follower) begin(ctx context.Context, conn *pgx.Conn) error {
 	if err := conn.QueryRow(ctx, lastChange).Scan(&f.last); err != nil {
 		return err
 	}
-	if !first {
-		f.heard(faas.Change{All: true})
-	}
+	f.heard(faas.Change{All: !first, Began: first})
 	return nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -42,8 +44,11 @@ func NewMask(keys []string, most int) *Mask {
 // Secret tells whether a header, or a member of an object, is masked.
 func (m *Mask) Secret(key string) bool { return m.keys[fold(key)] }
 
-// fold is the same for names that readers of JSON take for one.
-func fold(key string) string { return strings.ToLower(strings.ToUpper(key)) }
+// fold is the same for names that readers of JSON take for one, and for those that differ in
+// how they are put together: access_token, accessToken, access-token.
+func fold(key string) string { return joined.Replace(strings.ToLower(strings.ToUpper(key))) }
+
+var joined = strings.NewReplacer("_", "", "-", "", " ", "")
 
 // JSON is a JSON value with its secrets masked, at any depth, and cut. It reads little more than
 // it shows. What is no JSON is not shown.
@@ -60,6 +65,42 @@ func (m *Mask) JSON(value []byte) string {
 	}
 	mark := fmt.Sprintf("… [cut: it has %d bytes]", len(value))
 	return strings.ToValidUTF8(text[:max(0, min(len(text), m.most-len(mark)))], "") + mark
+}
+
+// Form is a form (a=1&b=2) that is a JSON string, with its secrets masked, as JSON does it.
+func (m *Mask) Form(value []byte) string {
+	text, err := jsontext.AppendUnquote(nil, value)
+	if err != nil {
+		return m.JSON(value)
+	}
+	var out strings.Builder
+	rest, more := string(text), true
+	for more && out.Len() <= m.most {
+		var pair string
+		pair, rest, more = strings.Cut(rest, "&")
+		if name, _, valued := strings.Cut(pair, "="); valued && m.secretField(name) {
+			pair = name + "=" + masked
+		}
+		out.WriteString(pair)
+		if more {
+			out.WriteByte('&')
+		}
+	}
+	out.WriteString(rest) // it is longer than what is shown, or nothing
+	quoted, err := jsontext.AppendQuote(nil, strings.ToValidUTF8(out.String(), "\uFFFD"))
+	if err != nil {
+		return m.JSON(value)
+	}
+	return m.JSON(quoted)
+}
+
+// secretField tells whether a field of a form is masked, such as user[password].
+func (m *Mask) secretField(name string) bool {
+	if plain, err := url.QueryUnescape(name); err == nil {
+		name = plain
+	}
+	parts := strings.FieldsFunc(name, func(r rune) bool { return r == '[' || r == ']' || r == '.' })
+	return m.Secret(name) || slices.ContainsFunc(parts, m.Secret)
 }
 
 // errMore is of several values one after the other, which a decoder of JSON reads too.

@@ -23,12 +23,50 @@ func TestMaskJSON(t *testing.T) {
 		"twice":               {`{"token":1,"token":2}`, `{"token":"***","token":"***"}`},
 		"no JSON":             {`{"password":"x`, `… [14 bytes that are no JSON]`},
 		"long":                {`"` + strings.Repeat("é", 100) + `"`, `"` + strings.Repeat("é", 36) + `… [cut: it has 202 bytes]`},
+		"put together":        {`{"accessToken":1,"clientSecret":2,"privateKey":3}`, `{"accessToken":"***","clientSecret":"***","privateKey":"***"}`},
+		"with marks":          {`{"api-key":4," pass word":5,"X_API_KEY":6,"card number":7}`, `{"api-key":"***"," pass word":"***","X_API_KEY":"***","card number":"***"}`},
 		"a long secret":       {`{"token":"` + strings.Repeat("x", 1000) + `"}`, `{"token":"***"}`},
 	} {
 		if got := mask.JSON([]byte(test.value)); got != test.want {
 			t.Errorf("%s: %s, want %s", name, got, test.want)
 		}
 	}
+}
+
+func TestMaskForm(t *testing.T) {
+	mask := NewMask(nil, 100)
+	for name, test := range map[string]struct{ value, want string }{
+		"nothing":         {`""`, `""`},
+		"no form":         {`{"password":1}`, `{"password":"***"}`},
+		"secrets":         {`"password=x%20y&a=b&accessToken=1"`, `"password=***&a=b&accessToken=***"`},
+		"an escaped name": {`"p%61ssword=x&b=&c"`, `"p%61ssword=***&b=&c"`},
+		"a nested name":   {`"user[password]=x&user.token=y"`, `"user[password]=***&user.token=***"`},
+		"a lone %":        {`"%zz=1&pass_word=2&\n=3"`, `"%zz=1&pass_word=***&\n=3"`},
+		"beyond the cut":  {`"a=` + strings.Repeat("x", 200) + `&password=hidden"`, `"a=` + strings.Repeat("x", 70) + `… [cut: it has 220 bytes]`},
+	} {
+		if got := mask.Form([]byte(test.value)); got != test.want {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+	}
+}
+
+// FuzzMaskForm: what is shown of a field is its name, whatever stands around it.
+func FuzzMaskForm(f *testing.F) {
+	f.Add("a=1", "b")
+	f.Add("%", "&&=")
+	f.Add(strings.Repeat("x", 60), "")
+	f.Fuzz(func(t *testing.T, before, after string) {
+		if strings.Contains(before+after, "hidden") {
+			return
+		}
+		value, err := json.Marshal(before + "&password=hidden&" + after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := NewMask(nil, 64).Form(value); strings.Contains(got, "hidden") || len(got) > 64+40 {
+			t.Fatalf("%q is %q", value, got)
+		}
+	})
 }
 
 // FuzzMaskJSON: no secret is shown, nothing is too long, and what is whole is still JSON.

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -51,21 +50,7 @@ type Client struct {
 }
 
 type metrics struct {
-	hits, misses, failed, foreign, skipped prometheus.Counter
-}
-
-// CheckURL tells whether New would take the URL. The error names no password.
-func CheckURL(raw string) error {
-	_, err := parse(raw)
-	return err
-}
-
-func parse(raw string) (*redis.Options, error) {
-	options, err := redis.ParseURL(raw)
-	if err != nil {
-		return nil, fmt.Errorf("the Redis URL %s makes no sense: %w", redacted(raw), reason(err))
-	}
-	return options, nil
+	hits, misses, failed, foreign, skipped, doubted prometheus.Counter
 }
 
 // New makes a client. It does no I/O: a Redis that is away at the start is like one that goes
@@ -83,36 +68,18 @@ func New(o Options) (*Client, error) {
 	options.ClientName = "envoke"
 	asked := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name:        "envoke_redis_questions_total",
-		Help:        "Questions to Redis by outcome; foreign: it held what no Envoke wrote, skipped: it had not answered just before.",
+		Help:        "Questions to Redis by outcome; foreign: it held what no Envoke wrote, skipped: it had not answered just before, doubted: it may have missed a deletion.",
 		ConstLabels: prometheus.Labels{"use": o.Use},
 	}, []string{"outcome"})
 	o.Registerer.MustRegister(asked)
 	c := &Client{redis: redis.NewClient(options), logger: o.Logger}
 	for outcome, counter := range map[string]*prometheus.Counter{
 		"hit": &c.metrics.hits, "miss": &c.metrics.misses, "failed": &c.metrics.failed,
-		"foreign": &c.metrics.foreign, "skipped": &c.metrics.skipped,
+		"foreign": &c.metrics.foreign, "skipped": &c.metrics.skipped, "doubted": &c.metrics.doubted,
 	} {
 		*counter = asked.WithLabelValues(outcome)
 	}
 	return c, nil
-}
-
-// redacted is a URL without its password.
-func redacted(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "(unreadable)"
-	}
-	return u.Redacted()
-}
-
-// reason takes what was parsed, and may hold a password, out of an error's text.
-func reason(err error) error {
-	var parse *url.Error
-	if errors.As(err, &parse) {
-		return parse.Err
-	}
-	return err
 }
 
 // Close ends the connections.
@@ -172,6 +139,24 @@ func (c *Client) putNew(ctx context.Context, key string, value []byte, life time
 	bounded, cancel := context.WithTimeout(ctx, questionTimeout)
 	defer cancel()
 	if err := c.redis.SetNX(bounded, key, value, life).Err(); err != nil {
+		c.failed(ctx, "set", err)
+	}
+}
+
+// unlessDeleted is put in one step where there is no tombstone.
+var unlessDeleted = redis.NewScript(`
+if redis.call("GET", KEYS[1]) == "` + tombstone + `" then return 0 end
+redis.call("SET", KEYS[1], ARGV[1], "PX", ARGV[2])
+return 1`)
+
+// putUnlessDeleted is put where there is no tombstone.
+func (c *Client) putUnlessDeleted(ctx context.Context, key string, value []byte, life time.Duration) {
+	if life < time.Millisecond || c.resting() {
+		return
+	}
+	bounded, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
+	if err := unlessDeleted.Run(bounded, c.redis, []string{key}, value, life.Milliseconds()).Err(); err != nil {
 		c.failed(ctx, "set", err)
 	}
 }

@@ -2,19 +2,30 @@ package redis
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"hash/crc32"
 	"time"
 
+	"envoke/internal/faas"
 	"envoke/internal/resultcache"
 )
 
 // Results are results of functions that several controls share.
-type Results struct{ client *Client }
+type Results struct {
+	client *Client
+	prefix string // of the keys: other installations on the same Redis have others
+}
 
-// NewResults keeps results in the client's Redis.
-func NewResults(client *Client) *Results { return &Results{client} }
+// NewResults keeps results in the client's Redis for all that have the installation's key.
+func NewResults(client *Client, installation faas.SessionKey) *Results {
+	digest := hmac.New(sha256.New, installation) // the key itself is nobody's to see there
+	_, _ = digest.Write([]byte(resultPrefix))
+	const enough = 16 // bytes that tell installations apart
+	return &Results{client, resultPrefix + hex.EncodeToString(digest.Sum(nil)[:enough]) + ":"}
+}
 
 const (
 	resultPrefix = "envoke:result:"
@@ -26,7 +37,7 @@ const (
 
 // Find implements resultcache.Shared.
 func (r *Results) Find(ctx context.Context, key resultcache.Key) *resultcache.Entry {
-	name := nameOf(key)
+	name := r.nameOf(key)
 	value, ok := r.client.find(ctx, name)
 	if !ok {
 		return nil
@@ -44,11 +55,11 @@ func (r *Results) Find(ctx context.Context, key resultcache.Key) *resultcache.En
 func (r *Results) Store(ctx context.Context, key resultcache.Key, entry *resultcache.Entry) {
 	value := appendResult(nil, entry)
 	if len(value) <= maxResult {
-		r.client.put(ctx, nameOf(key), value, entry.Life-time.Since(entry.Made))
+		r.client.put(ctx, r.nameOf(key), value, entry.Life-time.Since(entry.Made))
 	}
 }
 
-func nameOf(key resultcache.Key) string { return resultPrefix + hex.EncodeToString(key[:]) }
+func (r *Results) nameOf(key resultcache.Key) string { return r.prefix + hex.EncodeToString(key[:]) }
 
 // appendResult lays an entry out:
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"envoke/internal/faas"
@@ -22,15 +23,20 @@ type SessionStore interface {
 // state of their builds. It is safe for concurrent use.
 //
 // What was deleted leaves a tombstone for longer than any read of the store lasts, and what
-// was read from the store is put only where there is nothing: so a read that began before a
-// deletion cannot bring the session back. A tombstone that Redis did not take is owed to it
-// until it does.
+// was read from the store is put only where there is nothing, or in place of an older state of
+// the session: so a read that began before a deletion cannot bring the session back. A tombstone that Redis did not take is owed to it
+// until it does, by every control that hears of the deletion. One that was just started has
+// heard of none, and does not believe Redis before it was told of all.
 type Sessions struct {
 	client *Client
 	store  SessionStore
 
-	mu   sync.Mutex
-	owed map[faas.SessionID]struct{} // tombstones
+	deletions Deletions // nil: nobody but this process deletes
+	// since when sessions were created that Redis is believed about, Unix time in nanoseconds.
+	since atomic.Int64
+
+	mu     sync.Mutex
+	graves graves
 }
 
 const (
@@ -44,28 +50,18 @@ const (
 	missingFor = time.Second
 	// pendingFor is how long a session is kept whose build is under way.
 	pendingFor = 5 * time.Second
-
-	maxOwed    = 10_000
-	owedPeriod = 200 * time.Millisecond
 )
 
-// NewSessions keeps the store's sessions in the client's Redis.
-func NewSessions(client *Client, store SessionStore) *Sessions {
-	return &Sessions{client: client, store: store, owed: make(map[faas.SessionID]struct{})}
-}
-
-// Serve gives Redis the tombstones that it did not take, until ctx ends.
-func (s *Sessions) Serve(ctx context.Context) error {
-	ticker := time.NewTicker(owedPeriod)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-			s.pay(ctx)
-		}
+// NewSessions keeps the store's sessions in the client's Redis. Where the store knows the
+// deletions of all controls, Redis is believed from when it was told of them, which begins
+// with a faas.Change that Began; else only about sessions that are created from now on.
+func NewSessions(client *Client, store SessionStore, deletions Deletions) *Sessions {
+	s := &Sessions{client: client, store: store, deletions: deletions, graves: graves{owed: make(map[faas.SessionID]struct{})}}
+	s.since.Store(nothing)
+	if deletions == nil {
+		s.since.Store(time.Now().UnixNano())
 	}
+	return s
 }
 
 // CreateSession stores a session, and lets the other controls find it here.
@@ -73,31 +69,34 @@ func (s *Sessions) CreateSession(ctx context.Context, session faas.Session, scri
 	if err := s.store.CreateSession(ctx, session, script); err != nil {
 		return err
 	}
-	s.put(ctx, session, s.client.put)
+	s.put(ctx, session, s.client.putNew)
 	return nil
 }
 
 // FindLive finds a session as it was created. NOT_FOUND: there is none, or it has expired.
 func (s *Sessions) FindLive(ctx context.Context, id faas.SessionID) (faas.Session, error) {
 	key := sessionPrefix + string(id)
-	if value, ok := s.client.find(ctx, key); ok && !s.owes(id) {
+	since, owed := s.since.Load(), s.owes(id) // before Redis is asked, and may be told
+	if value, ok := s.client.find(ctx, key); ok && !owed {
 		if string(value) == tombstone {
 			s.client.metrics.hits.Inc()
 			return faas.Session{}, faas.ErrNoSession
 		}
-		if session, ok := parseSession(id, value); ok {
+		session, ok := parseSession(id, value)
+		switch {
+		case !ok:
+			s.client.foreign(ctx, key)
+		case session.CreatedAt.UnixNano() >= since:
 			s.client.metrics.hits.Inc()
 			return session, nil
+		default:
+			s.client.metrics.doubted.Inc()
 		}
-		s.client.foreign(ctx, key)
 	}
 	session, err := s.store.FindLive(ctx, id)
 	switch {
 	case err == nil:
-		s.put(ctx, session, func(ctx context.Context, key string, value []byte, life time.Duration) bool {
-			s.client.putNew(ctx, key, value, life)
-			return true
-		})
+		s.put(ctx, session, s.client.putNew)
 	case faas.IsNotFound(err):
 		s.client.putNew(ctx, key, []byte(tombstone), missingFor)
 	}
@@ -110,7 +109,7 @@ func (s *Sessions) SetBuild(ctx context.Context, id faas.SessionID, status faas.
 		return err
 	}
 	if session, err := s.store.FindLive(ctx, id); err == nil {
-		s.put(ctx, session, s.client.put)
+		s.put(ctx, session, s.client.putUnlessDeleted)
 	}
 	return nil
 }
@@ -125,53 +124,12 @@ func (s *Sessions) DeleteSession(ctx context.Context, id faas.SessionID) error {
 	return err
 }
 
-func (s *Sessions) bury(ctx context.Context, id faas.SessionID) bool {
-	return s.client.put(ctx, sessionPrefix+string(id), []byte(tombstone), deletedFor)
-}
-
-func (s *Sessions) put(ctx context.Context, session faas.Session, put func(context.Context, string, []byte, time.Duration) bool) {
+func (s *Sessions) put(ctx context.Context, session faas.Session, put func(context.Context, string, []byte, time.Duration)) {
 	life := time.Until(session.ExpiresAt)
 	if session.CompileStatus == faas.CompilePending {
 		life = min(life, pendingFor)
 	}
 	put(ctx, sessionPrefix+string(session.ID), appendSession(session), life)
-}
-
-// owe notes a tombstone for later. Of too many any one goes.
-func (s *Sessions) owe(id faas.SessionID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for other := range s.owed {
-		if len(s.owed) < maxOwed {
-			break
-		}
-		delete(s.owed, other)
-	}
-	s.owed[id] = struct{}{}
-}
-
-func (s *Sessions) owes(id faas.SessionID) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, owed := s.owed[id]
-	return owed
-}
-
-func (s *Sessions) pay(ctx context.Context) {
-	s.mu.Lock()
-	ids := make([]faas.SessionID, 0, len(s.owed))
-	for id := range s.owed {
-		ids = append(ids, id)
-	}
-	s.mu.Unlock()
-	for _, id := range ids {
-		if !s.bury(ctx, id) {
-			return
-		}
-		s.mu.Lock()
-		delete(s.owed, id)
-		s.mu.Unlock()
-	}
 }
 
 // stored is a session as it lies in Redis. Documents are bytes: JSON in JSON would be written

@@ -48,7 +48,7 @@ func replicas(t *testing.T, store *counted, server *testrig.RedisServer) (one, t
 	t.Helper()
 	first, _ := client(t, server.URL())
 	second, _ := client(t, server.URL())
-	return redis.NewSessions(first, store), redis.NewSessions(second, store)
+	return redis.NewSessions(first, store, nil), redis.NewSessions(second, store, nil)
 }
 
 func create(t *testing.T, s *redis.Sessions, life time.Duration) faas.Session {
@@ -156,6 +156,25 @@ func TestADeletionIsNotUndone(t *testing.T) {
 	}
 	store.after.Store(nil)
 	isGone(t, "who asks later", one, session.ID)
+}
+
+// Nor does the end of a build that was noted before the deletion.
+func TestABuildDoesNotUndoADeletion(t *testing.T) {
+	store, server := newStore(t), testrig.Redis(t)
+	one, two := replicas(t, store, server)
+	session := create(t, one, time.Hour)
+	deleted := func() {
+		if err := two.DeleteSession(t.Context(), session.ID); err != nil {
+			t.Error(err)
+		}
+	}
+	store.after.Store(&deleted)
+	if err := one.SetBuild(t.Context(), session.ID, faas.CompileSuccess, faas.Build{}); err != nil {
+		t.Fatal(err)
+	}
+	store.after.Store(nil)
+	isGone(t, "who asks later", one, session.ID)
+	isGone(t, "who deleted it", two, session.ID)
 }
 
 // Redis hears of a deletion that it did not take as soon as it can.

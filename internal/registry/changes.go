@@ -8,6 +8,9 @@ import (
 // Heard takes what some control on the same store has changed, this one too: it remembers
 // nothing of it any more, and tells its hosts. It waits for nobody.
 func (r *Registry) Heard(c faas.Change) {
+	if c.Began {
+		return
+	}
 	r.metrics.heard.Inc()
 	switch {
 	case c.All:

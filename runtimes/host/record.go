@@ -64,7 +64,7 @@ func (h *Host) exchanged(c *fasthttp.RequestCtx, params []byte, result *pool.Res
 	mask := h.Exchanges.Mask
 	e := faas.Exchange{
 		RequestID: requestID(c), StartedAt: time.UnixMicro(began).UTC(),
-		Headers: h.maskedHeaders(c), Request: mask.JSON(params), Metrics: measures(result),
+		Headers: h.maskedHeaders(c), Request: h.maskedParams(c, params), Metrics: measures(result),
 	}
 	switch {
 	case err != nil:
@@ -73,6 +73,14 @@ func (h *Host) exchanged(c *fasthttp.RequestCtx, params []byte, result *pool.Res
 		e.Response = mask.JSON(result.JSON)
 	}
 	h.Exchanges.Tell(e)
+}
+
+// maskedParams are those of a call. A form is text in them, which has names of its own.
+func (h *Host) maskedParams(c *fasthttp.RequestCtx, params []byte) string {
+	if kindOf(&c.Request.Header) == formKind {
+		return h.Exchanges.Mask.Form(params)
+	}
+	return h.Exchanges.Mask.JSON(params)
 }
 
 // maskedHeaders are those that callers sent, as an object.

@@ -80,6 +80,7 @@ func TestExchangesAreTold(t *testing.T) {
 		told = append(told, e)
 	}}
 	began := time.Now().UTC().Truncate(time.Microsecond)
+	contentType := ""
 	send := func(body string, start bool) faas.Exchange {
 		t.Helper()
 		mu.Lock()
@@ -90,6 +91,7 @@ func TestExchangesAreTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		request.Header.Set("Authorization", "Bearer x")
+		request.Header.Set("Content-Type", contentType)
 		request.Header.Set(requestIDHeader, "trace-1")
 		if start {
 			request.Header.Set(startHeader, strconv.FormatInt(began.UnixMicro(), 10))
@@ -124,6 +126,11 @@ func TestExchangesAreTold(t *testing.T) {
 	if got := send(`"`+strings.Repeat("x", 1000)+`"`, true); len(got.Request) > 250 || !strings.Contains(got.Request, "cut: it has 1002 bytes") {
 		t.Errorf("of a long one: %+v", got)
 	}
+	contentType = "application/x-www-form-urlencoded"
+	if got := send(`password=x&a=b`, true); got.Request != `"password=***&a=b"` {
+		t.Errorf("of a form: %+v", got)
+	}
+	contentType = ""
 	if got := send(`{}`, false); got.RequestID != "" {
 		t.Errorf("of a request that Envoy does not know: %+v", got)
 	}
