@@ -37,14 +37,12 @@ const (
 	controlBackoffMost = 100 * time.Millisecond
 	// Controls are asked how they are, and one that was left out is back as soon as it answers:
 	// the time for which a failed connection leaves it out grows with each.
-	healthEvery   = time.Second
+	healthEvery = time.Second
+	// healthTimeout is longer than Envoy's main thread, which asks, takes for a new filter.
 	healthTimeout = 3 * time.Second
 	// recoverEvery is how often one is asked that is left out: while it is, a second one that
 	// dies would leave none.
 	recoverEvery = 200 * time.Millisecond
-	// hostTimeout is how long a host may take to begin TLS: a machine that is busy does not
-	// hang.
-	hostTimeout = time.Second
 	// Another machine without power says no goodbye: the kernel asks, in seconds.
 	probeAfter = 1
 	probeEvery = 1
@@ -64,16 +62,16 @@ func toHosts(s State, c *clusterv3.Cluster, protocol string) *clusterv3.Cluster 
 	}
 	c.TransportSocket = secured(s, mtls.Host, protocol)
 	c.UpstreamConnectionOptions = watched()
-	c.HealthChecks = []*corev3.HealthCheck{connects(hostTimeout)}
+	c.HealthChecks = []*corev3.HealthCheck{connects()}
 	c.IgnoreHealthOnHostRemoval = true // one that says goodbye is well
 	return c
 }
 
 // connects is a check that makes a connection, with TLS: what a part says of its health is of
 // more than itself.
-func connects(timeout time.Duration) *corev3.HealthCheck {
+func connects() *corev3.HealthCheck {
 	return &corev3.HealthCheck{
-		Timeout: duration(timeout), Interval: duration(healthEvery), NoTrafficInterval: duration(healthEvery),
+		Timeout: duration(healthTimeout), Interval: duration(healthEvery), NoTrafficInterval: duration(healthEvery),
 		UnhealthyThreshold: number(2), HealthyThreshold: number(1), UnhealthyInterval: duration(recoverEvery),
 		HealthChecker: &corev3.HealthCheck_TcpHealthCheck_{TcpHealthCheck: &corev3.HealthCheck_TcpHealthCheck{}},
 	}
@@ -88,7 +86,7 @@ func toControls(s State, c *clusterv3.Cluster, protocol string) *clusterv3.Clust
 	c.UpstreamConnectionOptions = watched()
 	c.OutlierDetection = unreachable()
 	c.CircuitBreakers = breakers(unlimited, unlimited) // all that a control had may be trying again
-	check := connects(healthTimeout)
+	check := connects()
 	if protocol == protocolGRPC {
 		check.HealthChecker = &corev3.HealthCheck_GrpcHealthCheck_{GrpcHealthCheck: &corev3.HealthCheck_GrpcHealthCheck{}}
 	}
