@@ -183,9 +183,9 @@ func TestFaults(t *testing.T) {
 			f.configure(t, "maxmemory", "0")
 		}},
 		{"Redis is read-only", func(t *testing.T) {
-			f.redisDo(t, "REPLICAOF", "127.0.0.1", "1")
+			f.redis.Do(t, "REPLICAOF", "127.0.0.1", "1")
 			f.more(t, "while Redis is read-only", f.loads)
-			f.redisDo(t, "REPLICAOF", "NO", "ONE")
+			f.redis.Do(t, "REPLICAOF", "NO", "ONE")
 		}},
 		{"PostgreSQL killed", func(t *testing.T) {
 			f.postgres.Kill(t)
@@ -253,7 +253,7 @@ func outage() time.Duration { return time.Duration(fewOrMany(3, 60)) * time.Seco
 
 func (f *faulty) configure(t *testing.T, setting, value string) {
 	t.Helper()
-	f.redisDo(t, "CONFIG", "SET", setting, value)
+	f.redis.Do(t, "CONFIG", "SET", setting, value)
 }
 
 func (f *faulty) redisDo(t *testing.T, command ...any) {

@@ -5,23 +5,8 @@ import (
 	"testing"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"envoke/internal/testrig"
 )
-
-func (f *fleet) redisDo(t *testing.T, command ...any) {
-	t.Helper()
-	options, err := goredis.ParseURL(f.redis.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := goredis.NewClient(options)
-	defer func() { _ = client.Close() }()
-	if err := client.Do(t.Context(), command...).Err(); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // TestRedisTakesNothingKeepsHosts: a Redis in which no host can say that it is there fails no
 // request, and a host that is killed then is out soon all the same.
@@ -38,14 +23,14 @@ func TestRedisTakesNothingKeepsHosts(t *testing.T) {
 		{"full", []any{"CONFIG", "SET", "maxmemory", "1"}, []any{"CONFIG", "SET", "maxmemory", "0"}},
 		{"read-only", []any{"REPLICAOF", "127.0.0.1", "1"}, []any{"REPLICAOF", "NO", "ONE"}},
 	} {
-		f.redisDo(t, fault.begin...)
+		f.redis.Do(t, fault.begin...)
 		began := time.Now()
 		testrig.Eventually(t, "much longer than a host lives unheard", func() bool { return time.Since(began) > 10*time.Second })
 		if !f.knows(at) || !f.knows(secondAt) {
 			t.Errorf("%s: Envoy knows the hosts: %v, %v", fault.name, f.knows(at), f.knows(secondAt))
 		}
 		l.more(t, 50)
-		f.redisDo(t, fault.end...)
+		f.redis.Do(t, fault.end...)
 		f.awaitAnnounced(t, at)
 	}
 	if log := f.running[0].stderr.String(); !strings.Contains(log, "the directory has lost hosts that said no goodbye") {
@@ -56,7 +41,7 @@ func TestRedisTakesNothingKeepsHosts(t *testing.T) {
 	}
 	t.Log(l)
 
-	f.redisDo(t, "CONFIG", "SET", "maxmemory", "1")
+	f.redis.Do(t, "CONFIG", "SET", "maxmemory", "1")
 	_ = second.Process.Kill()
 	_ = second.Wait()
 	killed := time.Now()

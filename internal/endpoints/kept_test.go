@@ -5,25 +5,10 @@ import (
 	"testing"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"envoke/internal/endpoints"
 	"envoke/internal/faas"
 	"envoke/internal/testrig"
 )
-
-func (r *rig) do(t *testing.T, command ...any) {
-	t.Helper()
-	options, err := goredis.ParseURL(r.server.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := goredis.NewClient(options)
-	defer func() { _ = client.Close() }()
-	if err := client.Do(t.Context(), command...).Err(); err != nil {
-		t.Fatal(err)
-	}
-}
 
 func (r *rig) lie(address string) {
 	r.mu.Lock()
@@ -60,7 +45,7 @@ func TestRedisTakesNothing(t *testing.T) {
 			r.mu.Lock()
 			r.busy = true // such a host runs plain executes yet
 			r.mu.Unlock()
-			r.do(t, fault...)
+			r.server.Do(t, fault...)
 			r.pass(t, one, 2*endpoints.Life)
 			if more := r.times() - before; more > 0 {
 				t.Errorf("told %d times more: the hosts were others for a moment", more)
@@ -100,7 +85,7 @@ func TestPoisoned(t *testing.T) {
 			}
 			end := time.Now().Add(endpoints.Life)
 			testrig.Eventually(t, "some time", func() bool {
-				r.do(t, "SET", "envoke:host:"+poison.Name, raw)
+				r.server.Do(t, "SET", "envoke:host:"+poison.Name, raw)
 				return time.Now().After(end)
 			})
 			if more := r.times() - before; more > 0 || !r.knows(one) || r.knows(two) {

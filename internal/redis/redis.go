@@ -119,28 +119,12 @@ func (c *Client) find(ctx context.Context, key string) (value []byte, ok bool) {
 
 // put writes a value that Redis forgets after its life, and tells whether it did.
 func (c *Client) put(ctx context.Context, key string, value []byte, life time.Duration) bool {
-	if life < time.Millisecond || c.resting() {
-		return false
-	}
-	bounded, cancel := context.WithTimeout(ctx, questionTimeout)
-	defer cancel()
-	if err := c.redis.Set(bounded, key, value, life).Err(); err != nil {
-		c.failed(ctx, "set", err)
-		return false
-	}
-	return true
+	return c.write(ctx, life, func(ctx context.Context) error { return c.redis.Set(ctx, key, value, life).Err() })
 }
 
 // putNew is put where there is no value yet.
 func (c *Client) putNew(ctx context.Context, key string, value []byte, life time.Duration) {
-	if life < time.Millisecond || c.resting() {
-		return
-	}
-	bounded, cancel := context.WithTimeout(ctx, questionTimeout)
-	defer cancel()
-	if err := c.redis.SetNX(bounded, key, value, life).Err(); err != nil {
-		c.failed(ctx, "set", err)
-	}
+	c.write(ctx, life, func(ctx context.Context) error { return c.redis.SetNX(ctx, key, value, life).Err() })
 }
 
 // unlessDeleted is put in one step where there is no tombstone.
@@ -151,14 +135,23 @@ return 1`)
 
 // putUnlessDeleted is put where there is no tombstone.
 func (c *Client) putUnlessDeleted(ctx context.Context, key string, value []byte, life time.Duration) {
+	c.write(ctx, life, func(ctx context.Context) error {
+		return unlessDeleted.Run(ctx, c.redis, []string{key}, value, life.Milliseconds()).Err()
+	})
+}
+
+// write bounds a question that writes what lives for some time, and tells whether it was done.
+func (c *Client) write(ctx context.Context, life time.Duration, question func(context.Context) error) bool {
 	if life < time.Millisecond || c.resting() {
-		return
+		return false
 	}
 	bounded, cancel := context.WithTimeout(ctx, questionTimeout)
 	defer cancel()
-	if err := unlessDeleted.Run(bounded, c.redis, []string{key}, value, life.Milliseconds()).Err(); err != nil {
+	err := question(bounded)
+	if err != nil {
 		c.failed(ctx, "set", err)
 	}
+	return err == nil
 }
 
 // resting tells whether Redis is left alone for now.

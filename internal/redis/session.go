@@ -24,8 +24,8 @@ type SessionStore interface {
 //
 // What was deleted leaves a tombstone for longer than any read of the store lasts, and what
 // was read from the store is put only where there is nothing, or in place of an older state of
-// the session: so a read that began before a deletion cannot bring the session back. A tombstone that Redis did not take is owed to it
-// until it does, by every control that hears of the deletion. One that was just started has
+// the session: so a read that began before a deletion cannot bring the session back. A
+// tombstone that Redis did not take is owed to it until it does, by every control that hears of the deletion. One that was just started has
 // heard of none, and does not believe Redis before it was told of all.
 type Sessions struct {
 	client *Client

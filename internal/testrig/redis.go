@@ -4,8 +4,20 @@ import (
 	"context"
 	"testing"
 
+	goredis "github.com/redis/go-redis/v9"
+
 	"envoke/internal/localdb"
 )
+
+// Do has the server do a command, which must not fail.
+func (s *RedisServer) Do(t testing.TB, command ...any) {
+	t.Helper()
+	options, err := goredis.ParseURL(s.URL())
+	must(t, err)
+	client := goredis.NewClient(options)
+	defer func() { _ = client.Close() }()
+	must(t, client.Do(t.Context(), command...).Err())
+}
 
 // RedisServer is a Redis of a test's own, on a Unix socket in a temporary folder, with nothing
 // on disk. It ends with the test.
