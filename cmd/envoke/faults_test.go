@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/redis/go-redis/v9"
 
 	"envoke/internal/testrig"
 )
@@ -254,19 +253,6 @@ func outage() time.Duration { return time.Duration(fewOrMany(3, 60)) * time.Seco
 func (f *faulty) configure(t *testing.T, setting, value string) {
 	t.Helper()
 	f.redis.Do(t, "CONFIG", "SET", setting, value)
-}
-
-func (f *faulty) redisDo(t *testing.T, command ...any) {
-	t.Helper()
-	options, err := redis.ParseURL(f.redis.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := redis.NewClient(options)
-	defer func() { _ = client.Close() }()
-	if err := client.Do(t.Context(), command...).Err(); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // cut ends all connections of its user.
