@@ -146,6 +146,7 @@ fuzz-api: build $(SCHEMATHESIS) ## try the API by its OpenAPI document for FUZZA
 
 .PHONY: lint
 lint: tools $(GOLANGCI_LINT) ## lint: vet, format and layers included (see .golangci.yml)
+	@for module in . deploy/check; do (cd $$module && go mod tidy -diff) || exit 1; done
 	$(GOLANGCI_LINT) run
 
 .PHONY: format
@@ -188,7 +189,6 @@ coverage: # of the last test run that wrote coverage.out; generated code does no
 
 .PHONY: clean-tree
 clean-tree: # stale generated files show here, and what tests left behind
-	@go mod tidy -diff
 	@changed=$$(git status --porcelain); [ -z "$$changed" ] || \
 	{ printf 'the tree is dirty: commit, or find what changed it\n%s\n' "$$changed" >&2; exit 1; }
 
