@@ -118,7 +118,7 @@ func (c *control) serveGRPC(e *environment, key faas.SessionKey) {
 	c.registry.Register(c.grpc)
 	c.entries.Register(c.grpc)
 	extprocv3.RegisterExternalProcessorServer(c.grpc, extproc.New(extproc.Options{
-		Registry: c.registry, Select: e.selectFunction, Mapped: e.mappings != nil, Key: key, Runtimes: languagesOf(c.runtimes),
+		Registry: c.registry, Select: e.selection(), Mapped: e.mappings != nil, Key: key, Runtimes: languagesOf(c.runtimes),
 		Cache: newCache(e.config, c.redis.shared(key)), MaxTimeout: e.config.runtimeTimeout(),
 		Failed: e.failed(c.records), Logger: e.logger, Registerer: e.metrics,
 	}))
@@ -140,7 +140,7 @@ func (c *control) serveAPI(e *environment, key faas.SessionKey) {
 	c.api = &http.Server{
 		Handler: api.New(api.Options{
 			Store: c.store, Key: key, Revoke: c.registry.Revoke, Changed: c.registry.FunctionChanged,
-			Select: e.selectFunction, Served: offered(e.config), Check: hosts(c.runtimes).Check, Runtimes: c.runtimeStates,
+			Select: e.selection(), Served: offered(e.config), Check: hosts(c.runtimes).Check, Runtimes: c.runtimeStates,
 			OnPostgres: e.config.onPostgres(), Redis: c.redis.ping(),
 			MaxScript: e.config.MaxScriptSize, MaxModule: e.config.MaxModuleSize,
 			Version: version, Failed: e.failed(c.records), Logger: e.logger,

@@ -32,10 +32,10 @@ func (c *Config) mappings() (*selection.Mappings, error) {
 	return nil, fmt.Errorf("RUNTIME_SELECTION_STRATEGY is %q: it must be prefix or config", c.RuntimeSelectionStrategy)
 }
 
-// selectFunction finds the function that a name means which a caller wrote there.
-func (e *environment) selectFunction(place faas.Place, name string) (faas.Ref, error) {
+// selection finds the function that a name means which a caller wrote there.
+func (e *environment) selection() func(place faas.Place, name string) (faas.Ref, error) {
 	if e.mappings == nil {
-		return offered(e.config).ParseRefIn(place, name)
+		return offered(e.config).ParseRefIn
 	}
-	return e.mappings.Select(place, name)
+	return e.mappings.Select
 }
