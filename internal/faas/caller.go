@@ -1,0 +1,95 @@
+package faas
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Headers that say who calls, to control and to runtime hosts. Envoy strips them from what
+// callers send and sets them itself, so that there is one verified caller, however it has
+// proved itself. Without UserHeader nobody is named.
+const (
+	UserHeader   = "x-user-id"
+	ScopesHeader = "x-envoke-scopes" // separated by spaces
+)
+
+// Scope is a right that a caller may have.
+type Scope string
+
+// The scopes of the wire contract; ExecuteScope has those of single languages.
+const (
+	ExecuteAll     Scope = "execute:all"
+	ReadFunctions  Scope = "read:functions"
+	WriteFunctions Scope = "write:functions" // reads them too
+	Admin          Scope = "admin"           // has all rights
+)
+
+// ExecuteScope is the right to run code of one language.
+func ExecuteScope(l Language) Scope { return "execute:" + Scope(l) }
+
+// AllScopes lists every scope.
+func AllScopes() []Scope {
+	scopes := []Scope{ExecuteAll}
+	for _, language := range Languages() {
+		scopes = append(scopes, ExecuteScope(language))
+	}
+	return append(scopes, ReadFunctions, WriteFunctions, Admin)
+}
+
+// Known tells whether it is one of AllScopes.
+func (s Scope) Known() bool { return slices.Contains(AllScopes(), s) }
+
+// Scopes are the rights of one caller.
+type Scopes []Scope
+
+// ParseScopes reads scopes that are separated by spaces. The error is an *Error of code
+// INVALID_REQUEST.
+func ParseScopes(text string) (Scopes, error) {
+	var scopes Scopes
+	for field := range strings.FieldsSeq(text) {
+		if !Scope(field).Known() {
+			return nil, &Error{Code: InvalidRequest, Message: fmt.Sprintf("there is no scope %q: the scopes are %s", field, Scopes(AllScopes()))}
+		}
+		scopes = append(scopes, Scope(field))
+	}
+	return scopes, nil
+}
+
+func (s Scopes) String() string {
+	texts := make([]string, len(s))
+	for i, scope := range s {
+		texts[i] = string(scope)
+	}
+	return strings.Join(texts, " ")
+}
+
+// Allow tells whether one of the scopes is enough. None needed is enough for everybody.
+func (s Scopes) Allow(enough ...Scope) bool {
+	return len(enough) == 0 || slices.ContainsFunc(enough, func(scope Scope) bool { return slices.Contains(s, scope) })
+}
+
+// Needs lists the scopes of which a caller must have one to do the operation with a
+// function of the language; empty: everybody may. An operation that is not known needs
+// Admin. It is the one table of what callers may do.
+func (o Operation) Needs(language Language) []Scope {
+	switch o {
+	case Initialize, OneShot, Execute, Invoke, InvokeHTTP:
+		return []Scope{ExecuteAll, ExecuteScope(language), Admin}
+	case SessionRead: // of one's own; see Session
+		return []Scope{ExecuteAll, ExecuteScope(language), Admin}
+	case FunctionRead:
+		return []Scope{ReadFunctions, WriteFunctions, Admin}
+	case FunctionWrite:
+		return []Scope{WriteFunctions, Admin}
+	case Health, Document:
+		return nil
+	}
+	return []Scope{Admin}
+}
+
+// Caller is who has sent a request, verified.
+type Caller struct {
+	UserID string // empty: nobody in particular
+	Scopes Scopes
+}
