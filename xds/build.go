@@ -48,7 +48,7 @@ func Build(state State) (*Snapshot, error) {
 		routes:    []*routev3.RouteConfiguration{publicRoutes(s)},
 		clusters:  clusters,
 		endpoints: assignments,
-		filters:   filters(s),
+		filters:   append(authConfigs(s), filters(s)...),
 	})
 	if err == nil {
 		snapshot.filter = digest(s.Filter)

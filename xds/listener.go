@@ -51,15 +51,15 @@ func connectionManager(s State) *hcmv3.HttpConnectionManager {
 	h := &hcmv3.HttpConnectionManager{
 		StatPrefix:     "public",
 		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{RouteConfigName: RoutesName, ConfigSource: fromADS()}},
-		HttpFilters: []*hcmv3.HttpFilter{
+		HttpFilters: append(authFilters(s),
 			wasmFilter(),
 			extProc(s),
-			{Name: routerFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&routerv3.Router{
+			&hcmv3.HttpFilter{Name: routerFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&routerv3.Router{
 				SuppressEnvoyHeaders: true, // x-envoy-* are nobody's business
 				// By cluster and status: the access log has them, by operation too.
 				DynamicStats: wrapperspb.Bool(false),
 			})}},
-		},
+		),
 		LocalReplyConfig: localReplies(),
 		AccessLog:        accessLog(s),
 	}

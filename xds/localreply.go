@@ -30,6 +30,8 @@ const (
 	// The second is an answer of ext_proc's that its mutation rules forbid.
 	fromExtProc = "response.code_details.startsWith('ext_proc') || response.code_details.startsWith('header_mutation')"
 
+	forbidden = "response.code_details.startsWith('rbac_access_denied')"
+
 	awayCode = " && response.code in [502, 503]"
 	slowCode = " && response.code == 504"
 )
@@ -39,6 +41,30 @@ var localReplyTable = []localReply{
 	{
 		fromExtProc, http.StatusServiceUnavailable, faas.Unavailable, faas.InExtProc,
 		"control did not answer; nothing was run",
+	},
+	{
+		"response.code_details.contains('Jwt_is_expired')", http.StatusUnauthorized, faas.Unauthorized, faas.InEnvoy,
+		"the token has expired: get a new one",
+	},
+	{
+		"response.code_details.contains('Audiences_in_Jwt')", http.StatusUnauthorized, faas.Unauthorized, faas.InEnvoy,
+		"the token is for somebody else: its audience (aud) is none that is taken here",
+	},
+	{
+		"response.code_details.startsWith('jwt_authn')", http.StatusUnauthorized, faas.Unauthorized, faas.InEnvoy,
+		"the token is not valid: it must be a JWT that is signed by an issuer who is known here",
+	},
+	{
+		"response.code_details == 'ext_authz_error'", http.StatusServiceUnavailable, faas.Unavailable, faas.InControl,
+		"who calls could not be checked, since control did not answer; nothing was run",
+	},
+	{
+		forbidden + " && 'x-user-id' in request.headers", 0, faas.Forbidden, faas.InEnvoy,
+		"the caller has no scope that allows this",
+	},
+	{
+		forbidden, http.StatusUnauthorized, faas.Unauthorized, faas.InEnvoy,
+		"say who calls: by an API key in X-API-Key, or by a token in Authorization: Bearer",
 	},
 	{
 		"response.code_details == 'cluster_not_found'", http.StatusServiceUnavailable, faas.Unavailable, faas.InRuntime,
@@ -113,12 +139,17 @@ func (r localReply) mapper() *hcmv3.ResponseMapper {
 	if r.status != 0 {
 		m.StatusCode = number(r.status)
 	}
-	if r.code == faas.RateLimited {
-		m.HeadersToAdd = append(m.HeadersToAdd, &corev3.HeaderValueOption{
-			Header: &corev3.HeaderValue{Key: "retry-after", Value: "1"},
-		})
+	switch r.code {
+	case faas.RateLimited:
+		m.HeadersToAdd = append(m.HeadersToAdd, headerOf("retry-after", "1"))
+	case faas.Unauthorized:
+		m.HeadersToAdd = append(m.HeadersToAdd, headerOf("www-authenticate", `Bearer realm="envoke"`))
 	}
 	return m
+}
+
+func headerOf(name, value string) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, Value: value}}
 }
 
 // requestID is the request's id. One that was refused before it had an id still

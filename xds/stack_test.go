@@ -14,6 +14,7 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"go.uber.org/goleak"
@@ -174,6 +175,7 @@ func serveExtProc(t *testing.T, path string) (kill func()) {
 	t.Helper()
 	server := grpc.NewServer()
 	extprocv3.RegisterExternalProcessorServer(server, extProcStub{})
+	authv3.RegisterAuthorizationServer(server, keyServer{})
 	return serveGRPC(t, path, server)
 }
 

@@ -30,6 +30,9 @@ type State struct {
 	// FilterSlots is how many results it keeps; 0: the default of 1024.
 	FilterSlots int `json:"filter_slots"`
 
+	// Auth is who may call; nil: everybody may do everything.
+	Auth *Auth `json:"auth"`
+
 	// MappedNames says that ext_proc maps functions' names to languages, so that a
 	// name in a path does not say where to go.
 	MappedNames bool `json:"mapped_names"`
@@ -118,6 +121,7 @@ func (s State) check() error {
 	faults := []error{
 		checkAddress("listener", s.Listener.Host, s.Listener.Port, 0),
 		s.checkControls(),
+		s.Auth.check(),
 	}
 	if !utf8.ValidString(s.AccessLog) {
 		faults = append(faults, fmt.Errorf("access_log %q is not UTF-8", s.AccessLog))

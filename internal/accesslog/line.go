@@ -101,8 +101,7 @@ func (l *line) started() (time.Time, error) {
 // operation is that of a route's name.
 func operation(route string) faas.Operation {
 	name, _, _ := strings.Cut(route, "-") // a language may follow
-	switch o := faas.Operation(name); o {
-	case faas.Initialize, faas.OneShot, faas.Execute, faas.Invoke, faas.InvokeHTTP, faas.SessionRead, faas.FunctionRead, faas.FunctionWrite, faas.Health, faas.Document:
+	if o := faas.Operation(name); o.Known() {
 		return o
 	}
 	return faas.OtherOperation

@@ -69,6 +69,14 @@ func (s Scopes) Allow(enough ...Scope) bool {
 	return len(enough) == 0 || slices.ContainsFunc(enough, func(scope Scope) bool { return slices.Contains(s, scope) })
 }
 
+// operations are all that a request may be for.
+var operations = []Operation{
+	Initialize, Execute, OneShot, Invoke, InvokeHTTP, SessionRead, FunctionRead, FunctionWrite, Health, Document,
+}
+
+// Known tells whether it is the name of an operation.
+func (o Operation) Known() bool { return slices.Contains(operations, o) }
+
 // Needs lists the scopes of which a caller must have one to do the operation with a
 // function of the language; empty: everybody may. An operation that is not known needs
 // Admin. It is the one table of what callers may do.

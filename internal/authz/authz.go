@@ -1,0 +1,148 @@
+// Package authz is the ext_authz service that Envoy asks about requests that show an API
+// key or a client's certificate: it says who calls, with which scopes. Tokens Envoy checks
+// by itself, and what scopes a route needs it checks too; see package xds.
+package authz
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	statusv3 "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+
+	"envoke/internal/faas"
+)
+
+// timeout bounds the check of one caller. Envoy's own is 3 s; ours comes first, since ours
+// can say what was slow.
+const timeout = 800 * time.Millisecond
+
+// The headers that are looked at, all of callers but the last two, which Envoy sets.
+const (
+	keyHeader           = "x-api-key"
+	authorizationHeader = "authorization"
+	keyAsToken          = "Bearer ek_"
+	requestIDHeader     = "x-request-id"
+	certificateHeader   = "x-forwarded-client-cert"
+)
+
+// Options make a Server. All fields are required but Certificates.
+type Options struct {
+	// Verify finds who has the API key. The address is the caller's. Its errors are for the
+	// caller to read.
+	Verify func(ctx context.Context, key, address string) (faas.Caller, error)
+	// Certificates are the scopes of who shows a certificate that Envoy has verified.
+	Certificates faas.Scopes
+	Failed       func(faas.Failure) // hears of each request that is refused
+	Logger       *slog.Logger
+}
+
+// Server implements Envoy's Authorization service.
+type Server struct {
+	authv3.UnimplementedAuthorizationServer
+	Options
+}
+
+// New makes a Server.
+func New(o Options) *Server { return &Server{Options: o} }
+
+// Check says who has sent a request. What it cannot say is refused.
+func (s *Server) Check(ctx context.Context, r *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+	sent := r.GetAttributes().GetRequest().GetHttp().GetHeaders()
+	address := r.GetAttributes().GetSource().GetAddress().GetSocketAddress().GetAddress()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	caller, err := s.find(ctx, sent, address)
+	if err != nil {
+		return s.refuse(ctx, sent[requestIDHeader], err), nil
+	}
+	return admit(caller), nil
+}
+
+// find contains a panic in the request that caused it.
+func (s *Server) find(ctx context.Context, sent map[string]string, address string) (_ faas.Caller, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	key, isKey := keyOf(sent)
+	switch {
+	case isKey && sent[faas.UserHeader] != "":
+		return faas.Caller{}, &faas.Error{Code: faas.InvalidRequest, Message: "the request shows both a token and an API key: send one of them"}
+	case isKey:
+		return s.Verify(ctx, key, address)
+	case sent[faas.UserHeader] != "": // of a token, which says more than the certificate
+		return faas.Caller{UserID: sent[faas.UserHeader]}, nil
+	}
+	user := subjectOf(sent[certificateHeader])
+	if user == "" {
+		return faas.Caller{}, &faas.Error{Code: faas.Unauthorized, Message: "the client's certificate names nobody: it needs a URI, a DNS name or a common name"}
+	}
+	return faas.Caller{UserID: user, Scopes: s.Certificates}, nil
+}
+
+// keyOf is the API key that the request shows, in either header.
+func keyOf(sent map[string]string) (key string, ok bool) {
+	if key = sent[keyHeader]; key != "" {
+		return key, true
+	}
+	token := sent[authorizationHeader]
+	if !strings.HasPrefix(token, keyAsToken) {
+		return "", false
+	}
+	return strings.TrimPrefix(token, "Bearer "), true
+}
+
+// admit lets the request go on as the caller's. What it has shown goes no further: a
+// function is somebody else's code, and could use it.
+func admit(c faas.Caller) *authv3.CheckResponse {
+	ok := &authv3.OkHttpResponse{HeadersToRemove: []string{keyHeader, certificateHeader, authorizationHeader}}
+	if c.Scopes != nil {
+		ok.Headers = []*corev3.HeaderValueOption{option(faas.UserHeader, c.UserID), option(faas.ScopesHeader, c.Scopes.String())}
+	}
+	return &authv3.CheckResponse{
+		Status:       &statusv3.Status{Code: int32(codes.OK)},
+		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: ok},
+	}
+}
+
+func (s *Server) refuse(ctx context.Context, requestID string, err error) *authv3.CheckResponse {
+	failure := faas.AsError(err)
+	if failure.Code == faas.InternalError {
+		s.Logger.ErrorContext(ctx, "check who calls", "request_id", requestID, "error", err)
+	}
+	s.Failed(faas.NewFailure(requestID, faas.InExtProc, failure))
+	headers := []*corev3.HeaderValueOption{option("content-type", "application/json")}
+	switch failure.Code {
+	case faas.Unauthorized:
+		headers = append(headers, option("www-authenticate", `Bearer realm="envoke"`))
+	case faas.RateLimited:
+		headers = append(headers, option("retry-after", retryAfter))
+	}
+	return &authv3.CheckResponse{
+		Status: &statusv3.Status{Code: int32(codes.PermissionDenied)},
+		HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
+			Status:  &typev3.HttpStatus{Code: typev3.StatusCode(failure.HTTPStatus())},
+			Headers: headers,
+			Body:    string(failure.Body(faas.InExtProc, requestID)),
+		}},
+	}
+}
+
+// retryAfter is when who guesses keys may try again, in seconds.
+const retryAfter = "60"
+
+func option(name, value string) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{
+		Header:       &corev3.HeaderValue{Key: name, Value: value},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}
+}
