@@ -48,6 +48,22 @@ func matches(path, pattern string) bool {
 	return path == pattern || strings.HasSuffix(pattern, "/") && strings.HasPrefix(path, pattern)
 }
 
+// may checks that the caller may do the operation with a function of the language, which
+// Envoy knows of most requests, and has checked of those.
+func (s *Server) may(r *request, operation faas.Operation, language faas.Language) error {
+	if !s.auth {
+		return nil
+	}
+	scopes := s.nobody
+	if r.user() != "" {
+		scopes = faas.ScopesOf(r.scopes)
+	}
+	if needs := operation.Needs(language); !scopes.Allow(needs...) {
+		return &faas.Error{Code: faas.Forbidden, Message: "the caller has none of the scopes that allow this: " + faas.Scopes(needs).String()}
+	}
+	return nil
+}
+
 func (s *Server) unknown(context.Context, *request) (pass, error) {
 	return pass{}, &faas.Error{Code: faas.NotFound, Message: "no such endpoint"}
 }

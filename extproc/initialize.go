@@ -18,6 +18,9 @@ func (s *Server) initialize(ctx context.Context, r *request) (pass, error) {
 	if !s.served[language] {
 		return pass{}, noRuntime(language)
 	}
+	if err := s.may(r, faas.Initialize, language); err != nil {
+		return pass{}, err
+	}
 	plain, err := s.plain(ctx, ref)
 	if err != nil {
 		return pass{}, err

@@ -54,6 +54,9 @@ func (s *Server) callFunction(ctx context.Context, r *request, ref faas.Ref, cac
 	if !s.served[language] {
 		return pass{}, noRuntime(language)
 	}
+	if err := s.may(r, faas.Invoke, language); err != nil {
+		return pass{}, err
+	}
 	function := header{functionHeader, ""}
 	if cacheable && s.pin(ctx, r, ref) {
 		function.value = r.caching.subject

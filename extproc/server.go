@@ -45,6 +45,9 @@ type Options struct {
 	Mapped     bool // names in paths do not tell Envoy the language
 	Key        faas.SessionKey
 	Runtimes   []faas.Language // the languages that have a runtime host
+	// Auth says that callers are checked: those who are nobody have the scopes Anonymous.
+	Auth      bool
+	Anonymous faas.Scopes
 	Cache      *resultcache.Cache
 	MaxTimeout time.Duration      // the longest that a function may take, and so a wait for its result
 	Failed     func(faas.Failure) // hears of each request that is refused
@@ -58,6 +61,8 @@ type Server struct {
 	choose   func(place faas.Place, name string) (faas.Ref, error)
 	key      faas.SessionKey
 	mapped   bool
+	auth     bool
+	nobody   faas.Scopes
 	served   map[faas.Language]bool
 	cache    *resultcache.Cache
 	longest  time.Duration
@@ -75,6 +80,8 @@ func New(o Options) *Server {
 		choose:   o.Select,
 		key:      o.Key,
 		mapped:   o.Mapped,
+		auth:     o.Auth,
+		nobody:   o.Anonymous,
 		served:   make(map[faas.Language]bool, len(o.Runtimes)),
 		cache:    o.Cache,
 		longest:  o.MaxTimeout,

@@ -25,6 +25,7 @@ type request struct {
 	cacheControl field
 
 	caller        [4]string // the values of faas.CallerHeaders
+	scopes        string // of the caller, where callers are checked
 	callKey       string
 	grpc          bool  // by its content type
 	contentLength int64 // -1: not announced
@@ -63,6 +64,8 @@ func readHeaders(headers *corev3.HeaderMap) *request {
 			r.grpc = strings.HasPrefix(valueOf(h), faas.GRPCContentType)
 		case "content-length":
 			r.contentLength = lengthOf(h)
+		case faas.ScopesHeader:
+			r.scopes = valueOf(h)
 		case callKeyHeader:
 			r.callKey = valueOf(h)
 		default:
@@ -80,6 +83,11 @@ func lengthOf(h *corev3.HeaderValue) int64 {
 	}
 	return length
 }
+
+// user is who calls: Envoy has checked it, or nobody is named.
+func (r *request) user() string { return r.caller[userIndex] }
+
+var userIndex = slices.Index(faas.CallerHeaders(), faas.UserHeader)
 
 var callerHeaders = faas.CallerHeaders()
 

@@ -199,8 +199,12 @@ func guard(s State, routes []*routev3.Route) []*routev3.Route {
 		if r.TypedPerFilterConfig == nil {
 			r.TypedPerFilterConfig = map[string]*anypb.Any{}
 		}
-		if len(needs) == 0 {
+		if len(needs) == 0 { // whatever the caller shows, right or wrong
 			r.TypedPerFilterConfig[scopeFilter] = pack(&httprbacv3.RBACPerRoute{})
+			r.TypedPerFilterConfig[keyFilter] = pack(&authzv3.ExtAuthzPerRoute{Override: &authzv3.ExtAuthzPerRoute_Disabled{Disabled: true}})
+			if len(s.Auth.Issuers) > 0 {
+				r.TypedPerFilterConfig[jwtFilter] = pack(&jwtv3.PerRouteConfig{RequirementSpecifier: &jwtv3.PerRouteConfig_Disabled{Disabled: true}})
+			}
 			continue
 		}
 		r.TypedPerFilterConfig[scopeFilter] = pack(&httprbacv3.RBACPerRoute{Rbac: &httprbacv3.RBAC{Rules: rules(s.Auth.principals(needs)...)}})
@@ -247,11 +251,11 @@ func (a *Auth) principals(needs []faas.Scope) []*rbacv3.Principal {
 	return all
 }
 
-// named are all who are somebody.
+// named are all who are somebody. What comes behind takes such names and no others.
 func named() *rbacv3.Principal {
-	return principal(&routev3.HeaderMatcher{
-		Name: faas.UserHeader, HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true},
-	})
+	return principal(header(faas.UserHeader, &matcherv3.StringMatcher{
+		MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: faas.UserPattern}},
+	}))
 }
 
 func principal(h *routev3.HeaderMatcher) *rbacv3.Principal {

@@ -96,7 +96,7 @@ func extProcService(s State) *corev3.GrpcService {
 func forwardRules() *extprocv3.HeaderForwardingRules {
 	rules := &matcherv3.ListStringMatcher{}
 	names := append(faas.CallerHeaders(),
-		":method", ":path", "language-title", CacheControlHeader, "x-request-id", "content-length", "content-type", CallKeyHeader,
+		":method", ":path", "language-title", CacheControlHeader, "x-request-id", "content-length", "content-type", CallKeyHeader, faas.ScopesHeader,
 		":status", CacheableHeader)
 	for _, name := range names {
 		rules.Patterns = append(rules.Patterns, &matcherv3.StringMatcher{

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -80,6 +79,7 @@ type Config struct {
 	NPMRegistry, PipIndexURL string
 
 	LogLevel, LogFormat string
+	Door
 	Links
 }
 
@@ -95,6 +95,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.StringVar(&c.DataDir, "data-dir", "", "folder of the database and the access log (default $XDG_DATA_HOME/envoke)")
 	f.StringVar(&c.CacheDir, "cache-dir", "", "folder of what can be fetched again, such as Envoy (default $XDG_CACHE_HOME/envoke)")
 	f.StringVar(&c.RunDir, "run-dir", "", "folder of the sockets, of a short path (default: a new temporary one for serve, one of the user for parts alone)")
+	c.bindDoor(f)
 	c.bindInterpreters(f)
 	f.StringVar(&c.Rustc, "rustc", "", "Rust compiler with the target wasm32-wasip1, 1.63 or newer (default: rustc on PATH; without one, only ready WebAssembly modules run)")
 	f.StringVar(&c.Envoy, "envoy", "", "Envoy binary of the pinned version (default: fetched into the cache folder)")
@@ -347,22 +348,7 @@ func (c *Config) check() []error {
 	if _, err := c.mappings(); err != nil {
 		faults = append(faults, err)
 	}
-	return append(faults, c.checkHost()...)
-}
-
-// checkHost refuses a public bind: without auth an open port is remote code
-// execution.
-func (c *Config) checkHost() []error {
-	ip := net.ParseIP(c.Host)
-	switch {
-	case c.Host == "localhost":
-		c.Host = "127.0.0.1"
-	case ip == nil:
-		return []error{fmt.Errorf("HOST: %q is no IP address", c.Host)}
-	case !ip.IsLoopback() && !c.InsecurePublic:
-		return []error{fmt.Errorf("HOST is %s, which others can reach, and nobody checks who calls: anybody could run code here. Use 127.0.0.1, or say --insecure-public if something else guards the port", c.Host)}
-	}
-	return nil
+	return append(append(faults, c.checkDoor()...), c.checkHost()...)
 }
 
 func (c *Config) fillFolders(getenv func(string) string) (faults []error) {

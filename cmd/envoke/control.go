@@ -19,6 +19,7 @@ import (
 	"envoke/internal/api"
 	"envoke/internal/faas"
 	"envoke/internal/httpserver"
+	"envoke/internal/issuers"
 	"envoke/internal/logs"
 	"envoke/internal/rawio"
 	"envoke/internal/record"
@@ -44,6 +45,7 @@ type control struct {
 	records  *record.Queue
 	samples  *record.Sampler
 	runtimes map[faas.Language]*runtimeProbe
+	issuers  *issuers.Source
 	machines *machines // nil: all parts are on this one
 
 	published published
@@ -100,6 +102,9 @@ func openControl(ctx context.Context, e *environment, filter []byte) (_ *control
 		}
 	}
 	c.serveGRPC(e, key)
+	if err := c.openDoor(ctx, e); err != nil {
+		return nil, err
+	}
 	c.serveAPI(e, key)
 	// Envoy's first snapshot is there before anybody listens.
 	return c, c.filter.set(ctx, filter)
@@ -117,9 +122,11 @@ func (c *control) serveGRPC(e *environment, key faas.SessionKey) {
 	c.grpc = grpc.NewServer(c.grpcOptions()...)
 	c.registry.Register(c.grpc)
 	c.entries.Register(c.grpc)
+	anonymous, _ := e.config.anonymous() // it was checked
 	extprocv3.RegisterExternalProcessorServer(c.grpc, extproc.New(extproc.Options{
 		Registry: c.registry, Select: e.selection(), Mapped: e.mappings != nil, Key: key, Runtimes: languagesOf(c.runtimes),
 		Cache: newCache(e.config, c.redis.shared(key)), MaxTimeout: e.config.runtimeTimeout(),
+		Auth: e.config.Auth, Anonymous: anonymous,
 		Failed: e.failed(c.records), Logger: e.logger, Registerer: e.metrics,
 	}))
 	c.xds = xds.New(xds.Options{Nodes: e.config.nodes(), Logger: e.logger, Registerer: e.metrics})
@@ -141,7 +148,7 @@ func (c *control) serveAPI(e *environment, key faas.SessionKey) {
 		Handler: api.New(api.Options{
 			Store: c.store, Key: key, Revoke: c.registry.Revoke, Changed: c.registry.FunctionChanged,
 			Select: e.selection(), Served: offered(e.config), Check: hosts(c.runtimes).Check, Runtimes: c.runtimeStates,
-			OnPostgres: e.config.onPostgres(), Redis: c.redis.ping(),
+			Auth: e.config.Auth, OnPostgres: e.config.onPostgres(), Redis: c.redis.ping(),
 			MaxScript: e.config.MaxScriptSize, MaxModule: e.config.MaxModuleSize,
 			Version: version, Failed: e.failed(c.records), Logger: e.logger,
 		}),
@@ -199,6 +206,9 @@ func (c *control) start(l *lifecycle) {
 	}
 	l.start("access log stream", c.entries.Serve)
 	l.start("xds", c.xds.Serve)
+	if c.issuers != nil {
+		l.start("issuers", c.issuers.Serve)
+	}
 	l.start("filter", c.filter.Serve)
 	if c.machines != nil {
 		l.start("port", c.machines.port.Serve)

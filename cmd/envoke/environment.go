@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -40,6 +41,8 @@ type environment struct {
 	// operatorsURL is where the operators' port listens, once it does; publicURL is
 	// Envoy's public listener.
 	operatorsURL, publicURL string
+	// ownKey is an API key of this process's own calls, which nobody else is told.
+	ownKey string
 
 	output logs.Output // what functions print, for operators
 	// print takes what functions print. Nil: it goes to the logger.
@@ -84,6 +87,7 @@ func newEnvironment(s streams, given settings) (*environment, func(), error) {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return &environment{
+		ownKey: "ek_own_" + rand.Text(),
 		config: config, sockets: sockets, workers: workers, groups: groups, logger: logger, level: level, metrics: metrics, mappings: mappings,
 	}, remove, nil
 }

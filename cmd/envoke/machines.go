@@ -156,6 +156,13 @@ func (c *control) publish(ctx context.Context, e *environment, filter []byte, ge
 	return c.publishState(ctx, e)
 }
 
+// republish tells Envoy all anew, after something else has changed.
+func (c *control) republish(ctx context.Context, e *environment) error {
+	c.published.mu.Lock()
+	defer c.published.mu.Unlock()
+	return c.publishState(ctx, e)
+}
+
 // hostsChanged tells Envoy and this control which hosts there are on other machines.
 func (c *control) hostsChanged(ctx context.Context, e *environment, hosts []faas.Host) error {
 	found := map[faas.Language][]xds.Endpoint{}
@@ -186,6 +193,7 @@ func (c *control) publishState(ctx context.Context, e *environment) error {
 		return nil
 	}
 	s := state(e, c.runtimes)
+	s.Auth = c.authState(e)
 	s.Filter, s.FilterGeneration = c.published.filter, c.published.generation
 	return c.xds.Publish(ctx, s)
 }

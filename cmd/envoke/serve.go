@@ -107,7 +107,7 @@ func awaitFirst(ctx context.Context, e *environment, l *lifecycle) (string, erro
 		if address, err = e.envoy.ListenerAddr(ctx, xds.ListenerName); err != nil {
 			return err
 		}
-		return runFirst(ctx, "http://"+address)
+		return runFirst(ctx, "http://"+address, e.keyOfOwn())
 	})
 	return address, err
 }

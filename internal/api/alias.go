@@ -74,6 +74,9 @@ func (a *api) putAlias(r *http.Request) (int, any, error) {
 	if err := checkWeights(*body.Version, body.Weights); err != nil {
 		return 0, nil, err
 	}
+	if err := a.mayChange(r, name); err != nil {
+		return 0, nil, err
+	}
 	stored, err := a.Store.PutAlias(r.Context(), name, faas.Alias{Name: title, Version: *body.Version, Weights: body.Weights, UserID: userOf(r)})
 	a.changed(r, name, err)
 	return http.StatusOK, newAlias(stored), err
@@ -106,6 +109,9 @@ func checkWeights(own int, weights map[int]int) error {
 func (a *api) deleteAlias(r *http.Request) (int, any, error) {
 	name, err := a.nameOf(r)
 	if err != nil {
+		return 0, nil, err
+	}
+	if err := a.mayChange(r, name); err != nil {
 		return 0, nil, err
 	}
 	err = a.Store.DeleteAlias(r.Context(), name, r.PathValue("alias"))

@@ -64,6 +64,7 @@ type Options struct {
 	// Runtimes are the states of the runtimes in use: "ok", "degraded" or "down".
 	// It must return when its context ends.
 	Runtimes   func(context.Context) map[faas.Language]string
+	Auth       bool // callers are checked, and change only what is theirs
 	OnPostgres bool // the store is a PostgreSQL, a part of its own in /health
 	// Redis tells whether Redis answers; nil: there is none.
 	Redis     func(context.Context) error
@@ -159,6 +160,9 @@ func (a *api) run(m methods, r *http.Request) (status int, body any, err error) 
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
+	if len(r.Header.Get(faas.UserHeader)) > faas.MaxUser {
+		return faas.ErrLongUser.HTTPStatus(), nil, faas.ErrLongUser
+	}
 	e, err := m.find(r.Method)
 	if err != nil {
 		return faas.AsError(err).HTTPStatus(), nil, err

@@ -66,6 +66,9 @@ func (a *api) listFunctions(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	if err := a.narrow(r, &query); err != nil {
+		return 0, nil, err
+	}
 	functions, total, err := a.Store.ListFunctions(r.Context(), query)
 	if err != nil {
 		return 0, nil, err

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"unicode/utf8"
 
 	"envoke/internal/faas"
 	"envoke/internal/strict"
@@ -49,7 +48,7 @@ func (a *api) updateFunction(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if _, err := a.Store.FindFunction(r.Context(), faas.Ref{Name: name}); err != nil {
+	if err := a.mayChange(r, name); err != nil {
 		return 0, nil, err
 	}
 	stored, err := a.put(r, f, a.Store.AddVersion)
@@ -72,6 +71,9 @@ func (a *api) put(r *http.Request, f faas.Function, store func(context.Context, 
 func (a *api) deleteFunction(r *http.Request) (int, any, error) {
 	name, err := a.nameOf(r)
 	if err != nil {
+		return 0, nil, err
+	}
+	if err := a.mayChange(r, name); err != nil {
 		return 0, nil, err
 	}
 	err = a.Store.DeleteFunction(r.Context(), name)
@@ -138,17 +140,4 @@ func (a *api) nameOf(r *http.Request) (faas.Name, error) {
 		err = &faas.Error{Code: faas.InvalidRequest, Message: "only reading takes a version or alias: name the function alone, as " + ref.Name.String()}
 	}
 	return ref.Name, err
-}
-
-// maxUser bounds a user's id, in bytes.
-const maxUser = 256
-
-// userOf is who calls, where somebody checks that. Envoy strips the header from what
-// callers send.
-func userOf(r *http.Request) string {
-	user := r.Header.Get("X-User-ID")
-	if len(user) > maxUser || !utf8.ValidString(user) {
-		return ""
-	}
-	return user
 }

@@ -38,7 +38,7 @@ func (a *api) showSession(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	s, err := a.Store.FindSession(r.Context(), id)
+	s, err := a.ownSession(r, id)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -61,6 +61,11 @@ func (a *api) deleteSession(r *http.Request) (int, any, error) {
 	id, err := a.sessionID(r)
 	if err != nil {
 		return 0, nil, err
+	}
+	if a.Auth {
+		if _, err := a.ownSession(r, id); err != nil {
+			return 0, nil, err
+		}
 	}
 	return http.StatusNoContent, nil, a.Revoke(r.Context(), id)
 }

@@ -58,6 +58,9 @@ func (a *api) rollback(r *http.Request) (int, any, error) {
 	if err := checkVersion("version", body.Version); err != nil {
 		return 0, nil, err
 	}
+	if err := a.mayChange(r, name); err != nil {
+		return 0, nil, err
+	}
 	err = a.Store.SetCurrentVersion(r.Context(), name, *body.Version)
 	a.changed(r, name, err)
 	if err != nil {

@@ -14,6 +14,15 @@ const (
 	ScopesHeader = "x-envoke-scopes" // separated by spaces
 )
 
+// UserPattern is what a user's id may be: printable ASCII with no space at either end.
+const UserPattern = "[!-~]([ -~]*[!-~])?"
+
+// MaxUser bounds a user's id, in bytes.
+const MaxUser = 256
+
+// ErrLongUser is the answer to who has a longer one.
+var ErrLongUser = &Error{Code: Forbidden, Message: "the caller's user id is longer than 256 bytes"}
+
 // Scope is a right that a caller may have.
 type Scope string
 
@@ -54,6 +63,16 @@ func ParseScopes(text string) (Scopes, error) {
 		scopes = append(scopes, Scope(field))
 	}
 	return scopes, nil
+}
+
+// ScopesOf are the scopes in a text that speaks of others' too, as tokens do.
+func ScopesOf(text string) (scopes Scopes) {
+	for field := range strings.FieldsSeq(text) {
+		if Scope(field).Known() {
+			scopes = append(scopes, Scope(field))
+		}
+	}
+	return scopes
 }
 
 func (s Scopes) String() string {
@@ -101,3 +120,6 @@ type Caller struct {
 	UserID string // empty: nobody in particular
 	Scopes Scopes
 }
+
+// May tells whether the caller may change what belongs to that user.
+func (c Caller) May(owner string) bool { return c.UserID == owner || c.Scopes.Allow(Admin) }

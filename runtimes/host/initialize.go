@@ -78,6 +78,7 @@ func initialized(session *bundle.Session) []byte {
 // post is the checked content of an initialize or a one-shot.
 type post struct {
 	id      faas.SessionID
+	user    string // who calls, where somebody has checked that
 	ref     faas.Ref
 	script  *string // nil: run the registered function of that name
 	context json.RawMessage
@@ -102,7 +103,7 @@ func (h *Host) readInitialize(ctx context.Context, c *fasthttp.RequestCtx) (post
 		return post{}, invalid("sessions are made through Envoy: this host got no session id of its own language, " + string(h.Language))
 	}
 	p, err := h.readPost(ctx, c)
-	p.id = id
+	p.id, p.user = id, userOf(c)
 	return p, err
 }
 
@@ -288,9 +289,12 @@ func (h *Host) prepare(ctx context.Context, p post) (*bundle.Session, error) {
 	if p.retain && h.NoRetain != "" {
 		return nil, strict.BadMember("context.retain_session", h.NoRetain)
 	}
+	if len(p.user) > faas.MaxUser {
+		return nil, faas.ErrLongUser
+	}
 	now := time.Now()
 	session := &bundle.Session{Session: faas.Session{
-		ID: p.id, Name: p.ref.Name, Context: p.context, Timeout: p.timeout,
+		ID: p.id, UserID: p.user, Name: p.ref.Name, Context: withUser(p.context, p.user), Timeout: p.timeout,
 		MemoryMB: p.memoryMB, Limits: p.limits, Network: p.network, Retain: p.retain,
 		CompileStatus: faas.CompileSuccess, Status: faas.Active,
 		CreatedAt: now, ExpiresAt: now.Add(h.SessionExpiry),
@@ -345,7 +349,7 @@ func (h *Host) findCode(ctx context.Context, p post, session *bundle.Session) er
 		}
 		script := faas.NewScript(h.Language, *p.script, p.options).With(p.dependencies)
 		session.Script, session.Digest = script, script.Digest
-		session.Owner = "session:" + string(p.id)
+		session.Owner = p.owner()
 		return nil
 	}
 	err := h.useFunction(ctx, session, p.ref, string(p.id))
@@ -356,6 +360,15 @@ func (h *Host) findCode(ctx context.Context, p post, session *bundle.Session) er
 		}
 	}
 	return err
+}
+
+// owner is whose worker runs a script of the post's own: the user's, else the session's
+// alone.
+func (p *post) owner() string {
+	if p.user != "" {
+		return "user:" + p.user
+	}
+	return "session:" + string(p.id)
 }
 
 // load shows that the code can run, with what it depends on. Code that runs nothing while

@@ -138,9 +138,12 @@ type endingStream struct {
 func (s *endingStream) Context() context.Context { return s.ctx }
 
 // requestID is the id of the call, which Envoy makes; empty: it has none.
-func requestID(ctx context.Context) string {
-	if ids := metadata.ValueFromIncomingContext(ctx, "x-request-id"); len(ids) > 0 {
-		return ids[0]
+func requestID(ctx context.Context) string { return one(ctx, "x-request-id") }
+
+// one is the first value of a call's metadata of that name, or empty.
+func one(ctx context.Context, name string) string {
+	if values := metadata.ValueFromIncomingContext(ctx, name); len(values) > 0 {
+		return values[0]
 	}
 	return ""
 }

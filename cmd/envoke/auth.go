@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/spf13/pflag"
+
+	"envoke/internal/authz"
+	"envoke/internal/faas"
+	"envoke/internal/issuers"
+	"envoke/xds"
+)
+
+// Door are the settings of who may call.
+type Door struct {
+	Auth            bool
+	AnonymousScopes string
+	JWTIssuersFile  string
+}
+
+var flagsOfDoor = []string{"auth", "anonymous-scopes", "jwt-issuers-file"}
+
+func (d *Door) bindDoor(f *pflag.FlagSet) {
+	f.BoolVar(&d.Auth, "auth", false, "let callers in who show an API key, a token or a client certificate, with the scopes that these have, and no others")
+	f.StringVar(&d.AnonymousScopes, "anonymous-scopes", "", "with --auth: scopes of callers who show nothing, with spaces between, such as execute:nodejs; empty: none")
+	f.StringVar(&d.JWTIssuersFile, "jwt-issuers-file", "", "with --auth: YAML file of those whose tokens (JWT) are taken; docs/security.md")
+}
+
+func (d *Door) checkDoor() (faults []error) {
+	if !d.Auth {
+		for name, value := range map[string]string{"ANONYMOUS_SCOPES": d.AnonymousScopes, "JWT_ISSUERS_FILE": d.JWTIssuersFile} {
+			if value != "" {
+				faults = append(faults, fmt.Errorf("%s is set, but AUTH is not: nobody would look at it", name))
+			}
+		}
+		return faults
+	}
+	if _, err := d.issuers(); err != nil {
+		faults = append(faults, fmt.Errorf("JWT_ISSUERS_FILE: %w", err))
+	}
+	if _, err := d.anonymous(); err != nil {
+		faults = append(faults, fmt.Errorf("ANONYMOUS_SCOPES: %w", err))
+	}
+	return faults
+}
+
+func (d *Door) anonymous() (faas.Scopes, error) {
+	scopes, err := faas.ParseScopes(d.AnonymousScopes)
+	if err == nil && scopes.Allow(faas.Admin) {
+		err = errors.New("admin is for nobody who does not say who he is")
+	}
+	return scopes, err
+}
+
+func (d *Door) issuers() ([]issuers.Issuer, error) {
+	if d.JWTIssuersFile == "" {
+		return nil, nil
+	}
+	return issuers.Read(d.JWTIssuersFile)
+}
+
+// checkHost refuses a public bind: without auth an open port is remote code
+// execution.
+func (c *Config) checkHost() []error {
+	ip := net.ParseIP(c.Host)
+	switch {
+	case c.Host == "localhost":
+		c.Host = "127.0.0.1"
+	case ip == nil:
+		return []error{fmt.Errorf("HOST: %q is no IP address", c.Host)}
+	case !ip.IsLoopback() && !c.InsecurePublic && !c.Auth:
+		return []error{fmt.Errorf("HOST is %s, which others can reach, and nobody checks who calls: anybody could run code here. Say --auth, use 127.0.0.1, or say --insecure-public if something else guards the port", c.Host)}
+	}
+	return nil
+}
+
+// openDoor has the keys of token issuers, and answers Envoy who calls.
+func (c *control) openDoor(ctx context.Context, e *environment) error {
+	if !e.config.Auth {
+		return nil
+	}
+	list, err := e.config.issuers()
+	if err != nil {
+		return err
+	}
+	c.issuers = issuers.New(issuers.Options{
+		Issuers: list, Logger: e.logger, Registerer: e.metrics,
+		Changed: func(ctx context.Context) {
+			if err := c.republish(ctx, e); err != nil {
+				e.logger.ErrorContext(ctx, "tell Envoy of new keys", "error", err)
+			}
+		},
+	})
+	c.issuers.Open(ctx)
+	authv3.RegisterAuthorizationServer(c.grpc, authz.New(authz.Options{
+		Verify: func(_ context.Context, key, _ string) (faas.Caller, error) {
+			if subtle.ConstantTimeCompare([]byte(key), []byte(e.ownKey)) == 1 {
+				return faas.Caller{UserID: "envoke", Scopes: faas.Scopes{faas.ExecuteAll}}, nil
+			}
+			return faas.Caller{}, &faas.Error{Code: faas.Unauthorized, Message: "there is no such API key"}
+		},
+		Failed: e.failed(c.records), Logger: e.logger,
+	}))
+	return nil
+}
+
+// keyOfOwn is what this process shows at the door; empty: there is none.
+func (e *environment) keyOfOwn() string {
+	if !e.config.Auth {
+		return ""
+	}
+	return e.ownKey
+}
+
+// authState is what Envoy is told of who may call; nil: everybody may.
+func (c *control) authState(e *environment) *xds.Auth {
+	if c.issuers == nil {
+		return nil
+	}
+	anonymous, _ := e.config.anonymous() // it was checked
+	auth := &xds.Auth{Anonymous: anonymous}
+	keys := c.issuers.Keys()
+	for n, i := range c.issuers.Issuers {
+		auth.Issuers = append(auth.Issuers, xds.Issuer{
+			Issuer: i.Issuer, Audiences: i.Audiences, Keys: keys[n], UserClaim: i.User(), ScopeClaim: i.Scope(), ClockSkew: i.Skew(),
+		})
+	}
+	return auth
+}

@@ -1,0 +1,175 @@
+package issuers
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/yaml"
+)
+
+// Issuer is who issues tokens, as the file says it.
+type Issuer struct {
+	Issuer    string   `json:"issuer"`    // of the claim iss
+	Audiences []string `json:"audiences"` // one must be in the claim aud
+	JWKSURL   string   `json:"jwks_url"`  // where its key set is, or
+	JWKSFile  string   `json:"jwks_file"` // the file of it
+	// ClockSkewSeconds is by how much its clock and ours may differ; nil: 60.
+	ClockSkewSeconds *int `json:"clock_skew_seconds"`
+	// UserClaim and ScopeClaim are claims, or paths of claims with dots between; empty: sub
+	// and scope.
+	UserClaim  string `json:"user_claim"`
+	ScopeClaim string `json:"scope_claim"`
+}
+
+const (
+	defaultSkew = 60
+	maxSkew     = 3600
+	maxIssuers  = 16
+	maxFile     = 1 << 20
+)
+
+// Read reads a YAML file of issuers. The error names the file and every fault.
+func Read(path string) ([]Issuer, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err // which names the file
+	}
+	var file struct {
+		Issuers []Issuer `json:"issuers"`
+	}
+	if len(raw) > maxFile {
+		err = fmt.Errorf("it is larger than %d bytes", maxFile)
+	} else if err = yaml.UnmarshalStrict(raw, &file); err == nil {
+		err = checkAll(file.Issuers)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return file.Issuers, nil
+}
+
+func checkAll(issuers []Issuer) error {
+	if len(issuers) == 0 || len(issuers) > maxIssuers {
+		return fmt.Errorf("it has %d issuers: it must have 1 to %d, under the key issuers", len(issuers), maxIssuers)
+	}
+	var faults []error
+	seen := map[string]bool{}
+	for n := range issuers {
+		i := &issuers[n]
+		for _, fault := range i.check() {
+			faults = append(faults, fmt.Errorf("issuer %d: %s", n+1, fault))
+		}
+		if seen[i.Issuer] {
+			faults = append(faults, fmt.Errorf("issuer %d: %s is there twice", n+1, i.Issuer))
+		}
+		seen[i.Issuer] = true
+		if len(issuers) > 1 && i.UserClaim == "" {
+			faults = append(faults, fmt.Errorf("issuer %d: user_claim is missing: of several issuers each must name the claim that is a user's id, such as email, since two users of one sub would be one", n+1))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func (i *Issuer) check() (faults []string) {
+	if i.Issuer == "" {
+		faults = append(faults, "issuer is missing: it is the claim iss of its tokens")
+	}
+	if len(i.Audiences) == 0 {
+		faults = append(faults, "audiences is missing: without one, tokens for others would be taken")
+	}
+	for _, audience := range i.Audiences {
+		if audience == "" {
+			faults = append(faults, "audiences has an empty one")
+		}
+	}
+	if (i.JWKSURL == "") == (i.JWKSFile == "") {
+		faults = append(faults, "one of jwks_url and jwks_file must be there")
+	}
+	if i.JWKSURL != "" {
+		if err := checkURL(i.JWKSURL); err != nil {
+			faults = append(faults, "jwks_url: "+err.Error())
+		}
+	}
+	if s := i.ClockSkewSeconds; s != nil && (*s < 0 || *s > maxSkew) {
+		faults = append(faults, fmt.Sprintf("clock_skew_seconds must be 0 to %d", maxSkew))
+	}
+	for _, claim := range []string{i.UserClaim, i.ScopeClaim} {
+		if claim != "" && strings.Contains("."+claim+".", "..") {
+			faults = append(faults, fmt.Sprintf("the claim %q has an empty part", claim))
+		}
+	}
+	return faults
+}
+
+// checkURL wants keys to come by TLS: who could change them on their way could sign.
+func checkURL(raw string) error {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Host == "":
+		return errors.New("it is no URL")
+	case u.Scheme == "https":
+		return nil
+	case u.Scheme == "http" && isLoopback(u.Hostname()):
+		return nil
+	}
+	return errors.New("it must begin with https://")
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// Skew is by how much its clock and ours may differ.
+func (i Issuer) Skew() time.Duration {
+	if i.ClockSkewSeconds == nil {
+		return defaultSkew * time.Second
+	}
+	return time.Duration(*i.ClockSkewSeconds) * time.Second
+}
+
+// User is the path of the claim that is a user's id.
+func (i Issuer) User() []string { return pathOf(i.UserClaim, "sub") }
+
+// Scope is the path of the claim that has scopes.
+func (i Issuer) Scope() []string { return pathOf(i.ScopeClaim, "scope") }
+
+func pathOf(claim, fallback string) []string {
+	if claim == "" {
+		claim = fallback
+	}
+	return strings.Split(claim, ".")
+}
+
+const maxKeys = 100
+
+// parseKeys reads a JSON Web Key Set and keeps what may check a signature: a symmetric key
+// would let everybody sign who can read it.
+func parseKeys(raw []byte) (string, error) {
+	var set struct {
+		Keys []map[string]json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(raw, &set); err != nil {
+		return "", fmt.Errorf("it is no JSON Web Key Set: %w", err)
+	}
+	kept := []map[string]json.RawMessage{}
+	for _, key := range set.Keys {
+		switch string(key["kty"]) {
+		case `"RSA"`, `"EC"`, `"OKP"`:
+			if use := string(key["use"]); use == "" || use == `"sig"` {
+				kept = append(kept, key)
+			}
+		}
+	}
+	if len(kept) == 0 || len(kept) > maxKeys {
+		return "", fmt.Errorf("it has %d public keys for signatures: it must have 1 to %d", len(kept), maxKeys)
+	}
+	out, err := json.Marshal(map[string]any{"keys": kept})
+	return string(out), err
+}

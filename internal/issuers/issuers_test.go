@@ -1,0 +1,148 @@
+package issuers
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"envoke/internal/testrig"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestRead(t *testing.T) {
+	for _, tt := range []struct{ name, file, fault string }{
+		{"whole", "issuers:\n- {issuer: a, audiences: [b], jwks_url: 'https://c/d', clock_skew_seconds: 0, user_claim: e.f, scope_claim: g}", ""},
+		{"a file", "issuers:\n- {issuer: a, audiences: [b], jwks_file: /c}", ""},
+		{"keys of this machine", "issuers:\n- {issuer: a, audiences: [b], jwks_url: 'http://127.0.0.1:1/d'}", ""},
+		{"nothing", "", "0 issuers"},
+		{"no YAML", "{", "yaml"},
+		{"a word that is misspelt", "issuers:\n- {issuer: a, audience: [b], jwks_file: /c}", "audience"},
+		{"no issuer", "issuers:\n- {audiences: [b], jwks_file: /c}", "issuer is missing"},
+		{"no audience", "issuers:\n- {issuer: a, jwks_file: /c}", "audiences is missing"},
+		{"no keys", "issuers:\n- {issuer: a, audiences: [b]}", "jwks_url and jwks_file"},
+		{"keys twice", "issuers:\n- {issuer: a, audiences: [b], jwks_file: /c, jwks_url: 'https://c'}", "jwks_url and jwks_file"},
+		{"keys that anybody can change", "issuers:\n- {issuer: a, audiences: [b], jwks_url: 'http://c/d'}", "https://"},
+		{"skew", "issuers:\n- {issuer: a, audiences: [b], jwks_file: /c, clock_skew_seconds: -1}", "clock_skew_seconds"},
+		{"a claim of nothing", "issuers:\n- {issuer: a, audiences: [b], jwks_file: /c, user_claim: a..b}", "empty part"},
+		{"two of one name", "issuers:\n- {issuer: a, audiences: [b], jwks_file: /c, user_claim: e}\n- {issuer: a, audiences: [b], jwks_file: /c, user_claim: e}", "twice"},
+		{"two whose users may meet", "issuers:\n- {issuer: a, audiences: [b], jwks_file: /c}\n- {issuer: d, audiences: [b], jwks_file: /c}", "user_claim is missing"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "issuers.yaml")
+			if err := os.WriteFile(path, []byte(tt.file), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Read(path)
+			if (err == nil) != (tt.fault == "") || err != nil && (!strings.Contains(err.Error(), tt.fault) || !strings.Contains(err.Error(), path)) {
+				t.Errorf("error %v, want %q", err, tt.fault)
+			}
+		})
+	}
+}
+
+func TestKeys(t *testing.T) {
+	for _, tt := range []struct {
+		name, set string
+		keys      int
+	}{
+		{"one", `{"keys":[{"kty":"RSA","n":"a"}]}`, 1},
+		{"a secret, which is none for all to have", `{"keys":[{"kty":"oct","k":"a"},{"kty":"EC","x":"a"}]}`, 1},
+		{"for encryption", `{"keys":[{"kty":"RSA","use":"enc"},{"kty":"OKP","use":"sig"}]}`, 1},
+		{"a secret only", `{"keys":[{"kty":"oct","k":"a"}]}`, 0},
+		{"none", `{"keys":[]}`, 0},
+		{"no set", `[]`, 0},
+		{"no JSON", `x`, 0},
+		{"too many", `{"keys":[` + strings.Repeat(`{"kty":"EC"},`, maxKeys) + `{"kty":"EC"}]}`, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := parseKeys([]byte(tt.set))
+			if n := strings.Count(got, "kty"); n != tt.keys || (err == nil) != (tt.keys > 0) || strings.Contains(got, "oct") {
+				t.Errorf("%s, %v", got, err)
+			}
+		})
+	}
+}
+
+// server is an issuer's key set, which may be away.
+type server struct {
+	mu   sync.Mutex
+	set  string
+	code int
+}
+
+func (s *server) is(set string, code int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.set, s.code = set, code
+}
+
+func (s *server) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w.WriteHeader(s.code)
+	fmt.Fprint(w, s.set)
+}
+
+// Keys change with their issuer's, and stay while it is away.
+func TestRotation(t *testing.T) {
+	one, two := testrig.NewIssuer(t, "a", "one"), testrig.NewIssuer(t, "a", "two")
+	set := &server{}
+	set.is("", http.StatusServiceUnavailable)
+	at := httptest.NewServer(set)
+	defer at.Close()
+	file := filepath.Join(t.TempDir(), "keys.json")
+	changes := make(chan struct{}, 10)
+	s := New(Options{
+		Issuers: []Issuer{{Issuer: "a", JWKSURL: at.URL}, {Issuer: "b", JWKSFile: file}}, Changed: func(context.Context) { changes <- struct{}{} },
+		Logger: slog.New(slog.DiscardHandler), Interval: time.Millisecond,
+	})
+	s.Open(t.Context())
+	if keys := s.Keys(); keys[0] != noKeys || keys[1] != noKeys {
+		t.Fatalf("keys of nobody: %q", keys)
+	}
+	testrig.Serve(t, s.Serve)
+	has := func(issuer int, id string) {
+		t.Helper()
+		testrig.Eventually(t, "the keys are there", func() bool { return strings.Contains(s.Keys()[issuer], `"`+id+`"`) })
+		<-changes
+	}
+	set.is(testrig.KeySet(one), 200)
+	has(0, "one")
+	set.is(testrig.KeySet(one, two), 200)
+	has(0, "two")
+	set.is("away", http.StatusInternalServerError)
+	if err := os.WriteFile(file, []byte(testrig.KeySet(two)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	has(1, "two")
+	if !strings.Contains(s.Keys()[0], "one") {
+		t.Error("the keys are gone with their issuer's server")
+	}
+	set.is(testrig.KeySet(two), 200)
+	testrig.Eventually(t, "the keys are there", func() bool { return !strings.Contains(s.Keys()[0], `"one"`) })
+	<-changes
+}
+
+func TestDocumentsAreBounded(t *testing.T) {
+	set := &server{}
+	set.is(`{"keys":[{"kty":"EC"}]}`+strings.Repeat(" ", maxDocument), 200)
+	at := httptest.NewServer(set)
+	defer at.Close()
+	s := New(Options{Issuers: []Issuer{{Issuer: "a", JWKSURL: at.URL}}, Logger: slog.New(slog.DiscardHandler)})
+	s.Open(t.Context())
+	defer s.client.CloseIdleConnections()
+	if s.Keys()[0] != noKeys {
+		t.Error("a document without end is taken")
+	}
+}
