@@ -41,13 +41,13 @@ type Options struct {
 	Registry Registry
 	// Select finds the function that a name means which the caller wrote there. Its
 	// errors are for the caller to read.
-	Select     func(place faas.Place, name string) (faas.Ref, error)
-	Mapped     bool // names in paths do not tell Envoy the language
-	Key        faas.SessionKey
-	Runtimes   []faas.Language // the languages that have a runtime host
+	Select   func(place faas.Place, name string) (faas.Ref, error)
+	Mapped   bool // names in paths do not tell Envoy the language
+	Key      faas.SessionKey
+	Runtimes []faas.Language // the languages that have a runtime host
 	// Auth says that callers are checked: those who are nobody have the scopes Anonymous.
-	Auth      bool
-	Anonymous faas.Scopes
+	Auth       bool
+	Anonymous  faas.Scopes
 	Cache      *resultcache.Cache
 	MaxTimeout time.Duration      // the longest that a function may take, and so a wait for its result
 	Failed     func(faas.Failure) // hears of each request that is refused

@@ -25,7 +25,7 @@ type request struct {
 	cacheControl field
 
 	caller        [4]string // the values of faas.CallerHeaders
-	scopes        string // of the caller, where callers are checked
+	scopes        string    // of the caller, where callers are checked
 	callKey       string
 	grpc          bool  // by its content type
 	contentLength int64 // -1: not announced

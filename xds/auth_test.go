@@ -3,6 +3,7 @@ package xds
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"testing"
 	"time"
@@ -60,10 +61,7 @@ func TestCallers(t *testing.T) {
 	plain := executePath + "/" + string(faas.NewSessionKey().NewID(faas.NodeJS, true))
 	ada := map[string]any{"sub": "ada", "aud": "envoke", "scope": "openid execute:nodejs"}
 	with := func(name string, value any) map[string]any {
-		claims := map[string]any{}
-		for k, v := range ada {
-			claims[k] = v
-		}
+		claims := maps.Clone(ada)
 		claims[name] = value
 		return claims
 	}

@@ -36,11 +36,11 @@ const (
 	// scopeFilter lets those pass whose scopes are enough for the route.
 	scopeFilter = "envoy.filters.http.rbac"
 
-	// APIKeyHeader carries an API key; a bearer token that begins with APIKeyPrefix is one too.
-	APIKeyHeader = "x-api-key"
-	APIKeyPrefix = "ek_"
-	// CertificateHeader is what Envoy says of a client's certificate that it has verified.
-	CertificateHeader = "x-forwarded-client-cert"
+	// apiKeyHeader carries an API key; a bearer token that begins with apiKeyPrefix is one too.
+	apiKeyHeader = "x-api-key"
+	apiKeyPrefix = "ek_"
+	// certificateHeader is what Envoy says of a client's certificate that it has verified.
+	certificateHeader = "x-forwarded-client-cert"
 
 	authorizationHeader = "authorization"
 	bearer              = "Bearer "
@@ -95,7 +95,7 @@ func tokenCheck(issuers []Issuer) *jwtv3.JwtAuthentication {
 	}
 	anyOf = append(anyOf, &jwtv3.JwtRequirement{RequiresType: &jwtv3.JwtRequirement_AllowMissing{AllowMissing: &emptypb.Empty{}}})
 	config.Rules = []*jwtv3.RequirementRule{
-		{Match: match(prefix("/"), header(authorizationHeader, startsWith(bearer+APIKeyPrefix)))},
+		{Match: match(prefix("/"), header(authorizationHeader, startsWith(bearer+apiKeyPrefix)))},
 		{Match: prefix("/"), RequirementType: &jwtv3.RequirementRule_Requires{Requires: &jwtv3.JwtRequirement{
 			RequiresType: &jwtv3.JwtRequirement_RequiresAny{RequiresAny: &jwtv3.JwtRequirementOrList{Requirements: anyOf}},
 		}}},
@@ -134,12 +134,12 @@ func keyCheck(s State) *matchingv3.ExtensionWithMatcher {
 			StatusOnError:       &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
 			ValidateMutations:   true,
 			AllowedHeaders: &matcherv3.ListStringMatcher{Patterns: []*matcherv3.StringMatcher{
-				equal(APIKeyHeader), equal(authorizationHeader), equal(CertificateHeader), equal(faas.UserHeader), equal("x-request-id"),
+				equal(apiKeyHeader), equal(authorizationHeader), equal(certificateHeader), equal(faas.UserHeader), equal("x-request-id"),
 			}},
 		}),
 		XdsMatcher: unless(
-			requestHeader(APIKeyHeader, ".+"), requestHeader(CertificateHeader, ".+"),
-			requestHeader(authorizationHeader, bearer+APIKeyPrefix+".*"),
+			requestHeader(apiKeyHeader, ".+"), requestHeader(certificateHeader, ".+"),
+			requestHeader(authorizationHeader, bearer+apiKeyPrefix+".*"),
 		),
 	}
 }
@@ -217,6 +217,9 @@ func guard(s State, routes []*routev3.Route) []*routev3.Route {
 // who knows the language checks it.
 func needsOf(route string) (needs []faas.Scope, known bool) {
 	operation, rest, _ := strings.Cut(route, "-")
+	if operation == "grpc" && strings.HasPrefix(rest, "health-") {
+		return nil, true
+	}
 	languages := faas.Languages()
 	if language := faas.Language(rest[strings.LastIndexByte(rest, '-')+1:]); language.Known() {
 		languages = []faas.Language{language}

@@ -51,7 +51,7 @@ func connectionManager(s State) *hcmv3.HttpConnectionManager {
 	h := &hcmv3.HttpConnectionManager{
 		StatPrefix:     "public",
 		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{RouteConfigName: RoutesName, ConfigSource: fromADS()}},
-		HttpFilters: append(authFilters(s),
+		HttpFilters: append(append(authFilters(s), rateFilters(s)...),
 			wasmFilter(),
 			extProc(s),
 			&hcmv3.HttpFilter{Name: routerFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&routerv3.Router{

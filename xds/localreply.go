@@ -59,6 +59,10 @@ var localReplyTable = []localReply{
 		"who calls could not be checked, since control did not answer; nothing was run",
 	},
 	{
+		"response.code_details.startsWith('local_rate_limit')", 0, faas.RateLimited, faas.InEnvoy,
+		"the caller's requests of this minute are used up; nothing was run, and Retry-After says when the next may come",
+	},
+	{
 		forbidden + " && 'x-user-id' in request.headers", 0, faas.Forbidden, faas.InEnvoy,
 		"the caller has no scope that allows this",
 	},

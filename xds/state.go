@@ -32,6 +32,8 @@ type State struct {
 
 	// Auth is who may call; nil: everybody may do everything.
 	Auth *Auth `json:"auth"`
+	// Rates are how often callers may, where Auth says who they are.
+	Rates Rates `json:"rates"`
 
 	// MappedNames says that ext_proc maps functions' names to languages, so that a
 	// name in a path does not say where to go.
@@ -121,7 +123,7 @@ func (s State) check() error {
 	faults := []error{
 		checkAddress("listener", s.Listener.Host, s.Listener.Port, 0),
 		s.checkControls(),
-		s.Auth.check(),
+		s.Auth.check(), s.Rates.check(),
 	}
 	if !utf8.ValidString(s.AccessLog) {
 		faults = append(faults, fmt.Errorf("access_log %q is not UTF-8", s.AccessLog))

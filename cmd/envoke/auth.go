@@ -21,14 +21,20 @@ type Door struct {
 	Auth            bool
 	AnonymousScopes string
 	JWTIssuersFile  string
+
+	RateExecute, RateAnonymous, RateFunctions int // a minute
 }
 
-var flagsOfDoor = []string{"auth", "anonymous-scopes", "jwt-issuers-file"}
+var flagsOfDoor = []string{"auth", "anonymous-scopes", "jwt-issuers-file", "rate-execute-per-minute", "rate-anonymous-per-minute", "rate-functions-per-minute"}
 
 func (d *Door) bindDoor(f *pflag.FlagSet) {
 	f.BoolVar(&d.Auth, "auth", false, "let callers in who show an API key, a token or a client certificate, with the scopes that these have, and no others")
 	f.StringVar(&d.AnonymousScopes, "anonymous-scopes", "", "with --auth: scopes of callers who show nothing, with spaces between, such as execute:nodejs; empty: none")
 	f.StringVar(&d.JWTIssuersFile, "jwt-issuers-file", "", "with --auth: YAML file of those whose tokens (JWT) are taken; docs/security.md")
+	const of = "with --auth: requests a minute that each Envoy takes of "
+	f.IntVar(&d.RateExecute, "rate-execute-per-minute", 100, of+"a caller to run functions; 0: any number")
+	f.IntVar(&d.RateAnonymous, "rate-anonymous-per-minute", 10, of+"an address whose callers show nothing, to run functions; 0: any number")
+	f.IntVar(&d.RateFunctions, "rate-functions-per-minute", 60, of+"a caller, about functions and sessions; 0: any number")
 }
 
 func (d *Door) checkDoor() (faults []error) {
@@ -40,6 +46,11 @@ func (d *Door) checkDoor() (faults []error) {
 		}
 		return faults
 	}
+	faults = append(faults, checkNumbers([]number{
+		{"RATE_EXECUTE_PER_MINUTE", d.RateExecute, 0, 1 << 30},
+		{"RATE_ANONYMOUS_PER_MINUTE", d.RateAnonymous, 0, 1 << 30},
+		{"RATE_FUNCTIONS_PER_MINUTE", d.RateFunctions, 0, 1 << 30},
+	})...)
 	if _, err := d.issuers(); err != nil {
 		faults = append(faults, fmt.Errorf("JWT_ISSUERS_FILE: %w", err))
 	}
@@ -107,6 +118,10 @@ func (c *control) openDoor(ctx context.Context, e *environment) error {
 		Failed: e.failed(c.records), Logger: e.logger,
 	}))
 	return nil
+}
+
+func (d *Door) rates() xds.Rates {
+	return xds.Rates{Executes: d.RateExecute, Anonymous: d.RateAnonymous, Functions: d.RateFunctions}
 }
 
 // keyOfOwn is what this process shows at the door; empty: there is none.

@@ -193,7 +193,7 @@ func (c *control) publishState(ctx context.Context, e *environment) error {
 		return nil
 	}
 	s := state(e, c.runtimes)
-	s.Auth = c.authState(e)
+	s.Auth, s.Rates = c.authState(e), e.config.rates()
 	s.Filter, s.FilterGeneration = c.published.filter, c.published.generation
 	return c.xds.Publish(ctx, s)
 }

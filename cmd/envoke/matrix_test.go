@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +31,8 @@ func openDoorWith(t *testing.T, args ...string) *door {
 			t.Fatal(err)
 		}
 	}
-	return &door{serve(t, append([]string{"--auth", "--jwt-issuers-file", file}, args...)...), issuer}
+	unbounded := []string{"--rate-execute-per-minute", "0", "--rate-anonymous-per-minute", "0", "--rate-functions-per-minute", "0"}
+	return &door{serve(t, slices.Concat([]string{"--auth", "--jwt-issuers-file", file}, unbounded, args)...), issuer}
 }
 
 // as are the headers of a caller of that name and those scopes.

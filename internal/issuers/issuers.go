@@ -179,7 +179,7 @@ func (s *Source) read(ctx context.Context, i Issuer) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }() // it was read
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s answered %s", i.JWKSURL, response.Status)
 	}

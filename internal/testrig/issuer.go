@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"math/big"
 	"testing"
 	"time"
@@ -57,9 +58,7 @@ func (i *Issuer) Token(t testing.TB, claims map[string]any) string {
 func (i *Issuer) TokenWith(t testing.TB, header, claims map[string]any) string {
 	t.Helper()
 	all := map[string]any{"iss": i.URL, "exp": time.Now().Add(time.Hour).Unix()}
-	for name, value := range claims {
-		all[name] = value
-	}
+	maps.Copy(all, claims)
 	signed := Unsigned(t, header, all)
 	digest := sha256.Sum256([]byte(signed))
 	signature, err := rsa.SignPKCS1v15(rand.Reader, i.key, crypto.SHA256, digest[:])

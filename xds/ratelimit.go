@@ -1,0 +1,154 @@
+package xds
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
+	localv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"envoke/internal/faas"
+)
+
+const (
+	rateFilter = "envoy.filters.http.local_ratelimit"
+	// callersCounted is how many callers each have a count of their own; the one that has not
+	// called for longest loses it.
+	callersCounted = 10_000
+	// anonymousNetwork is what of an IPv6 address counts as one caller, in bits: a line
+	// usually has so many addresses.
+	anonymousNetwork = 64
+)
+
+// Rates are how many requests a minute one Envoy lets through; 0: any number. As many may
+// come at one moment. Requests that are refused count too.
+type Rates struct {
+	Executes  int `json:"executes"`  // that run a function, of each user
+	Anonymous int `json:"anonymous"` // that run a function, of each address whose callers are nobody
+	Functions int `json:"functions"` // about functions and sessions, of each user, or address
+}
+
+func (r Rates) check() error {
+	for _, rate := range []int{r.Executes, r.Anonymous, r.Functions} {
+		if rate < 0 || rate > math.MaxInt32 {
+			return errors.New("a rate is out of range")
+		}
+	}
+	return nil
+}
+
+// What a request counts as.
+const (
+	executeClass  = "execute"
+	functionClass = "function"
+)
+
+func classOf(o faas.Operation) string {
+	switch o {
+	case faas.Initialize, faas.OneShot, faas.Execute, faas.Invoke, faas.InvokeHTTP:
+		return executeClass
+	case faas.Health, faas.Document:
+		return ""
+	}
+	return functionClass
+}
+
+// rateFilters let through as many requests as the rates say, and tell each caller how many
+// are left.
+func rateFilters(s State) []*hcmv3.HttpFilter {
+	if s.Auth == nil || s.Rates == (Rates{}) {
+		return nil
+	}
+	everything := &corev3.RuntimeFractionalPercent{DefaultValue: &typev3.FractionalPercent{Numerator: 100}}
+	return []*hcmv3.HttpFilter{{Name: rateFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&localv3.LocalRateLimit{
+		StatPrefix:                      "rates",
+		TokenBucket:                     bucket(math.MaxInt32, time.Second), // of what no rate is for
+		AlwaysConsumeDefaultTokenBucket: wrapperspb.Bool(false),
+		FilterEnabled:                   everything,
+		FilterEnforced:                  everything,
+		Descriptors:                     descriptors(s.Rates),
+		MaxDynamicDescriptors:           wrapperspb.UInt32(callersCounted),
+		EnableXRatelimitHeaders:         ratelimitv3.XRateLimitHeadersRFCVersion_DRAFT_VERSION_03,
+		EnableRetryAfterHeader:          true,
+		RateLimitedAsResourceExhausted:  true,
+	})}}}
+}
+
+// descriptors have a bucket for each value of the last entry.
+func descriptors(r Rates) (all []*ratelimitv3.LocalRateLimitDescriptor) {
+	for _, d := range []struct {
+		class, of string
+		rate      int
+	}{
+		{executeClass, "user", r.Executes},
+		{executeClass, "masked_remote_address", r.Anonymous},
+		{functionClass, "user", r.Functions},
+		{functionClass, "masked_remote_address", r.Functions},
+	} {
+		if d.rate > 0 {
+			all = append(all, &ratelimitv3.LocalRateLimitDescriptor{
+				Entries:     []*ratelimitv3.RateLimitDescriptor_Entry{{Key: "class", Value: d.class}, {Key: d.of}},
+				TokenBucket: bucket(d.rate, time.Minute),
+			})
+		}
+	}
+	return all
+}
+
+func bucket(tokens int, interval time.Duration) *typev3.TokenBucket {
+	return &typev3.TokenBucket{MaxTokens: uint32(tokens), TokensPerFill: number(uint32(tokens)), FillInterval: duration(interval)}
+}
+
+// count says of each route as what its requests count, and of whom.
+func count(s State, routes []*routev3.Route) []*routev3.Route {
+	if len(rateFilters(s)) == 0 {
+		return routes
+	}
+	for _, r := range routes {
+		operation, _, _ := strings.Cut(r.GetName(), "-")
+		if class := classOf(faas.Operation(operation)); class != "" && r.GetRoute() != nil && faas.Operation(operation).Known() {
+			r.GetRoute().RateLimits = []*routev3.RateLimit{ofUser(class), ofAddress(class)}
+		}
+	}
+	return routes
+}
+
+func ofUser(class string) *routev3.RateLimit {
+	return &routev3.RateLimit{Actions: []*routev3.RateLimit_Action{counts(class), {
+		ActionSpecifier: &routev3.RateLimit_Action_RequestHeaders_{RequestHeaders: &routev3.RateLimit_Action_RequestHeaders{
+			HeaderName: faas.UserHeader, DescriptorKey: "user", // without the header, there is no such count
+		}},
+	}}}
+}
+
+// ofAddress counts those who are nobody, by the address that they come from.
+func ofAddress(class string) *routev3.RateLimit {
+	return &routev3.RateLimit{Actions: []*routev3.RateLimit_Action{nobody(class), {
+		ActionSpecifier: &routev3.RateLimit_Action_MaskedRemoteAddress_{MaskedRemoteAddress: &routev3.RateLimit_Action_MaskedRemoteAddress{
+			V4PrefixMaskLen: number(32), V6PrefixMaskLen: number(anonymousNetwork),
+		}},
+	}}}
+}
+
+func counts(class string) *routev3.RateLimit_Action {
+	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_GenericKey_{
+		GenericKey: &routev3.RateLimit_Action_GenericKey{DescriptorKey: "class", DescriptorValue: class},
+	}}
+}
+
+// nobody is counts for callers without a user.
+func nobody(class string) *routev3.RateLimit_Action {
+	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_HeaderValueMatch_{
+		HeaderValueMatch: &routev3.RateLimit_Action_HeaderValueMatch{
+			DescriptorKey: "class", DescriptorValue: class,
+			Headers: []*routev3.HeaderMatcher{absent(faas.UserHeader)},
+		},
+	}}
+}
