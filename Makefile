@@ -10,6 +10,7 @@ SHELL := /bin/bash
 # `go test`.
 FUZZTIME ?= 20000x
 FUZZAPITIME ?= 120
+SCANTIME ?= 180
 ARGS ?=
 TESTFLAGS ?=
 NODE ?= node
@@ -29,6 +30,10 @@ PROTOC_GEN_GO := $(TOOLS)/protoc-gen-go@v1.36.11/protoc-gen-go
 PROTOC_GEN_GO_GRPC := $(TOOLS)/protoc-gen-go-grpc@v1.6.1/protoc-gen-go-grpc
 GRPCIO_TOOLS := $(TOOLS)/grpcio-tools@1.85.1
 SCHEMATHESIS := $(TOOLS)/schemathesis@4.32.5
+WAPITI := $(TOOLS)/wapiti3@3.2.3
+PIP_AUDIT := $(TOOLS)/pip-audit@2.10.1
+GOVULNCHECK := $(TOOLS)/govulncheck@v1.1.4/govulncheck
+CYCLONEDX := $(TOOLS)/cyclonedx-gomod@v1.9.0/cyclonedx-gomod
 OPENAPI_PYTHON_CLIENT := $(TOOLS)/openapi-python-client@0.29.1
 
 # The oldest Rust that functions are compiled with, Debian 12's, for the tests of that. Its
@@ -143,6 +148,26 @@ fuzz-api: build $(SCHEMATHESIS) ## try the API by its OpenAPI document for FUZZA
 		env -u ENVOKE_URL $(CURDIR)/examples/serve sh -c '$(PYTHON) -m schemathesis.cli \
 		--config-file $(CURDIR)/internal/openapi/fuzz/schemathesis.toml \
 		run $$ENVOKE_URL/api/v1/openapi.json --max-time $(FUZZAPITIME)'
+
+# What needs a caller's rights is answered to the scanner too: it looks behind the door.
+.PHONY: scan
+scan: build $(WAPITI) ## have a scanner for holes (wapiti) try the open port for SCANTIME (180) seconds; fails on a finding
+	@mkdir -p .envoke/scan && SERVE_ARGS='--auth --anonymous-scopes "execute:nodejs read:functions write:functions" --rate-anonymous-per-minute 0 --rate-functions-per-minute 0' \
+	PYTHONPATH=$(WAPITI) examples/serve sh -ec '$(PYTHON) -c "from wapitiCore.main.wapiti import wapiti_asyncio_wrapper; wapiti_asyncio_wrapper()" \
+		--url $$ENVOKE_URL/ --swagger $$ENVOKE_URL/api/v1/openapi.json --flush-session --store-session .envoke/scan --store-config .envoke/scan \
+		--max-scan-time $(SCANTIME) --no-bugreport --format json --output .envoke/scan/report.json && \
+		$(PYTHON) internal/openapi/fuzz/report.py .envoke/scan/report.json'
+
+# Lists of known holes are asked of vuln.go.dev and PyPI; where they cannot be reached, it
+# says so and finds nothing.
+.PHONY: audit
+audit: tools $(GOVULNCHECK) $(CYCLONEDX) $(PIP_AUDIT) ## list all dependencies (SBOM, .envoke/sbom.json) and look for known holes in them
+	@$(CYCLONEDX) mod -json -output .envoke/sbom.json . && echo "SBOM: .envoke/sbom.json"
+	@status=0; $(GOVULNCHECK) ./... || status=$$?; \
+	case $$status in 0) ;; 3) exit 3 ;; *) echo "known holes of Go modules could not be looked for (vuln.go.dev)" >&2 ;; esac
+	@for list in $$(git ls-files '*requirements.txt'); do \
+		PYTHONPATH=$(PIP_AUDIT) $(PYTHON) -m pip_audit --no-deps --disable-pip --progress-spinner off --requirement $$list || exit 1; \
+	done
 
 .PHONY: lint
 lint: tools $(GOLANGCI_LINT) ## lint: vet, format and layers included (see .golangci.yml)
@@ -288,6 +313,16 @@ $(RUST):
 	for package in $@.new/packages/*.deb; do dpkg-deb -x "$$package" $@.new; done
 	rm -rf $@.new/packages $@.new/usr/share $@.new/usr/lib/rustlib/wasm32-unknown-unknown
 	mv $@.new $@
+
+$(GOVULNCHECK):
+	GOBIN=$(@D) go install golang.org/x/vuln/cmd/$(notdir $(@D))
+
+$(CYCLONEDX):
+	GOBIN=$(@D) go install github.com/CycloneDX/cyclonedx-gomod/cmd/$(notdir $(@D))
+
+# Some of what it needs comes as source only.
+$(WAPITI) $(PIP_AUDIT):
+	PIP_ROOT_USER_ACTION=ignore $(PYTHON) -m pip install --quiet --target $@ $(subst @,==,$(notdir $@))
 
 $(GRPCIO_TOOLS) $(SCHEMATHESIS) $(OPENAPI_PYTHON_CLIENT):
 	PIP_ROOT_USER_ACTION=ignore $(PYTHON) -m pip install --quiet --only-binary :all: --target $@ $(subst @,==,$(notdir $@))

@@ -3,7 +3,6 @@ package xds
 import (
 	"errors"
 	"math"
-	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -11,6 +10,7 @@ import (
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
 	localv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -44,21 +44,16 @@ func (r Rates) check() error {
 	return nil
 }
 
-// What a request counts as.
+// classes are what requests count as, by their paths; those of no class do not count.
+var classes = []struct{ name, paths string }{
+	{executeClass, `/(api/v1/(initialize|execute)|runtime|function)([/.?].*)?`},
+	{functionClass, `/api/v1/(functions|sessions|keys|secrets)([/?].*)?`},
+}
+
 const (
 	executeClass  = "execute"
 	functionClass = "function"
 )
-
-func classOf(o faas.Operation) string {
-	switch o {
-	case faas.Initialize, faas.OneShot, faas.Execute, faas.Invoke, faas.InvokeHTTP:
-		return executeClass
-	case faas.Health, faas.Document:
-		return ""
-	}
-	return functionClass
-}
 
 // rateFilters let through as many requests as the rates say, and tell each caller how many
 // are left.
@@ -74,6 +69,7 @@ func rateFilters(s State) []*hcmv3.HttpFilter {
 		FilterEnabled:                   everything,
 		FilterEnforced:                  everything,
 		Descriptors:                     descriptors(s.Rates),
+		RateLimits:                      counts(),
 		MaxDynamicDescriptors:           wrapperspb.UInt32(callersCounted),
 		EnableXRatelimitHeaders:         ratelimitv3.XRateLimitHeadersRFCVersion_DRAFT_VERSION_03,
 		EnableRetryAfterHeader:          true,
@@ -106,49 +102,31 @@ func bucket(tokens int, interval time.Duration) *typev3.TokenBucket {
 	return &typev3.TokenBucket{MaxTokens: uint32(tokens), TokensPerFill: number(uint32(tokens)), FillInterval: duration(interval)}
 }
 
-// count says of each route as what its requests count, and of whom.
-func count(s State, routes []*routev3.Route) []*routev3.Route {
-	if len(rateFilters(s)) == 0 {
-		return routes
-	}
-	for _, r := range routes {
-		operation, _, _ := strings.Cut(r.GetName(), "-")
-		if class := classOf(faas.Operation(operation)); class != "" && r.GetRoute() != nil && faas.Operation(operation).Known() {
-			r.GetRoute().RateLimits = []*routev3.RateLimit{ofUser(class), ofAddress(class)}
+// counts say as what a request counts, and of whom: of a user, or of the address of those
+// who are nobody.
+func counts() (all []*routev3.RateLimit) {
+	for _, class := range classes {
+		is := func(who *routev3.HeaderMatcher) *routev3.RateLimit_Action {
+			path := header(":path", &matcherv3.StringMatcher{
+				MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: class.paths}},
+			})
+			return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_HeaderValueMatch_{
+				HeaderValueMatch: &routev3.RateLimit_Action_HeaderValueMatch{
+					DescriptorKey: "class", DescriptorValue: class.name, Headers: []*routev3.HeaderMatcher{who, path},
+				},
+			}}
 		}
+		all = append(all,
+			&routev3.RateLimit{Actions: []*routev3.RateLimit_Action{is(present(faas.UserHeader)), {
+				ActionSpecifier: &routev3.RateLimit_Action_RequestHeaders_{RequestHeaders: &routev3.RateLimit_Action_RequestHeaders{
+					HeaderName: faas.UserHeader, DescriptorKey: "user",
+				}},
+			}}},
+			&routev3.RateLimit{Actions: []*routev3.RateLimit_Action{is(absent(faas.UserHeader)), {
+				ActionSpecifier: &routev3.RateLimit_Action_MaskedRemoteAddress_{MaskedRemoteAddress: &routev3.RateLimit_Action_MaskedRemoteAddress{
+					V4PrefixMaskLen: number(32), V6PrefixMaskLen: number(anonymousNetwork),
+				}},
+			}}})
 	}
-	return routes
-}
-
-func ofUser(class string) *routev3.RateLimit {
-	return &routev3.RateLimit{Actions: []*routev3.RateLimit_Action{counts(class), {
-		ActionSpecifier: &routev3.RateLimit_Action_RequestHeaders_{RequestHeaders: &routev3.RateLimit_Action_RequestHeaders{
-			HeaderName: faas.UserHeader, DescriptorKey: "user", // without the header, there is no such count
-		}},
-	}}}
-}
-
-// ofAddress counts those who are nobody, by the address that they come from.
-func ofAddress(class string) *routev3.RateLimit {
-	return &routev3.RateLimit{Actions: []*routev3.RateLimit_Action{nobody(class), {
-		ActionSpecifier: &routev3.RateLimit_Action_MaskedRemoteAddress_{MaskedRemoteAddress: &routev3.RateLimit_Action_MaskedRemoteAddress{
-			V4PrefixMaskLen: number(32), V6PrefixMaskLen: number(anonymousNetwork),
-		}},
-	}}}
-}
-
-func counts(class string) *routev3.RateLimit_Action {
-	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_GenericKey_{
-		GenericKey: &routev3.RateLimit_Action_GenericKey{DescriptorKey: "class", DescriptorValue: class},
-	}}
-}
-
-// nobody is counts for callers without a user.
-func nobody(class string) *routev3.RateLimit_Action {
-	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_HeaderValueMatch_{
-		HeaderValueMatch: &routev3.RateLimit_Action_HeaderValueMatch{
-			DescriptorKey: "class", DescriptorValue: class,
-			Headers: []*routev3.HeaderMatcher{absent(faas.UserHeader)},
-		},
-	}}
+	return all
 }

@@ -103,7 +103,7 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 	return &routev3.RouteConfiguration{
 		Name: RoutesName,
 		VirtualHosts: []*routev3.VirtualHost{{
-			Name: "all", Domains: []string{"*"}, Routes: count(s, guard(s, retryAtAnother(s, routes))),
+			Name: "all", Domains: []string{"*"}, Routes: guard(s, retryAtAnother(s, routes)),
 		}},
 		// Hosts drop what functions say in our headers; this is the second wall.
 		// What a host says of caching, ext_proc takes away (see CacheableHeader).
@@ -373,6 +373,13 @@ func cacheable() []*routev3.HeaderMatcher {
 		matchers = append(matchers, absent(name))
 	}
 	return matchers
+}
+
+func present(name string) *routev3.HeaderMatcher {
+	return &routev3.HeaderMatcher{
+		Name:                 name,
+		HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true},
+	}
 }
 
 func absent(name string) *routev3.HeaderMatcher {

@@ -106,6 +106,7 @@ func (s *Source) Serve(ctx context.Context) error {
 	for n := range s.Issuers {
 		all.Go(func() { s.keep(ctx, n) })
 	}
+	<-ctx.Done() // there may be no issuer at all
 	all.Wait()
 	s.client.CloseIdleConnections()
 	return nil
