@@ -102,7 +102,7 @@ func (l *line) started() (time.Time, error) {
 func operation(route string) faas.Operation {
 	name, _, _ := strings.Cut(route, "-") // a language may follow
 	switch o := faas.Operation(name); o {
-	case faas.Initialize, faas.OneShot, faas.Execute, faas.Invoke, faas.InvokeHTTP, faas.SessionRead, faas.FunctionRead, faas.FunctionWrite, faas.Health, faas.Document:
+	case faas.Initialize, faas.OneShot, faas.Execute, faas.Invoke, faas.InvokeHTTP, faas.SessionRead, faas.FunctionRead, faas.FunctionWrite, faas.KeyWrite, faas.Health, faas.Document:
 		return o
 	}
 	return faas.OtherOperation

@@ -56,6 +56,15 @@ func ParseScopes(text string) (Scopes, error) {
 	return scopes, nil
 }
 
+// StoredScopes reads what Scopes.String wrote. One that only a newer Envoke knows stays: it
+// allows nothing here.
+func StoredScopes(text string) (scopes Scopes) {
+	for field := range strings.FieldsSeq(text) {
+		scopes = append(scopes, Scope(field))
+	}
+	return scopes
+}
+
 func (s Scopes) String() string {
 	texts := make([]string, len(s))
 	for i, scope := range s {
@@ -82,6 +91,8 @@ func (o Operation) Needs(language Language) []Scope {
 		return []Scope{ReadFunctions, WriteFunctions, Admin}
 	case FunctionWrite:
 		return []Scope{WriteFunctions, Admin}
+	case KeyWrite:
+		return []Scope{Admin}
 	case Health, Document:
 		return nil
 	}
