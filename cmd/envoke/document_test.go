@@ -224,6 +224,16 @@ func TestDocument(t *testing.T) {
 		{"GET", own + "er/aliases", "", "", 404},
 		{"GET", own + "@1/aliases", "", "", 400},
 
+		{"POST", api + "/keys", `{"name":"a key","user_id":"ada","scopes":["execute:all"],"languages":["nodejs"]}`, "", 201},
+		{"POST", api + "/keys", `{}`, "", 400},
+		{"POST", api + "/keys", large, "", 413},
+		{"GET", api + "/keys", "", "", 200},
+		{"GET", api + "/keys?page=0", "", "", 400},
+		{"DELETE", api + "/keys/{key}", "", "", 204},
+		{"DELETE", api + "/keys/{key}", "", "", 204},
+		{"DELETE", api + "/keys/000000000000", "", "", 404},
+		{"DELETE", api + "/keys/a%2Fb", "", "", 400},
+
 		{"POST", api + "/initialize", `{"context":{"timeout_ms":300}}`, named + "@1", 200},
 		{"POST", api + "/initialize", `{}`, "", 400},
 		{"POST", api + "/initialize", `{}`, "nodejs-none", 404},
@@ -303,7 +313,7 @@ type documentedStep struct {
 	status                    int
 }
 
-// send puts ids where the path names them, and keeps that of a new session. What
+// send puts ids where the path names them, and keeps those of a new session and key. What
 // comes back is held against the document by the installation's own send.
 func (d documentedStep) send(t *testing.T, i *installation, ids map[string]string) {
 	t.Helper()
@@ -314,14 +324,20 @@ func (d documentedStep) send(t *testing.T, i *installation, ids map[string]strin
 	if r.status != d.status {
 		t.Errorf("%s %s %.60s: %d %.300s, want %d", d.method, d.path, d.body, r.status, r.body, d.status)
 	}
-	if strings.HasSuffix(d.path, "/initialize") && r.status == http.StatusOK {
-		var session struct {
-			RequestID string `json:"request_id"`
-		}
-		if err := json.Unmarshal(r.body, &session); err != nil {
+	var made struct {
+		Session string `json:"request_id"`
+		Key     string `json:"id"`
+	}
+	switch {
+	case strings.HasSuffix(d.path, "/initialize") && r.status == http.StatusOK, strings.HasSuffix(d.path, "/keys") && r.status == http.StatusCreated:
+		if err := json.Unmarshal(r.body, &made); err != nil {
 			t.Fatal(err)
 		}
-		ids["{id}"] = session.RequestID
+	}
+	for name, id := range map[string]string{"{id}": made.Session, "{key}": made.Key} {
+		if id != "" {
+			ids[name] = id
+		}
 	}
 }
 

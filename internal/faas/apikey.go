@@ -98,18 +98,18 @@ func randomText(length int) string {
 	}
 }
 
-// ParseKeySecret is the id that a secret names, which may not exist, and the secret's hash.
-// It takes the one spelling that a key has; ok is false for any other text.
-func ParseKeySecret(secret string) (id string, hash KeyHash, ok bool) {
+// ParseKeySecret is the id that a secret names, a part of it, which may not exist. It takes
+// the one spelling that a key has; ok is false for any other text.
+func ParseKeySecret(secret string) (id string, ok bool) {
 	const random = len(keyPrefix) + KeyIDLen + 1
 	if len(secret) != KeySecretLen || !strings.HasPrefix(secret, keyPrefix) || secret[random-1] != '_' {
-		return "", KeyHash{}, false
+		return "", false
 	}
 	id = secret[len(keyPrefix) : random-1]
 	if !IsKeyID(id) || countAlphanumeric(secret[random:]) != keyRandomLen {
-		return "", KeyHash{}, false
+		return "", false
 	}
-	return id, HashKeySecret(secret), true
+	return id, true
 }
 
 // HashKeySecret is the hash of any text that is a secret.
