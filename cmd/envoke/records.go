@@ -71,6 +71,7 @@ func toStore(c *Config, s store) func(context.Context, faas.Records) error {
 // and in the store.
 func (e *environment) failed(q *record.Queue) func(faas.Failure) {
 	return func(f faas.Failure) {
+		f = f.Masked()
 		e.output.Fail(f)
 		q.Failed(f)
 	}
