@@ -2,6 +2,7 @@ package xds
 
 import (
 	"fmt"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -191,6 +192,8 @@ func guard(s State, routes []*routev3.Route) []*routev3.Route {
 	if s.Auth == nil {
 		return routes
 	}
+	// Without a route, control is not asked who calls.
+	routes = append(routes, refuse("none", prefix("/"), http.StatusNotFound))
 	for _, r := range routes {
 		needs, known := needsOf(r.GetName())
 		if !known {

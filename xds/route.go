@@ -24,6 +24,7 @@ const (
 	functionsPath  = "/api/v1/functions"
 	runtimePath    = "/runtime/"
 	functionPath   = "/function/"
+	keysPath       = "/api/v1/keys"
 	healthPath     = "/health"
 	documentPath   = "/api/v1/openapi.json"
 )
@@ -85,6 +86,8 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 		toAPI(faas.FunctionWrite, match(exact(functionsPath), post), WriteTimeout),
 		// Control knows which path below takes which method.
 		viaFilter(s, toAPI(faas.FunctionWrite, prefix(functionsPath+"/"), WriteTimeout)),
+		toAPI(faas.KeyWrite, match(exact(keysPath), method(http.MethodGet, http.MethodHead, http.MethodPost)), apiTimeout),
+		toAPI(faas.KeyWrite, match(prefix(keysPath+"/"), method(http.MethodDelete)), apiTimeout),
 		toAPI(faas.Health, match(exact(healthPath), read), apiTimeout),
 		toAPI(faas.Document, match(exact(documentPath), read), apiTimeout),
 	)
@@ -95,6 +98,8 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 		wrongMethod(exact(initializePath), "POST"),
 		wrongMethod(prefix(sessionsPath), "GET, HEAD, DELETE"),
 		wrongMethod(exact(functionsPath), "GET, HEAD, POST"),
+		wrongMethod(exact(keysPath), "GET, HEAD, POST"),
+		wrongMethod(prefix(keysPath+"/"), "DELETE"),
 		wrongMethod(exact(healthPath), "GET, HEAD"),
 		wrongMethod(exact(documentPath), "GET, HEAD"),
 		refuse(noLanguage, prefix(runtimePath), http.StatusNotFound),

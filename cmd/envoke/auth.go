@@ -109,11 +109,12 @@ func (c *control) openDoor(ctx context.Context, e *environment) error {
 	})
 	c.issuers.Open(ctx)
 	authv3.RegisterAuthorizationServer(c.grpc, authz.New(authz.Options{
-		Verify: func(_ context.Context, key, _ string) (faas.Caller, error) {
+		Verify: func(ctx context.Context, key, address string) (faas.Caller, error) {
 			if subtle.ConstantTimeCompare([]byte(key), []byte(e.ownKey)) == 1 {
 				return faas.Caller{UserID: "envoke", Scopes: faas.Scopes{faas.ExecuteAll}}, nil
 			}
-			return faas.Caller{}, &faas.Error{Code: faas.Unauthorized, Message: "there is no such API key"}
+			known, err := c.keys.VerifyFrom(ctx, address, key)
+			return known.Caller(), err
 		},
 		Failed: e.failed(c.records), Logger: e.logger,
 	}))

@@ -35,6 +35,7 @@ type Config struct {
 
 	DatabaseURL             string
 	RedisURL, RedisCacheURL string
+	AdminKey                string
 	SessionExpirySeconds    int
 	DBLoggingEnabled        bool
 	AccessLog               string
@@ -105,6 +106,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.IntVar(&c.CacheMemoryMB, "cache-memory-mb", 64, "memory for results of functions that may be cached, in MiB; 0 caches nothing")
 
 	c.bindStores(f)
+	c.bindKeys(f)
 	f.IntVar(&c.SessionExpirySeconds, "session-expiry-seconds", 3600, "life of a session")
 	f.BoolVar(&c.DBLoggingEnabled, "db-logging-enabled", true, "store a row for each request")
 	c.bindLogs(f)
@@ -340,6 +342,7 @@ func (c *Config) check() []error {
 	if _, _, err := newLogger(nil, c.LogLevel, c.LogFormat); err != nil {
 		faults = append(faults, err)
 	}
+	faults = append(faults, c.checkKeys()...)
 	if err := c.checkDatabase(); err != nil {
 		faults = append(faults, fmt.Errorf("DATABASE_URL: %w", err))
 	}
@@ -373,12 +376,6 @@ func (c *Config) fillFolders(getenv func(string) string) (faults []error) {
 		*folder.path = absolute
 	}
 	return faults
-}
-
-func (c *Config) accessLogPath() string { return filepath.Join(c.DataDir, "log", "access.log") }
-
-func (c *Config) sessionExpiry() time.Duration {
-	return time.Duration(c.SessionExpirySeconds) * time.Second
 }
 
 func (c *Config) runtimeTimeout() time.Duration {

@@ -80,6 +80,34 @@ func TestPostgresAddress(t *testing.T) {
 	}
 }
 
+// TestAdminKey: it is long, can be sent as a header, and no fault says what it is.
+func TestAdminKey(t *testing.T) {
+	long := strings.Repeat("s3cr", 8)
+	for name, test := range map[string]struct{ key, want string }{
+		"none":         {"", ""},
+		"random":       {long, ""},
+		"trimmed":      {" " + long + "\n", ""},
+		"longest":      {strings.Repeat("s3cr", 128), ""},
+		"short":        {long[1:], "ADMIN_KEY: it must have 32 to 512 characters"},
+		"too long":     {strings.Repeat("s3cr", 128) + "x", "ADMIN_KEY: it must have 32 to 512 characters"},
+		"with a space": {long + " " + long, "ADMIN_KEY: it must be of printable ASCII"},
+		"two lines":    {long + "\n" + long, "ADMIN_KEY: it must be of printable ASCII"},
+		"no ASCII":     {long + "é", "ADMIN_KEY: it must be of printable ASCII"},
+	} {
+		file := filepath.Join(t.TempDir(), "key")
+		writeFile(t, file, test.key)
+		for _, env := range []map[string]string{{"ADMIN_KEY": test.key}, {"ADMIN_KEY_FILE": file}} {
+			c, err := loadConfig(t, nil, env)
+			switch {
+			case test.want == "" && (err != nil || c.AdminKey != strings.TrimSpace(test.key)):
+				t.Errorf("%s: %q, %v", name, c.AdminKey, err)
+			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "s3cr")):
+				t.Errorf("%s: the error is %v, want %q", name, err, test.want)
+			}
+		}
+	}
+}
+
 func TestAllFaultsAreReportedTogether(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "envoke.yaml")
 	writeFile(t, file, "no_such_setting: 1\nworker_queue: many\nMAX_WORKERS: 3\n")

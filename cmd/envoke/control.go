@@ -20,6 +20,7 @@ import (
 	"envoke/internal/faas"
 	"envoke/internal/httpserver"
 	"envoke/internal/issuers"
+	"envoke/internal/keys"
 	"envoke/internal/logs"
 	"envoke/internal/rawio"
 	"envoke/internal/record"
@@ -37,6 +38,7 @@ type control struct {
 	store    store
 	redis    redises
 	registry *registry.Registry
+	keys     *keys.Keys
 	xds      *xds.Controller
 	filter   *filterKeeper
 	log      *accesslog.Tail
@@ -89,6 +91,7 @@ func openControl(ctx context.Context, e *environment, filter []byte) (_ *control
 	c.registry = registry.New(registry.Options{
 		Store: c.redis.over(c.store), Key: key, Record: toStore(e.config, c.store), Logger: e.logger, Registerer: e.metrics,
 	})
+	c.keys = newKeys(e, c.store)
 	c.filter = newFilterKeeper(e.logger, func(ctx context.Context, module []byte, generation int) error {
 		return c.publish(ctx, e, module, generation)
 	})
@@ -146,7 +149,7 @@ func newCache(c *Config, shared resultcache.Shared) *resultcache.Cache {
 func (c *control) serveAPI(e *environment, key faas.SessionKey) {
 	c.api = &http.Server{
 		Handler: api.New(api.Options{
-			Store: c.store, Key: key, Revoke: c.registry.Revoke, Changed: c.registry.FunctionChanged,
+			Store: c.store, Keys: c.keys, Key: key, Revoke: c.registry.Revoke, Changed: c.registry.FunctionChanged,
 			Select: e.selection(), Served: offered(e.config), Check: hosts(c.runtimes).Check, Runtimes: c.runtimeStates,
 			Auth: e.config.Auth, OnPostgres: e.config.onPostgres(), Redis: c.redis.ping(),
 			MaxScript: e.config.MaxScriptSize, MaxModule: e.config.MaxModuleSize,
@@ -200,6 +203,7 @@ func (c *control) start(l *lifecycle) {
 	l.start("upkeep", c.upkeep.Serve)
 	l.start("records", c.records.Serve)
 	l.start("samples", c.samples.Serve)
+	l.start("keys", c.keys.Serve)
 	l.start("redis", c.redis.serve)
 	if c.machines == nil {
 		l.start("access log", c.log.Serve)
@@ -218,7 +222,7 @@ func (c *control) start(l *lifecycle) {
 	})
 	l.start("registry", c.registry.Serve)
 	if f, ok := c.store.(follower); ok {
-		heard := c.redis.hearing(c.registry.Heard)
+		heard := c.redis.hearing(func(change faas.Change) { c.registry.Heard(change); c.keys.Heard(change) })
 		l.start("changes", func(ctx context.Context) error { return f.FollowChanges(ctx, heard, lostChanges(l.logger)) })
 	}
 	l.start("api", func(ctx context.Context) error {

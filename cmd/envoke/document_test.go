@@ -172,9 +172,10 @@ func (d *document) schema(node any) (*jsonschema.Schema, error) {
 }
 
 // elsewhere is what TestDocument does not bring about: what needs a stalled caller, full
-// queues, a part that is away, a fault of ours, a long build, or two Host headers. The tests that do
+// queues, a part that is away, a fault of ours, a long build, two Host headers, or callers
+// that are checked. The tests that do
 // hold what they get against the document too.
-var elsewhere = regexp.MustCompile(` (408|429|500|503|504)$|^(health|document) 400$|^initialize 202$`)
+var elsewhere = regexp.MustCompile(` (401|403|408|429|500|503|504)$|^(health|document) 400$|^initialize 202$|^createKey (201|400|413)$|^revokeKey 204$`)
 
 // TestDocument brings about every answer that the document has of every operation.
 func TestDocument(t *testing.T) {
@@ -223,6 +224,11 @@ func TestDocument(t *testing.T) {
 		{"GET", own + "/aliases", "", "", 200},
 		{"GET", own + "er/aliases", "", "", 404},
 		{"GET", own + "@1/aliases", "", "", 400},
+
+		{"GET", api + "/keys", "", "", 200},
+		{"GET", api + "/keys?page=0", "", "", 400},
+		{"DELETE", api + "/keys/000000000000", "", "", 404},
+		{"DELETE", api + "/keys/a%2Fb", "", "", 400},
 
 		{"POST", api + "/initialize", `{"context":{"timeout_ms":300}}`, named + "@1", 200},
 		{"POST", api + "/initialize", `{}`, "", 400},
@@ -303,7 +309,7 @@ type documentedStep struct {
 	status                    int
 }
 
-// send puts ids where the path names them, and keeps that of a new session. What
+// send puts ids where the path names them, and keeps those of a new session and key. What
 // comes back is held against the document by the installation's own send.
 func (d documentedStep) send(t *testing.T, i *installation, ids map[string]string) {
 	t.Helper()
@@ -314,14 +320,17 @@ func (d documentedStep) send(t *testing.T, i *installation, ids map[string]strin
 	if r.status != d.status {
 		t.Errorf("%s %s %.60s: %d %.300s, want %d", d.method, d.path, d.body, r.status, r.body, d.status)
 	}
-	if strings.HasSuffix(d.path, "/initialize") && r.status == http.StatusOK {
-		var session struct {
-			RequestID string `json:"request_id"`
-		}
-		if err := json.Unmarshal(r.body, &session); err != nil {
+	var made struct {
+		Session string `json:"request_id"`
+	}
+	switch {
+	case strings.HasSuffix(d.path, "/initialize") && r.status == http.StatusOK:
+		if err := json.Unmarshal(r.body, &made); err != nil {
 			t.Fatal(err)
 		}
-		ids["{id}"] = session.RequestID
+	}
+	if made.Session != "" {
+		ids["{id}"] = made.Session
 	}
 }
 

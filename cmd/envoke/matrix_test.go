@@ -18,6 +18,7 @@ import (
 type door struct {
 	*installation
 	issuer *testrig.Issuer
+	key    string // an API key of ada's
 }
 
 func openDoorWith(t *testing.T, args ...string) *door {
@@ -32,7 +33,14 @@ func openDoorWith(t *testing.T, args ...string) *door {
 		}
 	}
 	unbounded := []string{"--rate-execute-per-minute", "0", "--rate-anonymous-per-minute", "0", "--rate-functions-per-minute", "0"}
-	return &door{serve(t, slices.Concat([]string{"--auth", "--jwt-issuers-file", file}, unbounded, args)...), issuer}
+	d := &door{installation: serve(t, slices.Concat([]string{"--auth", "--jwt-issuers-file", file}, unbounded, args)...), issuer: issuer}
+	r := d.mustAs(t, d.caller(t, "admin"), 201, "POST /api/v1/keys", `{"name":"test","user_id":"ada","scopes":["execute:nodejs"]}`)
+	var made struct{ Secret string }
+	if err := json.Unmarshal(r.body, &made); err != nil || made.Secret == "" {
+		t.Fatalf("%v: %s", err, r.body)
+	}
+	d.key = made.Secret
+	return d
 }
 
 // as are the headers of a caller of that name and those scopes.
@@ -41,8 +49,8 @@ func (d *door) as(t *testing.T, user, scopes string, more ...string) []string {
 	return append([]string{"Authorization", "Bearer " + d.issuer.Token(t, map[string]any{"sub": user, "scope": scopes, "aud": "envoke"})}, more...)
 }
 
-// The kinds of callers. Ada has made the sessions, carol the functions.
-const callerKinds = "nobody expired ada bob python reader carol dave admin"
+// The kinds of callers. Ada has made the sessions, carol the functions; the key is ada's.
+const callerKinds = "nobody expired ada bob python reader carol dave admin key"
 
 func (d *door) caller(t *testing.T, name string) []string {
 	t.Helper()
@@ -61,6 +69,8 @@ func (d *door) caller(t *testing.T, name string) []string {
 		return d.as(t, name, "read:functions")
 	case "carol", "dave":
 		return d.as(t, name, "write:functions")
+	case "key":
+		return []string{"X-API-Key", d.key}
 	}
 	return d.as(t, name, "admin")
 }
@@ -69,40 +79,43 @@ func (d *door) caller(t *testing.T, name string) []string {
 // status. {plain} and {cached} are sessions of ada's, {own} is carol's function and a new one
 // for each request.
 var matrix = []struct{ request, header, body, want string }{
-	//                                              nobody expired ada bob python reader carol dave admin
-	{"POST /api/v1/initialize", "Language-Title: nodejs-x", `{"script_content":"return 1"}`, "401 401 200 200 403 403 403 403 200"},
-	{"POST /api/v1/initialize", "Language-Title: nodejs-calculator", `{}`, "401 401 200 200 403 403 403 403 200"},
-	{"POST /api/v1/execute", "Language-Title: nodejs-x", `{"params":1,"script_content":"return 1"}`, "401 401 200 200 403 403 403 403 200"},
-	{"POST /api/v1/execute/{plain}", "", `{}`, "401 401 200 404 403 403 403 403 404"},
-	{"POST /api/v1/execute/{plain}", "X-Cache-Control: max-age=60", `{}`, "401 401 200 404 403 403 403 403 404"},
-	{"POST /api/v1/execute/{plain}", "X-Cache-Control: no-cache", `{}`, "401 401 200 404 403 403 403 403 404"},
-	{"POST /api/v1/execute/{cached}", "", `{}`, "401 401 200 404 403 403 403 403 404"},
-	{"POST /api/v1/execute/00000000-0000-8110-8000-000000000000", "", `{}`, "401 401 404 404 403 403 403 403 404"},
-	{"GET /api/v1/sessions/{plain}", "", "", "401 401 200 404 404 403 403 403 200"},
-	{"DELETE /api/v1/sessions/{fresh}", "", "", "401 401 204 404 404 403 403 403 204"},
-	{"GET /api/v1/functions", "", "", "401 401 403 403 403 200 200 200 200"},
-	{"GET /api/v1/functions?type=dynamic&user_id=ada", "", "", "401 401 403 403 403 403 403 403 200"},
-	{"GET /api/v1/functions/nodejs-calculator", "", "", "401 401 403 403 403 200 200 200 200"},
-	{"GET /api/v1/functions/nodejs-calculator/versions", "", "", "401 401 403 403 403 200 200 200 200"},
-	{"GET /api/v1/functions/nodejs-calculator/aliases", "", "", "401 401 403 403 403 200 200 200 200"},
-	{"POST /api/v1/functions", "", `{"language":"nodejs","title":"{new}","script_content":"return 1"}`, "401 401 403 403 403 403 201 201 201"},
-	{"PUT /api/v1/functions/{own}", "", `{"script_content":"return 2"}`, "401 401 403 403 403 403 200 403 200"},
-	{"POST /api/v1/functions/{own}/rollback", "", `{"version":1}`, "401 401 403 403 403 403 200 403 200"},
-	{"PUT /api/v1/functions/{own}/aliases/a", "", `{"version":1}`, "401 401 403 403 403 403 200 403 200"},
-	{"DELETE /api/v1/functions/{own}/aliases/b", "", "", "401 401 403 403 403 403 204 403 204"},
-	{"DELETE /api/v1/functions/{own}", "", "", "401 401 403 403 403 403 204 403 204"},
-	{"DELETE /api/v1/functions/nodejs-calculator@1", "", "", "401 401 403 403 403 403 400 400 400"},
-	{"PUT /api/v1/functions/nodejs-calculator", "", `{"script_content":"return 2"}`, "401 401 403 403 403 403 403 403 200"},
-	{"POST /runtime/nodejs/own", "", `{}`, "401 401 200 200 403 403 403 403 200"},
-	{"POST /runtime/nodejs/own", "X-Cache-Control: max-age=60", `{}`, "401 401 200 200 403 403 403 403 200"},
-	{"POST /function/nodejs-own", "", `{}`, "401 401 200 200 403 403 403 403 200"},
-	{"GET /function/nodejs-own", "", "", "401 401 200 200 403 403 403 403 200"},
-	{"GET /function/nodejs-cached", "", "", "401 401 200 200 403 403 403 403 200"},
-	{"POST /function/python-own", "", `{}`, "401 401 403 403 404 403 403 403 404"},
-	{"GET /api/v1/initialize", "", "", "401 401 405 405 405 405 405 405 405"},
-	{"GET /no/such/path", "", "", "401 401 404 404 404 404 404 404 404"},
-	{"GET /health", "", "", "200 200 200 200 200 200 200 200 200"},
-	{"GET /api/v1/openapi.json", "", "", "200 200 200 200 200 200 200 200 200"},
+	//                                              nobody expired ada bob python reader carol dave admin key
+	{"POST /api/v1/initialize", "Language-Title: nodejs-x", `{"script_content":"return 1"}`, "401 401 200 200 403 403 403 403 200 200"},
+	{"POST /api/v1/initialize", "Language-Title: nodejs-calculator", `{}`, "401 401 200 200 403 403 403 403 200 200"},
+	{"POST /api/v1/execute", "Language-Title: nodejs-x", `{"params":1,"script_content":"return 1"}`, "401 401 200 200 403 403 403 403 200 200"},
+	{"POST /api/v1/execute/{plain}", "", `{}`, "401 401 200 404 403 403 403 403 404 200"},
+	{"POST /api/v1/execute/{plain}", "X-Cache-Control: max-age=60", `{}`, "401 401 200 404 403 403 403 403 404 200"},
+	{"POST /api/v1/execute/{plain}", "X-Cache-Control: no-cache", `{}`, "401 401 200 404 403 403 403 403 404 200"},
+	{"POST /api/v1/execute/{cached}", "", `{}`, "401 401 200 404 403 403 403 403 404 200"},
+	{"POST /api/v1/execute/00000000-0000-8110-8000-000000000000", "", `{}`, "401 401 404 404 403 403 403 403 404 404"},
+	{"GET /api/v1/sessions/{plain}", "", "", "401 401 200 404 404 403 403 403 200 200"},
+	{"DELETE /api/v1/sessions/{fresh}", "", "", "401 401 204 404 404 403 403 403 204 204"},
+	{"GET /api/v1/functions", "", "", "401 401 403 403 403 200 200 200 200 403"},
+	{"GET /api/v1/functions?type=dynamic&user_id=ada", "", "", "401 401 403 403 403 403 403 403 200 403"},
+	{"GET /api/v1/functions/nodejs-calculator", "", "", "401 401 403 403 403 200 200 200 200 403"},
+	{"GET /api/v1/functions/nodejs-calculator/versions", "", "", "401 401 403 403 403 200 200 200 200 403"},
+	{"GET /api/v1/functions/nodejs-calculator/aliases", "", "", "401 401 403 403 403 200 200 200 200 403"},
+	{"POST /api/v1/functions", "", `{"language":"nodejs","title":"{new}","script_content":"return 1"}`, "401 401 403 403 403 403 201 201 201 403"},
+	{"PUT /api/v1/functions/{own}", "", `{"script_content":"return 2"}`, "401 401 403 403 403 403 200 403 200 403"},
+	{"POST /api/v1/functions/{own}/rollback", "", `{"version":1}`, "401 401 403 403 403 403 200 403 200 403"},
+	{"PUT /api/v1/functions/{own}/aliases/a", "", `{"version":1}`, "401 401 403 403 403 403 200 403 200 403"},
+	{"DELETE /api/v1/functions/{own}/aliases/b", "", "", "401 401 403 403 403 403 204 403 204 403"},
+	{"DELETE /api/v1/functions/{own}", "", "", "401 401 403 403 403 403 204 403 204 403"},
+	{"DELETE /api/v1/functions/nodejs-calculator@1", "", "", "401 401 403 403 403 403 400 400 400 403"},
+	{"PUT /api/v1/functions/nodejs-calculator", "", `{"script_content":"return 2"}`, "401 401 403 403 403 403 403 403 200 403"},
+	{"POST /runtime/nodejs/own", "", `{}`, "401 401 200 200 403 403 403 403 200 200"},
+	{"POST /runtime/nodejs/own", "X-Cache-Control: max-age=60", `{}`, "401 401 200 200 403 403 403 403 200 200"},
+	{"POST /function/nodejs-own", "", `{}`, "401 401 200 200 403 403 403 403 200 200"},
+	{"GET /function/nodejs-own", "", "", "401 401 200 200 403 403 403 403 200 200"},
+	{"GET /function/nodejs-cached", "", "", "401 401 200 200 403 403 403 403 200 200"},
+	{"POST /function/python-own", "", `{}`, "401 401 403 403 404 403 403 403 404 403"},
+	{"GET /api/v1/initialize", "", "", "401 401 405 405 405 405 405 405 405 405"},
+	{"GET /no/such/path", "", "", "401 401 404 404 404 404 404 404 404 404"},
+	{"GET /api/v1/keys", "", "", "401 401 403 403 403 403 403 403 200 403"},
+	{"POST /api/v1/keys", "", `{"name":"x","user_id":"x","scopes":["admin"]}`, "401 401 403 403 403 403 403 403 201 403"},
+	{"DELETE /api/v1/keys/000000000000", "", "", "401 401 403 403 403 403 403 403 404 403"},
+	{"GET /health", "", "", "200 200 200 200 200 200 200 200 200 200"},
+	{"GET /api/v1/openapi.json", "", "", "200 200 200 200 200 200 200 200 200 200"},
 }
 
 // TestMatrix walks the table.
@@ -142,19 +155,19 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-func (d *door) mustAs(t *testing.T, caller []string, status int, request, body string) reply {
+func (i *installation) mustAs(t *testing.T, caller []string, status int, request, body string) reply {
 	t.Helper()
 	method, path, _ := strings.Cut(request, " ")
-	r := d.send(t, method, path, body, caller...)
+	r := i.send(t, method, path, body, caller...)
 	if r.status != status {
 		t.Fatalf("%s: %d %s", request, r.status, r.body)
 	}
 	return r
 }
 
-func (d *door) sessionOf(t *testing.T, caller []string, title, body string) string {
+func (i *installation) sessionOf(t *testing.T, caller []string, title, body string) string {
 	t.Helper()
-	r := d.send(t, http.MethodPost, "/api/v1/initialize", body, append(caller[:len(caller):len(caller)], "Language-Title", title)...)
+	r := i.send(t, http.MethodPost, "/api/v1/initialize", body, append(caller[:len(caller):len(caller)], "Language-Title", title)...)
 	var session struct {
 		ID string `json:"request_id"`
 	}

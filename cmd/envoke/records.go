@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -31,6 +32,8 @@ func (c *Config) bindLogs(f *pflag.FlagSet) {
 	f.IntVar(&c.LogPayloadBytes, "log-payload-bytes", 16<<10, "most that is stored of each params, result and headers, in bytes")
 	f.StringVar(&c.LogMaskKeys, "log-mask-keys", "", "headers and members of JSON, with commas between, whose values are not stored, beside Authorization, cookies, passwords, tokens and such")
 }
+
+func (c *Config) accessLogPath() string { return filepath.Join(c.DataDir, "log", "access.log") }
 
 func (c *Config) checkRecords() (faults []error) {
 	if c.AccessLog != logFile && c.AccessLog != logStream {
@@ -68,6 +71,7 @@ func toStore(c *Config, s store) func(context.Context, faas.Records) error {
 // and in the store.
 func (e *environment) failed(q *record.Queue) func(faas.Failure) {
 	return func(f faas.Failure) {
+		f = f.Masked()
 		e.output.Fail(f)
 		q.Failed(f)
 	}

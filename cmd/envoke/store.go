@@ -5,12 +5,14 @@ import (
 	"errors"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
 	"envoke/internal/accesslog"
 	"envoke/internal/api"
 	"envoke/internal/faas"
+	"envoke/internal/keys"
 	"envoke/internal/postgres"
 	"envoke/internal/registry"
 	"envoke/internal/sqlite"
@@ -21,6 +23,7 @@ import (
 type store interface {
 	accesslog.Store
 	api.Store
+	keys.Store
 	migrations.Store
 	registry.Store
 	sweeper
@@ -54,9 +57,9 @@ func (c *Config) bindStores(f *pflag.FlagSet) {
 	f.StringVar(&c.RedisCacheURL, "redis-cache-url", "", "the same, where results of functions are kept that may be cached; empty: in memory only")
 }
 
-// trimStores takes off what a file or a template has left around addresses.
+// trimStores takes off what a file or a template has left around addresses, and a key.
 func (c *Config) trimStores() {
-	for _, address := range []*string{&c.DatabaseURL, &c.RedisURL, &c.RedisCacheURL} {
+	for _, address := range []*string{&c.DatabaseURL, &c.RedisURL, &c.RedisCacheURL, &c.AdminKey} {
 		*address = strings.TrimSpace(*address)
 	}
 }
@@ -87,4 +90,8 @@ func (c *Config) databasePath() string {
 		return strings.TrimPrefix(path, "//")
 	}
 	return filepath.Join(c.DataDir, "envoke.db")
+}
+
+func (c *Config) sessionExpiry() time.Duration {
+	return time.Duration(c.SessionExpirySeconds) * time.Second
 }

@@ -42,7 +42,7 @@ func rowOf(entry *datav3.HTTPAccessLogEntry) (faas.RequestLog, bool) {
 		SessionID:     session(path, first(headers[sessionHeader], response.GetResponseTrailers()[executedHeader], response.GetResponseHeaders()[executedHeader])),
 		LanguageTitle: languageTitle(route, path, cutTo(headers[titleHeader], maxText)),
 		Method:        methodOf(request.GetRequestMethod()),
-		Path:          path,
+		Path:          faas.MaskKeySecrets(path),
 		StatusCode:    int(min(response.GetResponseCode().GetValue(), 999)),
 		Duration:      durationOf(common),
 		StartedAt:     common.GetStartTime().AsTime().Truncate(time.Microsecond),

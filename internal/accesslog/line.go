@@ -61,7 +61,7 @@ func parseLine(text []byte) (faas.RequestLog, error) {
 		SessionID:     session(l.Path, l.Session),
 		LanguageTitle: languageTitle(operation(l.Route), known(l.Path), known(l.LanguageTitle)),
 		Method:        known(l.Method),
-		Path:          known(l.Path),
+		Path:          faas.MaskKeySecrets(known(l.Path)),
 		StatusCode:    int(min(integer(l.Status), 999)),
 		Duration:      time.Duration(min(integer(l.DurationUS), math.MaxInt64/1000)) * time.Microsecond,
 		StartedAt:     started,
@@ -120,7 +120,7 @@ func languageTitle(operation faas.Operation, path, header string) string {
 	case faas.InvokeHTTP:
 		name, _, _ = strings.Cut(strings.TrimPrefix(path, "/function/"), "/")
 	}
-	return strings.ToValidUTF8(name[:min(len(name), maxTitle)], "")
+	return faas.MaskKeySecrets(strings.ToValidUTF8(name[:min(len(name), maxTitle)], ""))
 }
 
 // session is the session's id: that in the path, which routed the request, else

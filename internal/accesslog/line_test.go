@@ -64,6 +64,14 @@ func TestParseLine(t *testing.T) {
 			line: `{"language_title":"python-other","method":"GET","path":"/function/nodejs-a/b/c","route":"invokehttp-nodejs","start":1763834873.123456,"status":204}`,
 			want: faas.RequestLog{Operation: faas.InvokeHTTP, LanguageTitle: "nodejs-a", Method: "GET", Path: "/function/nodejs-a/b/c", StatusCode: 204, StartedAt: start},
 		},
+		"a secret where an id should be": {
+			line: `{"method":"DELETE","path":"/api/v1/keys/ek_0aZ9bY8cX7dW_secret","route":"key","start":1763834873.123456,"status":404}`,
+			want: faas.RequestLog{Operation: faas.KeyWrite, Method: "DELETE", Path: "/api/v1/keys/ek_0aZ9bY8cX7dW_***", StatusCode: 404, StartedAt: start},
+		},
+		"a secret where a name should be": {
+			line: `{"language_title":"ek_0aZ9bY8cX7dW_secret","method":"POST","path":"/api/v1/execute","route":"oneshot","start":1763834873.123456,"status":400}`,
+			want: faas.RequestLog{Operation: faas.OneShot, LanguageTitle: "ek_0aZ9bY8cX7dW_***", Method: "POST", Path: "/api/v1/execute", StatusCode: 400, StartedAt: start},
+		},
 		"ids that are none": {
 			line: `{"method":"GET","path":"/api/v1/sessions/x","route":"session","session":"` + headerID + `0","start":1763834873.123456,"status":404}`,
 			want: faas.RequestLog{Operation: faas.SessionRead, Method: "GET", Path: "/api/v1/sessions/x", StatusCode: 404, StartedAt: start},

@@ -49,9 +49,18 @@ type AliasStore interface {
 	DeleteAlias(ctx context.Context, name faas.Name, alias string) error
 }
 
+// Keys makes and revokes API keys.
+type Keys interface {
+	// Create makes a key with a secret, which nobody can have again.
+	Create(context.Context, faas.APIKey) (key faas.APIKey, secret string, err error)
+	List(context.Context, faas.KeyQuery) (keys []faas.APIKey, total int, err error)
+	Revoke(ctx context.Context, id string) error
+}
+
 // Options are what the API needs. All but OnPostgres and Redis are required.
 type Options struct {
 	Store  Store
+	Keys   Keys
 	Key    faas.SessionKey
 	Revoke func(context.Context, faas.SessionID) error // deletes a session everywhere
 	// Changed returns when everybody asks again what the function's name stands for.
@@ -89,6 +98,9 @@ func (a *api) routes() map[string]methods {
 		"/api/v1/functions/{name}/rollback":        {http.MethodPost: a.rollback},
 		"/api/v1/functions/{name}/aliases":         {http.MethodGet: a.listAliases},
 		"/api/v1/functions/{name}/aliases/{alias}": {http.MethodPut: a.putAlias, http.MethodDelete: a.deleteAlias},
+
+		"/api/v1/keys":      {http.MethodGet: a.listKeys, http.MethodPost: a.createKey},
+		"/api/v1/keys/{id}": {http.MethodDelete: a.revokeKey},
 
 		"/health":              {http.MethodGet: a.health},
 		"/api/v1/openapi.json": {http.MethodGet: a.document},

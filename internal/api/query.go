@@ -25,12 +25,19 @@ type parameters struct {
 	err    error
 }
 
-func parseQuery(raw string) (faas.FunctionQuery, error) {
+func parseParameters(raw string) (parameters, error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
-		return faas.FunctionQuery{}, &faas.Error{Code: faas.InvalidRequest, Message: "the query is not well formed", Err: err}
+		return parameters{}, &faas.Error{Code: faas.InvalidRequest, Message: "the query is not well formed", Err: err}
 	}
-	p := parameters{values: values}
+	return parameters{values: values}, nil
+}
+
+func parseQuery(raw string) (faas.FunctionQuery, error) {
+	p, err := parseParameters(raw)
+	if err != nil {
+		return faas.FunctionQuery{}, err
+	}
 	p.only("type", "language", "user_id", "tag", "page", "per_page")
 	q := faas.FunctionQuery{
 		Type:     oneOf(&p, "type", faas.Predefined, faas.Dynamic),

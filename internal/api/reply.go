@@ -11,6 +11,9 @@ import (
 	"envoke/internal/faas"
 )
 
+// private is a body that nobody on its way may keep.
+type private interface{ private() }
+
 func (a *api) write(w http.ResponseWriter, r *http.Request, status int, body any) {
 	if body == nil {
 		w.WriteHeader(status)
@@ -23,6 +26,9 @@ func (a *api) write(w http.ResponseWriter, r *http.Request, status int, body any
 		a.writeError(w, r, fmt.Errorf("encode reply: %w", err))
 		return
 	}
+	if _, ok := body.(private); ok {
+		w.Header().Set("Cache-Control", "no-store")
+	}
 	writeJSON(w, status, bytes.TrimRight(out.Bytes(), "\n"))
 }
 
@@ -32,7 +38,7 @@ func (a *api) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	a.Failed(faas.NewFailure(id, faas.InControl, e))
 	// A caller that left is no fault of ours.
 	if e.HTTPStatus() >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
-		a.Logger.Error("request failed", "request_id", id, "method", r.Method, "path", r.URL.Path, "error", err)
+		a.Logger.Error("request failed", "request_id", id, "method", r.Method, "path", faas.MaskKeySecrets(r.URL.Path), "error", err)
 	}
 	if seconds, ok := e.Details["retry_after_seconds"]; ok { // a runtime host's
 		w.Header().Set("Retry-After", fmt.Sprint(seconds))

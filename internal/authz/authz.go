@@ -125,7 +125,7 @@ func (s *Server) refuse(ctx context.Context, requestID string, err error) *authv
 	case faas.Unauthorized:
 		headers = append(headers, option("www-authenticate", `Bearer realm="envoke"`))
 	case faas.RateLimited:
-		headers = append(headers, option("retry-after", retryAfter))
+		headers = append(headers, option("retry-after", retryAfter(failure)))
 	}
 	return &authv3.CheckResponse{
 		Status: &statusv3.Status{Code: int32(codes.PermissionDenied)},
@@ -138,7 +138,12 @@ func (s *Server) refuse(ctx context.Context, requestID string, err error) *authv
 }
 
 // retryAfter is when who guesses keys may try again, in seconds.
-const retryAfter = "60"
+func retryAfter(e *faas.Error) string {
+	if seconds, ok := e.Details["retry_after_seconds"]; ok {
+		return fmt.Sprint(seconds)
+	}
+	return "60"
+}
 
 func option(name, value string) *corev3.HeaderValueOption {
 	return &corev3.HeaderValueOption{

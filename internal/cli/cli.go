@@ -51,6 +51,7 @@ type app struct {
 	Options
 
 	address, operators string
+	keyFile            string
 	output             format
 }
 
@@ -61,6 +62,7 @@ func Commands(o Options) []*cobra.Command {
 		a.deployCommand(), a.invokeCommand(), a.listCommand(), a.describeCommand(),
 		a.versionsCommand(), a.rollbackCommand(), a.aliasCommand(), a.deleteCommand(),
 		a.sessionsCommand(), a.logsCommand(), a.devCommand(),
+		a.keysCommand(), a.loginCommand(), a.logoutCommand(),
 	}
 	for _, c := range commands {
 		c.GroupID = GroupID
@@ -82,9 +84,13 @@ func (a *app) remote(c *cobra.Command, run func(*cobra.Command, *client.Client, 
 	return c
 }
 
-// withMeant adds to the error of a name that is not there the one that resembles it.
+// withMeant adds to the error of a name that is not there the one that resembles it, and to
+// that of a key how to give one.
 func (a *app) withMeant(ctx context.Context, err error, args []string) error {
 	var reply *client.ReplyError
+	if errors.As(err, &reply) && reply.Code == faas.Unauthorized {
+		return fmt.Errorf("%w; give an API key by envoke login, ENVOKE_API_KEY or --api-key-file", err)
+	}
 	if !errors.As(err, &reply) || reply.Code != faas.NotFound || len(args) == 0 {
 		return err
 	}
@@ -99,6 +105,11 @@ func (a *app) withMeant(ctx context.Context, err error, args []string) error {
 }
 
 func (a *app) bindAddress(f *pflag.FlagSet) {
+	a.bindServer(f)
+	f.StringVar(&a.keyFile, "api-key-file", "", "file with the API key to call with (default $ENVOKE_API_KEY, else what envoke login stored for the address)")
+}
+
+func (a *app) bindServer(f *pflag.FlagSet) {
 	f.StringVar(&a.address, "address", "", "URL of the Envoke (default $ENVOKE_URL, else "+defaultAddress+")")
 }
 
@@ -107,8 +118,21 @@ func (a *app) bindOutput(f *pflag.FlagSet) {
 }
 
 func (a *app) client() (*client.Client, error) {
-	address := first(a.address, a.Getenv("ENVOKE_URL"), defaultAddress)
-	server, err := client.New(address)
+	server, err := a.anonymous()
+	if err != nil {
+		return nil, err
+	}
+	key, err := a.key(server.Base())
+	if err != nil {
+		return nil, err
+	}
+	server.UseKey(key)
+	return server, nil
+}
+
+// anonymous is a client without a key.
+func (a *app) anonymous() (*client.Client, error) {
+	server, err := client.New(first(a.address, a.Getenv("ENVOKE_URL"), defaultAddress))
 	if err != nil {
 		return nil, usageError{err}
 	}

@@ -36,7 +36,12 @@ type result struct {
 // run runs the command line against a server's URL, which may be empty.
 func run(t *testing.T, base, stdin string, args ...string) result {
 	t.Helper()
-	env := map[string]string{"ENVOKE_URL": base, "ENVOKE_OPERATORS_URL": base}
+	return runIn(t, map[string]string{"ENVOKE_URL": base, "ENVOKE_OPERATORS_URL": base}, stdin, args...)
+}
+
+// runIn runs the command line in an environment.
+func runIn(t *testing.T, env map[string]string, stdin string, args ...string) result {
+	t.Helper()
 	root := &cobra.Command{Use: "envoke", SilenceUsage: true, SilenceErrors: true}
 	root.AddGroup(&cobra.Group{ID: GroupID, Title: "Functions:"})
 	root.AddCommand(Commands(Options{
@@ -80,6 +85,9 @@ var contract = map[string]struct {
 	"DELETE /api/v1/sessions/1":                          {204, ""},
 	"POST /api/v1/execute":                               {200, "result.json"},
 	"POST /api/v1/execute/" + anID:                       {200, "result.json"},
+	"POST /api/v1/keys":                                  {201, "key.json"},
+	"GET /api/v1/keys":                                   {200, "keys.json"},
+	"DELETE /api/v1/keys/4fK2mQ9xZt0B":                   {204, ""},
 	"GET /logs":                                          {200, "logs.ndjson"},
 }
 
@@ -127,28 +135,34 @@ func fail(w http.ResponseWriter, status int, code, message string) {
 // TestGolden: what each command prints.
 func TestGolden(t *testing.T) {
 	for name, args := range map[string]string{
-		"list":            "list",
-		"list-json":       "list -o json",
-		"describe":        "describe nodejs-hello",
-		"describe-json":   "describe nodejs-hello@2 -o json",
-		"versions":        "versions nodejs-hello",
-		"versions-json":   "versions nodejs-hello -o json",
-		"rollback":        "rollback nodejs-hello 2",
-		"alias":           "alias nodejs-hello prod 2 --weight 3=10",
-		"alias-delete":    "alias nodejs-hello prod --delete",
-		"delete":          "delete nodejs-hello --yes",
-		"sessions-get":    "sessions get 1",
-		"sessions-delete": "sessions delete 1",
-		"sessions-list":   "sessions list",
-		"invoke":          "invoke nodejs-hello",
-		"invoke-json":     "invoke nodejs-hello -o json",
-		"invoke-session":  "invoke " + anID,
-		"invoke-file":     "invoke testdata/hello.js -d {\"name\":\"x\"}",
-		"deploy":          "deploy testdata/hello.js",
-		"deploy-json":     "deploy testdata/hello.js -o json",
-		"deploy-dry-run":  "deploy testdata/folder --dry-run",
-		"logs":            "logs nodejs-hello",
-		"logs-json":       "logs --status 500 --limit 2 -o json",
+		"list":               "list",
+		"list-json":          "list -o json",
+		"describe":           "describe nodejs-hello",
+		"describe-json":      "describe nodejs-hello@2 -o json",
+		"versions":           "versions nodejs-hello",
+		"versions-json":      "versions nodejs-hello -o json",
+		"rollback":           "rollback nodejs-hello 2",
+		"alias":              "alias nodejs-hello prod 2 --weight 3=10",
+		"alias-delete":       "alias nodejs-hello prod --delete",
+		"delete":             "delete nodejs-hello --yes",
+		"sessions-get":       "sessions get 1",
+		"sessions-delete":    "sessions delete 1",
+		"sessions-list":      "sessions list",
+		"invoke":             "invoke nodejs-hello",
+		"invoke-json":        "invoke nodejs-hello -o json",
+		"invoke-session":     "invoke " + anID,
+		"invoke-file":        "invoke testdata/hello.js -d {\"name\":\"x\"}",
+		"deploy":             "deploy testdata/hello.js",
+		"deploy-json":        "deploy testdata/hello.js -o json",
+		"deploy-dry-run":     "deploy testdata/folder --dry-run",
+		"keys-create":        "keys create --name shop --user ada --scope execute:all,read:functions --language nodejs --expires-in 1h",
+		"keys-create-json":   "keys create --name shop --user ada --scope admin -o json",
+		"keys-list":          "keys list --user ada",
+		"keys-list-json":     "keys list --page 2 -o json",
+		"keys-revoke":        "keys revoke 4fK2mQ9xZt0B",
+		"keys-revoke-secret": "keys revoke ek_4fK2mQ9xZt0B_" + strings.Repeat("s", 43),
+		"logs":               "logs nodejs-hello",
+		"logs-json":          "logs --status 500 --limit 2 -o json",
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t, nil)

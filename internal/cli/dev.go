@@ -60,8 +60,8 @@ own until dev ends; what it prints is in that one's log then (envoke logs).`,
 		}
 		defer func() { _ = listener.Close() }() // where nothing came to serve on it
 		out := &screen{w: c.OutOrStdout()}
-		return a.onServer(c.Context(), out, func(ctx context.Context, base string) error {
-			return dev(ctx, &developed{path: args[0], name: developedName(code.name), out: out}, listener, base)
+		return a.onServer(c.Context(), out, func(ctx context.Context, server *client.Client) error {
+			return dev(ctx, &developed{path: args[0], name: developedName(code.name), server: server, out: out}, listener)
 		})
 	}
 	return c
@@ -69,9 +69,14 @@ own until dev ends; what it prints is in that one's log then (envoke logs).`,
 
 // onServer runs serve on the Envoke that is named, or on one of its own, which ends
 // after it.
-func (a *app) onServer(ctx context.Context, out *screen, serve func(context.Context, string) error) error {
-	if base := first(a.address, a.Getenv("ENVOKE_URL")); base != "" {
-		return serve(ctx, base)
+func (a *app) onServer(ctx context.Context, out *screen, serve func(context.Context, *client.Client) error) error {
+	if first(a.address, a.Getenv("ENVOKE_URL")) != "" {
+		server, err := a.client()
+		if err != nil {
+			return err
+		}
+		defer server.Close()
+		return serve(ctx, server)
 	}
 	out.say("starting …")
 	local, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -85,7 +90,12 @@ func (a *app) onServer(ctx context.Context, out *screen, serve func(context.Cont
 		defer stop()
 		select {
 		case base := <-ready:
-			return serve(ctx, base)
+			server, err := client.New(base) // nobody asks for a key
+			if err != nil {
+				return err
+			}
+			defer server.Close()
+			return serve(ctx, server)
 		case <-ctx.Done():
 			return nil
 		}
@@ -94,13 +104,7 @@ func (a *app) onServer(ctx context.Context, out *screen, serve func(context.Cont
 }
 
 // dev serves one file by an Envoke until the context ends.
-func dev(ctx context.Context, d *developed, listener net.Listener, base string) error {
-	server, err := client.New(base)
-	if err != nil {
-		return usageError{err}
-	}
-	defer server.Close()
-	d.server = server
+func dev(ctx context.Context, d *developed, listener net.Listener) error {
 	if err := d.load(ctx); err != nil {
 		var reply *client.ReplyError
 		if !errors.As(err, &reply) {
@@ -109,14 +113,14 @@ func dev(ctx context.Context, d *developed, listener net.Listener, base string) 
 		d.out.say("✗ %v", err)
 	}
 	d.out.say("%s answers at http://%s and is loaded anew on every save. Ctrl-C stops.", d.path, listener.Addr())
-	d.out.say("It is the function %s of %s meanwhile.", d.name, server.Base())
+	d.out.say("It is the function %s of %s meanwhile.", d.name, d.server.Base())
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return d.watch(ctx) })
 	work.Go(func() error {
 		web := &http.Server{Handler: d, ReadTimeout: time.Minute}
 		return httpserver.Serve(ctx, web, listener, devGrace)
 	})
-	err = work.Wait()
+	err := work.Wait()
 	d.drop(context.WithoutCancel(ctx))
 	return err
 }

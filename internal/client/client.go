@@ -32,6 +32,7 @@ const (
 // Client calls one Envoke. It may be used concurrently.
 type Client struct {
 	base string
+	key  string // sent with each request; empty: none
 	http *http.Client
 }
 
@@ -52,6 +53,19 @@ func New(base string) (*Client, error) {
 		// An Envoke never redirects: what does is another server.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
+}
+
+// keyHeader carries the API key.
+const keyHeader = "X-Api-Key"
+
+// UseKey has each request carry an API key, unless it has one of its own. Call it before any.
+func (c *Client) UseKey(key string) { c.key = key }
+
+// sign puts the key into the headers of a request.
+func (c *Client) sign(h http.Header) {
+	if c.key != "" && h.Get(keyHeader) == "" {
+		h.Set(keyHeader, c.key)
+	}
 }
 
 // Base is the URL that the client was made for.
@@ -120,6 +134,7 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	if r.body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
+	c.sign(request.Header)
 	reply, err := c.http.Do(request)
 	if err != nil {
 		return nil, c.unreachable(ctx, err)

@@ -59,6 +59,15 @@ func TestRequests(t *testing.T) {
 			func(ctx context.Context, c *Client) error { _, err := c.Execute(ctx, "a/b", call); return err },
 			`POST /api/v1/execute/a%2Fb  no-cache {"params":12345678901234567890}`,
 		},
+		"keys": {func(ctx context.Context, c *Client) error {
+			_, err := c.Keys(ctx, faas.KeyQuery{UserID: "a b", Page: 2, PerPage: 3})
+			return err
+		}, "GET /api/v1/keys?page=2&per_page=3&user_id=a+b   "},
+		"create key": {func(ctx context.Context, c *Client) error {
+			_, err := c.CreateKey(ctx, KeyDefinition{Name: "n", UserID: "u", Scopes: []faas.Scope{faas.Admin}, ExpiresInSeconds: 5})
+			return err
+		}, `POST /api/v1/keys   {"name":"n","user_id":"u","scopes":["admin"],"expires_in_seconds":5}`},
+		"revoke key":     {func(ctx context.Context, c *Client) error { return c.RevokeKey(ctx, "a/b") }, "DELETE /api/v1/keys/a%2Fb   "},
 		"session":        {func(ctx context.Context, c *Client) error { _, err := c.Session(ctx, "s"); return err }, "GET /api/v1/sessions/s   "},
 		"delete session": {func(ctx context.Context, c *Client) error { return c.DeleteSession(ctx, "s") }, "DELETE /api/v1/sessions/s   "},
 		"list": {func(ctx context.Context, c *Client) error {
@@ -96,6 +105,33 @@ func TestRequests(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestKeyIsSent: with every request, forwarded ones too, but not in place of the request's own.
+func TestKeyIsSent(t *testing.T) {
+	for name, test := range map[string]struct {
+		key  string
+		call func(*Client)
+		want string
+	}{
+		"none":      {"", func(c *Client) { _, _ = c.Describe(t.Context(), "a") }, ""},
+		"a call":    {"k", func(c *Client) { _, _ = c.Describe(t.Context(), "a") }, "k"},
+		"an invoke": {"k", func(c *Client) { _, _ = c.Invoke(t.Context(), "a", Call{Header: http.Header{"X-A": {"b"}}}) }, "k"},
+		"its own":   {"k", func(c *Client) { _, _ = c.Invoke(t.Context(), "a", Call{Header: http.Header{"X-Api-Key": {"own"}}}) }, "own"},
+		"forwarded": {"k", func(c *Client) {
+			_, _ = c.Forward(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody), "a")
+		}, "k"},
+	} {
+		got := "not asked"
+		c := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
+			got = r.Header.Get("X-API-Key")
+			answer(http.StatusOK, "{}")(w, r)
+		})
+		c.UseKey(test.key)
+		if test.call(c); got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
 	}
 }
 

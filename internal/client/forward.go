@@ -31,6 +31,7 @@ func (c *Client) Forward(w http.ResponseWriter, r *http.Request, name string) (s
 			p.Out.URL.Path = base.Path + "/function/" + name + p.In.URL.Path
 			p.Out.URL.RawQuery = p.In.URL.RawQuery // as it is: it is the function's to read
 			p.Out.Host = p.In.Host
+			c.sign(p.Out.Header)
 		},
 		ModifyResponse: func(reply *http.Response) error {
 			if reply.Header.Get(requestIDHeader) == "" {

@@ -20,6 +20,12 @@ const UserPattern = "[!-~]([ -~]*[!-~])?"
 // MaxUser bounds a user's id, in bytes.
 const MaxUser = 256
 
+// ValidUser tells whether it may be a user's id.
+func ValidUser(id string) bool {
+	return id != "" && len(id) <= MaxUser && id == strings.TrimSpace(id) &&
+		!strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r > '~' })
+}
+
 // ErrLongUser is the answer to who has a longer one.
 var ErrLongUser = &Error{Code: Forbidden, Message: "the caller's user id is longer than 256 bytes"}
 
@@ -47,7 +53,9 @@ func AllScopes() []Scope {
 }
 
 // Known tells whether it is one of AllScopes.
-func (s Scope) Known() bool { return slices.Contains(AllScopes(), s) }
+func (s Scope) Known() bool { return slices.Contains(scopes, s) }
+
+var scopes = AllScopes()
 
 // Scopes are the rights of one caller.
 type Scopes []Scope
@@ -65,7 +73,8 @@ func ParseScopes(text string) (Scopes, error) {
 	return scopes, nil
 }
 
-// ScopesOf are the scopes in a text that speaks of others' too, as tokens do.
+// ScopesOf are the scopes in a text that may speak of others too, as tokens do, and what a
+// newer Envoke has stored.
 func ScopesOf(text string) (scopes Scopes) {
 	for field := range strings.FieldsSeq(text) {
 		if Scope(field).Known() {
@@ -90,7 +99,7 @@ func (s Scopes) Allow(enough ...Scope) bool {
 
 // operations are all that a request may be for.
 var operations = []Operation{
-	Initialize, Execute, OneShot, Invoke, InvokeHTTP, SessionRead, FunctionRead, FunctionWrite, Health, Document,
+	Initialize, Execute, OneShot, Invoke, InvokeHTTP, SessionRead, FunctionRead, FunctionWrite, KeyWrite, Health, Document,
 }
 
 // Known tells whether it is the name of an operation.
@@ -109,6 +118,8 @@ func (o Operation) Needs(language Language) []Scope {
 		return []Scope{ReadFunctions, WriteFunctions, Admin}
 	case FunctionWrite:
 		return []Scope{WriteFunctions, Admin}
+	case KeyWrite:
+		return []Scope{Admin}
 	case Health, Document:
 		return nil
 	}

@@ -54,6 +54,17 @@ func NewFailure(requestID string, component Component, e *Error) Failure {
 	return f
 }
 
+// Masked is the failure without the secrets of API keys that callers put into what it tells.
+func (f Failure) Masked() Failure {
+	for _, text := range []*string{&f.RequestID, &f.LanguageTitle, &f.Message, &f.StackTrace} {
+		*text = MaskKeySecrets(*text)
+	}
+	if f.Details != nil {
+		f.Details = json.RawMessage(MaskKeySecrets(string(f.Details)))
+	}
+	return f
+}
+
 // Exchange is what one request and its answer held, for those who debug functions: the four
 // last columns of request_logs.
 type Exchange struct {

@@ -15,6 +15,7 @@ const (
 	SessionRead    Operation = "session"
 	FunctionRead   Operation = "function"
 	FunctionWrite  Operation = "functionwrite"
+	KeyWrite       Operation = "key" // reads them too
 	Health         Operation = "health"
 	Document       Operation = "document" // of the API, in OpenAPI
 	OtherOperation Operation = "other"

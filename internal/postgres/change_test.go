@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -94,6 +95,18 @@ func TestChangesAreHeard(t *testing.T) {
 		t.Fatal(err)
 	}
 	must("the end of a session", one.DeleteSession(t.Context(), session.ID), faas.Change{Session: session.ID})
+	id, secret := faas.NewKeySecret()
+	err = one.CreateKey(t.Context(), faas.APIKey{ID: id, UserID: "ada", Hash: faas.HashKeySecret(secret), CreatedAt: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := one.NoteKeyUses(t.Context(), map[string]time.Time{id: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	must("the end of a key", one.RevokeKey(t.Context(), id), faas.Change{Key: id})
+	if told := query[int](t, address, "SELECT count(*) FROM meta.changes WHERE kind = 'key'"); told != 1 {
+		t.Errorf("keys have %d changes: its use is none", told)
+	}
 	if n := e.losses(); n != 0 {
 		t.Errorf("the connection was lost %d times", n)
 	}

@@ -91,7 +91,9 @@ func connect(t testing.TB, address string) *pgx.Conn {
 // query is the only value that a query gives.
 func query[T any](t testing.TB, address, statement string, args ...any) (value T) {
 	t.Helper()
-	if err := connect(t, address).QueryRow(t.Context(), statement, args...).Scan(&value); err != nil {
+	conn := connect(t, address)
+	defer conn.Close(t.Context()) // now, since there are many queries and at most 200 connections
+	if err := conn.QueryRow(t.Context(), statement, args...).Scan(&value); err != nil {
 		t.Fatalf("%v: %s", err, statement)
 	}
 	return value
@@ -226,6 +228,7 @@ func TestRoles(t *testing.T) {
 		{"meta.keys", all, "", "sel"},
 		{"meta.scripts", all, "", "sel"},
 		{"meta.users", all, "", "sel"},
+		{"meta.api_keys", all, "", "sel"},
 		{"meta.sessions", all, "sel", "sel"},
 		{"meta.function_aliases", all, "sel", "sel"},
 		{"meta.modules", all, "", "sel"},

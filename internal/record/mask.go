@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"envoke/internal/faas"
 )
 
 // masked stands in place of a value that nobody is to read.
@@ -50,7 +52,8 @@ func fold(key string) string { return joined.Replace(strings.ToLower(strings.ToU
 
 var joined = strings.NewReplacer("_", "", "-", "", " ", "")
 
-// JSON is a JSON value with its secrets masked, at any depth, and cut. It reads little more than
+// JSON is a JSON value with its secrets masked, at any depth, and cut. So are API keys of ours
+// in any text. It reads little more than
 // it shows. What is no JSON is not shown.
 func (m *Mask) JSON(value []byte) string {
 	if len(value) == 0 {
@@ -61,10 +64,10 @@ func (m *Mask) JSON(value []byte) string {
 		return fmt.Sprintf("… [%d bytes that are no JSON]", len(value))
 	}
 	if whole {
-		return strings.ToValidUTF8(text, "\uFFFD")
+		return faas.MaskKeySecrets(strings.ToValidUTF8(text, "\uFFFD"))
 	}
 	mark := fmt.Sprintf("… [cut: it has %d bytes]", len(value))
-	return strings.ToValidUTF8(text[:max(0, min(len(text), m.most-len(mark)))], "") + mark
+	return faas.MaskKeySecrets(strings.ToValidUTF8(text[:max(0, min(len(text), m.most-len(mark)))], "")) + mark
 }
 
 // Form is a form (a=1&b=2) that is a JSON string, with its secrets masked, as JSON does it.

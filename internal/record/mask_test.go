@@ -25,6 +25,9 @@ func TestMaskJSON(t *testing.T) {
 		"long":                {`"` + strings.Repeat("é", 100) + `"`, `"` + strings.Repeat("é", 36) + `… [cut: it has 202 bytes]`},
 		"put together":        {`{"accessToken":1,"clientSecret":2,"privateKey":3}`, `{"accessToken":"***","clientSecret":"***","privateKey":"***"}`},
 		"with marks":          {`{"api-key":4," pass word":5,"X_API_KEY":6,"card number":7}`, `{"api-key":"***"," pass word":"***","X_API_KEY":"***","card number":"***"}`},
+		"an API key's header": {`{"X-Api-Key":"ek_0aZ9bY8cX7dW_secret"}`, `{"X-Api-Key":"***"}`},
+		"an API key anywhere": {`{"note":"use ek_0aZ9bY8cX7dW_secret1 now"}`, `{"note":"use ek_0aZ9bY8cX7dW_*** now"}`},
+		"an API key cut off":  {`"` + strings.Repeat("x", 40) + `ek_0aZ9bY8cX7dW_` + strings.Repeat("s", 43) + `"`, `"` + strings.Repeat("x", 40) + `ek_0aZ9bY8cX7dW_***… [cut: it has 101 bytes]`},
 		"a long secret":       {`{"token":"` + strings.Repeat("x", 1000) + `"}`, `{"token":"***"}`},
 	} {
 		if got := mask.JSON([]byte(test.value)); got != test.want {
@@ -40,6 +43,7 @@ func TestMaskForm(t *testing.T) {
 		"no form":         {`{"password":1}`, `{"password":"***"}`},
 		"secrets":         {`"password=x%20y&a=b&accessToken=1"`, `"password=***&a=b&accessToken=***"`},
 		"an escaped name": {`"p%61ssword=x&b=&c"`, `"p%61ssword=***&b=&c"`},
+		"an API key":      {`"key=ek_0aZ9bY8cX7dW_secret&a=b"`, `"key=ek_0aZ9bY8cX7dW_***&a=b"`},
 		"a nested name":   {`"user[password]=x&user.token=y"`, `"user[password]=***&user.token=***"`},
 		"a lone %":        {`"%zz=1&pass_word=2&\n=3"`, `"%zz=1&pass_word=***&\n=3"`},
 		"beyond the cut":  {`"a=` + strings.Repeat("x", 200) + `&password=hidden"`, `"a=` + strings.Repeat("x", 70) + `… [cut: it has 220 bytes]`},

@@ -8,8 +8,8 @@ import (
 // Heard takes what some control on the same store has changed, this one too: it remembers
 // nothing of it any more, and tells its hosts. It waits for nobody.
 func (r *Registry) Heard(c faas.Change) {
-	if c.Began {
-		return
+	if c.Began || c.Key != "" {
+		return // nothing, or nothing that is remembered here
 	}
 	r.metrics.heard.Inc()
 	switch {

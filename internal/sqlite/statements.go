@@ -10,8 +10,8 @@ type statements struct {
 	insertScript, insertSession, insertLog, insertLogs *sql.Stmt
 	countExecutes, putOffset, takeContext, putContext  *sql.Stmt
 
-	findSession, findScript, findFunction, findOffset *sql.Stmt
-	listFunctions, countFunctions                     *sql.Stmt
+	findSession, findScript, findFunction, findOffset, findKey *sql.Stmt
+	listFunctions, countFunctions                              *sql.Stmt
 }
 
 func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
@@ -32,6 +32,7 @@ func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
 		{read, &s.findScript, findScript},
 		{read, &s.findFunction, findFunction},
 		{read, &s.findOffset, findOffset},
+		{read, &s.findKey, findKey},
 		{read, &s.listFunctions, listFunctions},
 		{read, &s.countFunctions, countFunctions},
 	} {

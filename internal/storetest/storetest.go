@@ -57,6 +57,12 @@ type Store interface {
 	LatestRequestLogs(context.Context, faas.RequestLogQuery) ([]faas.RequestLog, error)
 	SweepRequestLogs(ctx context.Context, before time.Time, limit int) (int, error)
 
+	CreateKey(context.Context, faas.APIKey) error
+	FindKey(context.Context, faas.KeyHash) (faas.APIKey, error)
+	ListKeys(context.Context, faas.KeyQuery) ([]faas.APIKey, int, error)
+	RevokeKey(ctx context.Context, id string) error
+	NoteKeyUses(ctx context.Context, used map[string]time.Time) error
+
 	AppendRecords(context.Context, faas.Records) error
 	FindFailures(ctx context.Context, requestIDs []string) ([]faas.Failure, error)
 	FindExchanges(ctx context.Context, requestID string) ([]faas.Exchange, error)
@@ -99,6 +105,10 @@ func Run(t *testing.T, open Open) {
 		"RequestLogsAtomic":    testRequestLogsAtomic,
 		"CountRequests":        testCountRequests,
 		"SweepRequestLogs":     testSweepRequestLogs,
+		"APIKeys":              testAPIKeys,
+		"RevokedKeys":          testRevokedKeys,
+		"UsedKeys":             testUsedKeys,
+		"ListKeys":             testListKeys,
 		"Failures":             testFailures,
 		"Exchanges":            testExchanges,
 		"RecordText":           testRecordText,
