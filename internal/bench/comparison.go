@@ -50,6 +50,10 @@ var comparisons = []Ratio{
 	{Case: "ce", Beside: "cb", Part: Cache, Target: 0.7, Means: "GET by ext_proc / what Envoy alone costs"},
 	{Case: "cx", Beside: "a", Part: Cache, Means: "execute by the filter / Envoy's direct response"},
 	{Case: "cp", Beside: "b", Part: Cache, Means: "execute by ext_proc / what Envoy alone costs"},
+
+	{Case: byToken, Beside: "f", Part: Callers, Target: 0.85, Means: "plain execute by a token / with nobody checked"},
+	{Case: byAPIKey, Beside: "f", Part: Callers, Means: "plain execute by an API key / with nobody checked"},
+	{Case: byNobody, Beside: "f", Part: Callers, Means: "plain execute by nobody / with nobody checked"},
 }
 
 // Difference compares the median latency of two cases with one connection, where
@@ -70,6 +74,8 @@ var differences = []Difference{
 	{Case: "g", Beside: "f", Part: JavaScript, Most: 0.5, Means: "what ext_proc adds to plain execute"},
 	{Case: "c", Beside: "b", Part: JavaScript, Means: "what the controller hop adds to Envoy alone"},
 	{Case: "f", Beside: "b", Part: JavaScript, Means: "what plain execute adds to Envoy alone"},
+	{Case: byAPIKey, Beside: "f", Part: Callers, Most: 0.3, Means: "what an API key adds to plain execute"},
+	{Case: byToken, Beside: "f", Part: Callers, Means: "what a token adds to plain execute"},
 }
 
 // missed tells whether a target is not met, or was not measured.

@@ -44,6 +44,7 @@ const (
 	envokeName     = "Envoke"
 	unfilteredName = "Envoke without filter"
 	emptyName      = "Envoke without ready workers"
+	checkedName    = "Envoke that checks who calls"
 	filledName     = "Envoke with many ready workers"
 	manyName       = "Envoke with many functions"
 )

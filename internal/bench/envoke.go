@@ -40,7 +40,10 @@ func (s *stand) startOurs(ctx context.Context) error {
 	if err := s.startEmpty(ctx); err != nil {
 		return err
 	}
-	return s.startCached(ctx, ours)
+	if err := s.startCached(ctx, ours); err != nil {
+		return err
+	}
+	return s.startChecked(ctx)
 }
 
 // startEmpty starts an Envoke that keeps no worker ready, even on demand: that is a

@@ -207,7 +207,7 @@ func (r Report) memoryTable() *table {
 
 // memoryRole says what the processes of a role are in what was started.
 func memoryRole(m Memory) string {
-	ours := slices.Contains([]string{envokeName, unfilteredName, emptyName, filledName, manyName}, m.Of)
+	ours := slices.Contains([]string{envokeName, unfilteredName, emptyName, checkedName, filledName, manyName}, m.Of)
 	switch {
 	case ours && m.Role == Envoke:
 		return "control and hosts"

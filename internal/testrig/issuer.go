@@ -1,88 +1,57 @@
 package testrig
 
 import (
-	"crypto"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
-	"maps"
-	"math/big"
 	"testing"
-	"time"
+
+	"envoke/internal/signer"
 )
 
-// Issuer issues JSON Web Tokens, signed by a key of its own.
-type Issuer struct {
-	URL   string // the claim iss
-	KeyID string
-	key   *rsa.PrivateKey
-}
+// Issuer issues JSON Web Tokens in a test.
+type Issuer struct{ *signer.Signer }
 
 // NewIssuer makes one with a new key.
 func NewIssuer(t testing.TB, url, keyID string) *Issuer {
 	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	s, err := signer.New(url, keyID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Issuer{URL: url, KeyID: keyID, key: key}
-}
-
-// Key is the public key as a JSON Web Key.
-func (i *Issuer) Key() map[string]any {
-	return map[string]any{
-		"kty": "RSA", "kid": i.KeyID, "alg": "RS256", "use": "sig",
-		"n": encode(i.key.N.Bytes()), "e": encode(big.NewInt(int64(i.key.E)).Bytes()),
-	}
+	return &Issuer{s}
 }
 
 // KeySet is the JSON Web Key Set of the issuers.
 func KeySet(issuers ...*Issuer) string {
-	keys := []map[string]any{}
-	for _, i := range issuers {
-		keys = append(keys, i.Key())
+	signers := make([]*signer.Signer, len(issuers))
+	for n, i := range issuers {
+		signers[n] = i.Signer
 	}
-	raw, _ := json.Marshal(map[string]any{"keys": keys}) // texts only
-	return string(raw)
+	return signer.KeySet(signers...)
 }
 
 // Token is one that is valid for an hour, with these claims besides or instead.
 func (i *Issuer) Token(t testing.TB, claims map[string]any) string {
 	t.Helper()
-	return i.TokenWith(t, map[string]any{"alg": "RS256", "kid": i.KeyID, "typ": "JWT"}, claims)
+	return token(t)(i.Signer.Token(claims))
 }
 
 // TokenWith is Token with another header, which need not be true.
 func (i *Issuer) TokenWith(t testing.TB, header, claims map[string]any) string {
 	t.Helper()
-	all := map[string]any{"iss": i.URL, "exp": time.Now().Add(time.Hour).Unix()}
-	maps.Copy(all, claims)
-	signed := Unsigned(t, header, all)
-	digest := sha256.Sum256([]byte(signed))
-	signature, err := rsa.SignPKCS1v15(rand.Reader, i.key, crypto.SHA256, digest[:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signed + "." + encode(signature)
+	return token(t)(i.Signer.TokenWith(header, claims))
 }
 
 // Unsigned is a token without its signature.
 func Unsigned(t testing.TB, header, claims map[string]any) string {
 	t.Helper()
-	parts := [2]string{}
-	for n, part := range []map[string]any{header, claims} {
-		raw, err := json.Marshal(part)
+	return token(t)(signer.Unsigned(header, claims))
+}
+
+func token(t testing.TB) func(string, error) string {
+	return func(token string, err error) string {
+		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
-		parts[n] = encode(raw)
+		return token
 	}
-	return parts[0] + "." + parts[1]
 }
-
-// PublicBytes is the public key's own bytes, which a confused verifier may take for a secret.
-func (i *Issuer) PublicBytes() []byte { return i.key.N.Bytes() }
-
-func encode(raw []byte) string { return base64.RawURLEncoding.EncodeToString(raw) }
