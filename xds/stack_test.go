@@ -40,6 +40,7 @@ type stack struct {
 	dir        string
 	state      State
 	controller *Controller
+	scheme     string
 	client     *http.Client
 	killADS    func()
 }
@@ -47,7 +48,7 @@ type stack struct {
 func newStack(t *testing.T, change func(*State)) *stack {
 	t.Helper()
 	dir := testrig.Dir(t)
-	s := &stack{t: t, dir: dir, controller: New(Options{}), state: State{
+	s := &stack{t: t, dir: dir, scheme: "http", controller: New(Options{}), state: State{
 		Listener:    Listener{Host: "127.0.0.1"},
 		ExtProcPath: filepath.Join(dir, "extproc.sock"),
 		APIPath:     filepath.Join(dir, "api.sock"),
@@ -92,7 +93,7 @@ func (s *stack) do(method, path, body string, headers ...string) envoytest.Reply
 
 // send is do for any goroutine.
 func (s *stack) send(method, path, body string, headers ...string) (envoytest.Reply, error) {
-	request, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.Addr+path, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(s.t.Context(), method, s.scheme+"://"+s.Addr+path, strings.NewReader(body))
 	if err != nil {
 		return envoytest.Reply{}, err
 	}
