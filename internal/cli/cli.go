@@ -51,6 +51,7 @@ type app struct {
 	Options
 
 	address, operators string
+	caFile             string
 	output             format
 }
 
@@ -100,6 +101,7 @@ func (a *app) withMeant(ctx context.Context, err error, args []string) error {
 
 func (a *app) bindAddress(f *pflag.FlagSet) {
 	f.StringVar(&a.address, "address", "", "URL of the Envoke (default $ENVOKE_URL, else "+defaultAddress+")")
+	f.StringVar(&a.caFile, "ca-file", "", "file of the authorities that an https address is believed by, in PEM (default $ENVOKE_CA_FILE, else the system's)")
 }
 
 func (a *app) bindOutput(f *pflag.FlagSet) {
@@ -108,7 +110,11 @@ func (a *app) bindOutput(f *pflag.FlagSet) {
 
 func (a *app) client() (*client.Client, error) {
 	address := first(a.address, a.Getenv("ENVOKE_URL"), defaultAddress)
-	server, err := client.New(address)
+	return a.clientOf(address)
+}
+
+func (a *app) clientOf(address string) (*client.Client, error) {
+	server, err := client.New(address, client.WithCA(first(a.caFile, a.Getenv("ENVOKE_CA_FILE"))))
 	if err != nil {
 		return nil, usageError{err}
 	}

@@ -61,7 +61,12 @@ own until dev ends; what it prints is in that one's log then (envoke logs).`,
 		defer func() { _ = listener.Close() }() // where nothing came to serve on it
 		out := &screen{w: c.OutOrStdout()}
 		return a.onServer(c.Context(), out, func(ctx context.Context, base string) error {
-			return dev(ctx, &developed{path: args[0], name: developedName(code.name), out: out}, listener, base)
+			server, err := a.clientOf(base)
+			if err != nil {
+				return err
+			}
+			defer server.Close()
+			return dev(ctx, &developed{path: args[0], name: developedName(code.name), out: out, server: server}, listener)
 		})
 	}
 	return c
@@ -94,13 +99,7 @@ func (a *app) onServer(ctx context.Context, out *screen, serve func(context.Cont
 }
 
 // dev serves one file by an Envoke until the context ends.
-func dev(ctx context.Context, d *developed, listener net.Listener, base string) error {
-	server, err := client.New(base)
-	if err != nil {
-		return usageError{err}
-	}
-	defer server.Close()
-	d.server = server
+func dev(ctx context.Context, d *developed, listener net.Listener) error {
 	if err := d.load(ctx); err != nil {
 		var reply *client.ReplyError
 		if !errors.As(err, &reply) {
@@ -109,14 +108,14 @@ func dev(ctx context.Context, d *developed, listener net.Listener, base string) 
 		d.out.say("✗ %v", err)
 	}
 	d.out.say("%s answers at http://%s and is loaded anew on every save. Ctrl-C stops.", d.path, listener.Addr())
-	d.out.say("It is the function %s of %s meanwhile.", d.name, server.Base())
+	d.out.say("It is the function %s of %s meanwhile.", d.name, d.server.Base())
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return d.watch(ctx) })
 	work.Go(func() error {
 		web := &http.Server{Handler: d, ReadTimeout: time.Minute}
 		return httpserver.Serve(ctx, web, listener, devGrace)
 	})
-	err = work.Wait()
+	err := work.Wait()
 	d.drop(context.WithoutCancel(ctx))
 	return err
 }
