@@ -33,11 +33,11 @@ func (s settings) has(name string) bool {
 var (
 	flagsOfEach = []string{"config", "admin-port", "run-dir", "log-level", "log-format"}
 
-	flagsOfControl = append(append(flagsOfLanguages(), flagsOfLink.control...),
+	flagsOfControl = append(append(append(flagsOfLanguages(), flagsOfLink.control...),
 		"host", "port", "insecure-public", "data-dir", "database-url", "redis-url", "redis-cache-url", "db-logging-enabled", "log-retention-hours", "log-waiting-mb", "access-log",
 		"runtime-timeout-seconds", "runtime-max-requests", "request-timeout-seconds",
 		"max-script-size", "max-module-size", "filter", "cache-memory-mb", "runtime-selection-strategy", "runtime-mappings-file",
-	)
+	), flagsOfEdge...)
 	flagsOfHosts = append(slices.Clone(flagsOfLink.host),
 		"cache-dir", "session-expiry-seconds", "runtime-timeout-seconds", "build-wait-ms", "worker-concurrency", "worker-memory-mb", "worker-cpu-ms",
 		"log-payloads", "log-payload-bytes", "log-mask-keys",
