@@ -3,13 +3,16 @@ package xds
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	brotliv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/compression/brotli/compressor/v3"
 	gzipv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/compression/gzip/compressor/v3"
 	compressorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/compressor/v3"
@@ -129,6 +132,28 @@ func corsPolicy(l Listener) map[string]*anypb.Any {
 		})
 	}
 	return map[string]*anypb.Any{corsFilter: pack(policy)}
+}
+
+// preflights is the route of those that the cors filter answers: it looks at no route that
+// refuses by itself, as one of another method would. Nothing follows it. What a page of
+// another origin asks goes on: functions may answer that themselves.
+func preflights(l Listener) []*routev3.Route {
+	if len(l.Origins) == 0 {
+		return nil
+	}
+	var known []string
+	for _, origin := range slices.Sorted(slices.Values(l.Origins)) {
+		known = append(known, regexp.QuoteMeta(origin))
+	}
+	if known[0] == regexp.QuoteMeta(anyOrigin) {
+		known = []string{".*"}
+	}
+	m := match(prefix("/"), method(http.MethodOptions),
+		header("origin", &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
+			SafeRegex: &matcherv3.RegexMatcher{Regex: strings.Join(known, "|")},
+		}}),
+		present("access-control-request-method"))
+	return []*routev3.Route{toAPI("preflight", m, apiTimeout)}
 }
 
 // plainHeaders are on every answer, unless a function has set them itself.

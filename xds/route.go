@@ -63,7 +63,7 @@ const (
 // comes first. The path alone decides after the method: each operation's routes are
 // followed by one that answers 405.
 func publicRoutes(s State) *routev3.RouteConfiguration {
-	routes := []*routev3.Route{doubledHost()}
+	routes := append([]*routev3.Route{doubledHost()}, preflights(s.Listener)...)
 	for _, r := range s.Runtimes {
 		routes = append(routes, plainExecute(s, r))
 	}
@@ -377,9 +377,13 @@ func cacheable() []*routev3.HeaderMatcher {
 	return matchers
 }
 
-func absent(name string) *routev3.HeaderMatcher {
+func absent(name string) *routev3.HeaderMatcher { return presence(name, false) }
+
+func present(name string) *routev3.HeaderMatcher { return presence(name, true) }
+
+func presence(name string, there bool) *routev3.HeaderMatcher {
 	return &routev3.HeaderMatcher{
 		Name:                 name,
-		HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: false},
+		HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: there},
 	}
 }

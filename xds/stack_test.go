@@ -145,6 +145,12 @@ func upstream(name string) http.HandlerFunc {
 			w.WriteHeader(http.StatusRequestEntityTooLarge)
 			_, _ = io.WriteString(w, "refused by the host")
 			return
+		case "headers":
+			w.Header().Set("X-Content-Type-Options", "own")
+			w.Header().Set("Strict-Transport-Security", "own")
+		case "typed", "encoded", "tagged":
+			sendTyped(w, do, argument)
+			return
 		case "send":
 			n, _ := strconv.Atoi(argument)
 			_, _ = io.WriteString(w, strings.Repeat("x", n))
@@ -154,6 +160,24 @@ func upstream(name string) http.HandlerFunc {
 		n, _ := io.Copy(io.Discard, r.Body)
 		_ = json.NewEncoder(w).Encode(seen{name, r.URL.RequestURI(), r.Header, n})
 	}
+}
+
+// sendTyped answers 4 KiB of text: of a type and length, encoded already, or with an ETag.
+func sendTyped(w http.ResponseWriter, do, argument string) {
+	kind, length, _ := strings.Cut(argument, " ")
+	n, err := strconv.Atoi(length)
+	if err != nil {
+		kind, n = "text/plain", 4096
+	}
+	w.Header().Set("Content-Type", kind)
+	switch do {
+	case "encoded":
+		w.Header().Set("Content-Encoding", "zstd")
+	case "tagged":
+		w.Header().Set("Etag", argument)
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(n))
+	_, _ = io.WriteString(w, strings.Repeat("x", n))
 }
 
 func serveHTTP(t *testing.T, path string, handler http.Handler) {
