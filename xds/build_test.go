@@ -218,11 +218,16 @@ func TestCheck(t *testing.T) {
 		{"routes of the listener", resourcev3.RouteType, "public", `route "public" is named but not there`},
 		{"listener of the routes", resourcev3.ListenerType, "public", `route "public" is there but not named`},
 		{"listener of the filter", resourcev3.ListenerType, "public", `filter "envoke" is there but not named`},
+		{"certificate of the listener", resourcev3.SecretType, "public", `secret "public" is named but not there`},
+		{"client CA of the listener", resourcev3.SecretType, "clients", `secret "clients" is named but not there`},
+		{"listener of the secrets", resourcev3.ListenerType, "public", `secret "public" is there but not named`},
 		{"the filter, whose default is there", resourcev3.ExtensionConfigType, "envoke", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			state := validState()
 			state.Filter = []byte("a module")
+			state.Listener.TLS = someTLS()
+			state.Listener.TLS.ClientCA = "ca"
 			snapshot, err := Build(state)
 			if err != nil {
 				t.Fatal(err)

@@ -170,16 +170,6 @@ func answerHeaders(l Listener) []*corev3.HeaderValueOption {
 	return headers
 }
 
-// localHeaders are those of what Envoy, ext_proc or the filter answers. What a cache holds
-// has them already.
-func localHeaders(l Listener) []*corev3.HeaderValueOption {
-	headers := answerHeaders(l)
-	if len(l.Origins) > 0 {
-		headers = append(headers, ifAbsent("vary", "origin"))
-	}
-	return headers
-}
-
 // routeHeaders are those of what a host or control answers, or a route refuses. Envoy tells
 // each origin its own name, which caches on the way must know; a function may have said that
 // its answer varies by something else too.

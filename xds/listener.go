@@ -65,7 +65,7 @@ func connectionManager(s State) *hcmv3.HttpConnectionManager {
 		StatPrefix:       "public",
 		RouteSpecifier:   &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{RouteConfigName: RoutesName, ConfigSource: fromADS()}},
 		HttpFilters:      append(edgeFilters(s.Listener), wasmFilter(), extProc(s), router()),
-		LocalReplyConfig: localReplies(localHeaders(s.Listener)),
+		LocalReplyConfig: localReplies(answerHeaders(s.Listener)),
 		AccessLog:        accessLog(s),
 	}
 	harden(h, s)

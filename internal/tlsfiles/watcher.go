@@ -111,7 +111,7 @@ func (w *Watcher) look(ctx context.Context) {
 		return
 	}
 	w.current.Store(content)
-	w.taken, w.saidEnd = now, time.Time{}
+	w.taken, w.suspect, w.reported, w.saidEnd = now, stamp{}, stamp{}, time.Time{}
 	w.Logger.InfoContext(ctx, "took the renewed certificate", "file", w.Cert, "ends", content.Ends().UTC().Format(time.RFC3339))
 }
 
