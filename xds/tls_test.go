@@ -232,6 +232,21 @@ func TestClientCertificates(t *testing.T) {
 		_, err := s.handshake(&tls.Config{RootCAs: a.roots(), Certificates: foreign.pair()})
 		return err
 	})
+	// One that is taken out is refused, also by who was taken before and resumes.
+	known := &tls.Config{RootCAs: a.roots(), Certificates: clients.pair(), ClientSessionCache: tls.NewLRUClientSessionCache(8)}
+	for range 2 {
+		if _, err := s.handshake(known); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.state.Listener.TLS.ClientCA = foreign.pem()
+	if err := s.controller.Publish(t.Context(), s.state); err != nil {
+		t.Fatal(err)
+	}
+	testrig.Eventually(t, "the other authority to be refused", func() bool {
+		_, err := s.handshake(known)
+		return err != nil
+	})
 }
 
 // TestClientCertificateHeaderWithoutCA is removed from requests, with TLS and without.

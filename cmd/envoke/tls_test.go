@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -267,5 +268,39 @@ func TestVariablesThatEndInFile(t *testing.T) {
 	}
 	if c.TLSCertFile != path || c.TLSKeyFile != path || c.TLSCert != "" || c.TLSKey != "" || c.TLSCA != "from the file" {
 		t.Errorf("files %q, %q; links %q, %q, %q", c.TLSCertFile, c.TLSKeyFile, c.TLSCert, c.TLSKey, c.TLSCA)
+	}
+}
+
+// TestRemoteEnvoySpeaksHTTPS: the certificate comes to Envoys of other machines by their link to
+// control, which has the files.
+func TestRemoteEnvoySpeaksHTTPS(t *testing.T) {
+	files, f := newPublicFiles(t), newFleet(t)
+	f.ofControl, f.controls = files.args(), f.controls[:1]
+	f.startControl(t, 0)
+	_, at := f.startHost(t)
+	f.startEnvoy(t)
+	f.awaitHost(t, at, true)
+	client, url := files.client(), strings.Replace(f.base, "http:", "https:", 1)
+	testrig.Succeeds(t, func() error {
+		r, err := sendBy(client, http.MethodPost, url+"/api/v1/execute", `{"script_content":"return 1"}`, "Language-Title", "nodejs-first")
+		if err == nil && r.status != http.StatusOK {
+			err = fmt.Errorf("%d %s", r.status, r.body)
+		}
+		return err
+	})
+	files.renew(time.Now(), 100*time.Hour)
+	testrig.Eventually(t, "the renewed certificate", func() bool {
+		again := files.client()
+		defer again.CloseIdleConnections()
+		reply, err := again.Get(url + "/health")
+		if err != nil {
+			return false
+		}
+		_ = reply.Body.Close()
+		return time.Until(reply.TLS.PeerCertificates[0].NotAfter) > 90*time.Hour
+	})
+	dump, err := f.askAdmin("/config_dump")
+	if err != nil || !strings.Contains(dump, "dynamic_active_secrets") || strings.Contains(dump, "PRIVATE KEY") {
+		t.Errorf("the dump shows a key, or no secrets (%v)", err)
 	}
 }
