@@ -15,9 +15,13 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
 	"envoke/internal/cli"
 	"envoke/internal/mtls"
 	"envoke/internal/testrig"
+	"envoke/runtimes/runtimepb"
 )
 
 // publicFiles are those of a public certificate, of an authority of the test's own.
@@ -111,6 +115,19 @@ func TestHTTPS(t *testing.T) {
 	if want := i.base + "/api/v1/execute?a=b"; err != nil || r.status != http.StatusPermanentRedirect || r.header.Get("Location") != want {
 		t.Errorf("the redirect: %d to %s, %v", r.status, r.header.Get("Location"), err)
 	}
+	t.Run("gRPC", func(t *testing.T) {
+		config := client.Transport.(*http.Transport).TLSClientConfig.Clone()
+		conn, err := grpc.NewClient(strings.TrimPrefix(i.base, "https://"), grpc.WithTransportCredentials(credentials.NewTLS(config)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		script := "return params.a + 1"
+		reply, err := runtimepb.NewRuntimeServiceClient(conn).Execute(naming(t, "nodejs-x"), &runtimepb.ExecuteRequest{ScriptContent: &script, Params: `{"a":41}`})
+		if err != nil || reply.GetResult() != "42" {
+			t.Errorf("%v, %v", reply, err)
+		}
+	})
 	t.Run("health", func(t *testing.T) {
 		var out bytes.Buffer
 		getenv := func(string) string { return "" }
