@@ -19,7 +19,7 @@ func (s *Server) invokeHTTP(ctx context.Context, r *request) (pass, error) {
 	if err != nil {
 		return pass{}, err
 	}
-	cacheable := r.method == http.MethodGet && r.contentLength <= 0 && r.caller == [4]string{}
+	cacheable := r.method == http.MethodGet && r.contentLength <= 0 && r.caller == [5]string{}
 	return s.callFunction(ctx, r, ref, cacheable)
 }
 

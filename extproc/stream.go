@@ -24,7 +24,7 @@ type request struct {
 	title        field
 	cacheControl field
 
-	caller        [4]string // the values of faas.CallerHeaders
+	caller        [5]string // the values of faas.CallerHeaders
 	scopes        string    // of the caller, where callers are checked
 	callKey       string
 	grpc          bool  // by its content type

@@ -143,7 +143,7 @@ func numbered() func(string) upstreamReply {
 		n++
 		return upstreamReply{
 			status: "200", keep: "60000,0", body: fmt.Sprintf(`{"result":%d,"cached":false}`, n),
-			headers: [][2]string{{"content-type", "application/json"}, {"x-request-id", "1"}, {"x-two", "a"}, {"x-two", "b"}},
+			headers: [][2]string{{"content-type", "application/json"}, {"x-request-id", "1"}, {"x-two", "a"}, {"x-two", "b"}, {"x-content-type-options", "nosniff"}, {"strict-transport-security", "max-age=1"}, {"vary", "origin"}},
 		}
 	}
 }

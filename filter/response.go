@@ -29,6 +29,9 @@ func (c *call) readResponse(pairs host.Pairs, age time.Duration) {
 		case ":status":
 			c.status, _ = strconv.Atoi(string(at.Value))
 		case "age", "date", "server", "content-length", "transfer-encoding", "connection", "x-request-id", "server-timing":
+		case "x-content-type-options", "strict-transport-security", "vary":
+			// The route adds them to every answer, also to this one when it comes from here:
+			// hosts let no response be kept that has others of them.
 		default:
 			kept = append(kept, string(at.Name), string(at.Value))
 		}

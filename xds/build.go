@@ -5,7 +5,6 @@ import (
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
 	"envoke/internal/faas"
@@ -15,6 +14,7 @@ import (
 const (
 	ListenerName      = "public"
 	RoutesName        = "public"
+	RedirectName      = "redirect"
 	ExtProcCluster    = "extproc"
 	ControlAPICluster = "control-api"
 	FilterName        = "envoke"
@@ -44,11 +44,12 @@ func Build(state State) (*Snapshot, error) {
 		}
 	}
 	snapshot, err := newSnapshot(contents{
-		listeners: []*listenerv3.Listener{publicListener(s)},
+		listeners: listeners(s),
 		routes:    []*routev3.RouteConfiguration{publicRoutes(s)},
 		clusters:  clusters,
 		endpoints: assignments,
 		filters:   append(authConfigs(s), filters(s)...),
+		secrets:   secrets(s.Listener.TLS),
 	})
 	if err == nil {
 		snapshot.filter = digest(s.Filter)

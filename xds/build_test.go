@@ -9,11 +9,14 @@ import (
 	"testing"
 	"time"
 
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 	resourcev3 "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 	"sigs.k8s.io/yaml"
 
 	"envoke/internal/faas"
@@ -30,6 +33,8 @@ func validState() State {
 		Runtimes:    []Runtime{{Language: faas.NodeJS, Endpoints: []Endpoint{{Path: "/run/nodejs.sock"}}}},
 	}
 }
+
+func someTLS() TLS { return TLS{Chain: "chain", Key: "key"} }
 
 // TestGolden builds each testdata/NAME.in.yaml and compares NAME.golden.yaml.
 func TestGolden(t *testing.T) {
@@ -94,7 +99,7 @@ func render(t *testing.T, s *Snapshot) []byte {
 		}
 		slices.Sort(names)
 		for _, name := range names {
-			raw, err := protojson.Marshal(resources[name])
+			raw, err := protojson.Marshal(withoutKey(resources[name]))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -108,6 +113,15 @@ func render(t *testing.T, s *Snapshot) []byte {
 		}
 	}
 	return []byte(out.String())
+}
+
+// withoutKey is what may be in a repository.
+func withoutKey(r types.Resource) types.Resource {
+	if secret, ok := proto.Clone(r).(*tlsv3.Secret); ok && secret.GetTlsCertificate() != nil {
+		secret.GetTlsCertificate().PrivateKey = inline("[redacted]")
+		return secret
+	}
+	return r
 }
 
 // TestBuildIsPure builds the same state in another order.
@@ -164,6 +178,21 @@ func TestBuildFaults(t *testing.T) {
 			s.Controls = []Endpoint{{Host: "control", Port: 1}, {Host: "control", Port: 1}}
 		}, "is there twice"},
 		{"control without a port", func(s *State) { s.Controls = []Endpoint{{Host: "control"}} }, "is no host and port"},
+		{"a chain without a key", func(s *State) { s.Listener.TLS.Chain = "chain" }, "it needs both"},
+		{"a key without a chain", func(s *State) { s.Listener.TLS.Key = "key" }, "it needs both"},
+		{"a client CA without TLS", func(s *State) { s.Listener.TLS.ClientCA = "ca" }, "client_ca without a chain"},
+		{"a redirect without TLS", func(s *State) { s.Listener.Redirect.Port = 9080 }, "which the listener does not speak"},
+		{"a redirect on the same port", func(s *State) { s.Listener.TLS = someTLS(); s.Listener.Redirect.Port = 9000 }, "is the listener's own"},
+		{"a redirect to any port", func(s *State) {
+			s.Listener.TLS = someTLS()
+			s.Listener.Port, s.Listener.Redirect.Port = 0, 9080
+		}, "cannot know which port"},
+		{"an origin with a path", func(s *State) { s.Listener.Origins = []string{"https://a.example/"} }, "is no origin"},
+		{"an origin without a scheme", func(s *State) { s.Listener.Origins = []string{"a.example"} }, "is no origin"},
+		{"an origin in upper case", func(s *State) { s.Listener.Origins = []string{"https://A.example"} }, "is no origin"},
+		{"an origin with its own port", func(s *State) { s.Listener.Origins = []string{"https://a.example:443"} }, "browsers leave out"},
+		{"any origin beside another", func(s *State) { s.Listener.Origins = []string{"*", "https://a.example"} }, "stands alone"},
+		{"an origin twice", func(s *State) { s.Listener.Origins = []string{"https://a.example", "https://a.example"} }, "is there twice"},
 		{"bad UTF-8", func(s *State) { s.APIPath = "/\xff" }, "is not UTF-8"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -189,11 +218,16 @@ func TestCheck(t *testing.T) {
 		{"routes of the listener", resourcev3.RouteType, "public", `route "public" is named but not there`},
 		{"listener of the routes", resourcev3.ListenerType, "public", `route "public" is there but not named`},
 		{"listener of the filter", resourcev3.ListenerType, "public", `filter "envoke" is there but not named`},
+		{"certificate of the listener", resourcev3.SecretType, "public", `secret "public" is named but not there`},
+		{"client CA of the listener", resourcev3.SecretType, "clients", `secret "clients" is named but not there`},
+		{"listener of the secrets", resourcev3.ListenerType, "public", `secret "public" is there but not named`},
 		{"the filter, whose default is there", resourcev3.ExtensionConfigType, "envoke", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			state := validState()
 			state.Filter = []byte("a module")
+			state.Listener.TLS = someTLS()
+			state.Listener.TLS.ClientCA = "ca"
 			snapshot, err := Build(state)
 			if err != nil {
 				t.Fatal(err)

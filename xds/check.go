@@ -8,6 +8,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	resourcev3 "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protopath"
@@ -17,7 +18,7 @@ import (
 
 // references are the names that resources use of other resources.
 type references struct {
-	clusters, endpoints, routes, filters map[string]bool
+	clusters, endpoints, routes, filters, secrets map[string]bool
 }
 
 // check tells whether Envoy can serve the snapshot: each message keeps the rules of
@@ -25,7 +26,7 @@ type references struct {
 // looks at the names of load assignments and route tables only; a cluster that a
 // route names and nobody defines is a 503 that nobody announced.
 func (s *Snapshot) check() error {
-	used := references{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}}
+	used := references{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}}
 	for _, typeURL := range typeURLs {
 		for name, resource := range s.cache.GetResources(typeURL) {
 			if err := used.visit(resource); err != nil {
@@ -37,8 +38,10 @@ func (s *Snapshot) check() error {
 		s.has(resourcev3.ClusterType, used.clusters),
 		s.has(resourcev3.EndpointType, used.endpoints),
 		s.has(resourcev3.RouteType, used.routes),
+		s.has(resourcev3.SecretType, used.secrets),
 		s.hasOnly(resourcev3.EndpointType, used.endpoints),
 		s.hasOnly(resourcev3.RouteType, used.routes),
+		s.hasOnly(resourcev3.SecretType, used.secrets),
 		// A filter may be missing: its default stands in its place.
 		s.hasOnly(resourcev3.ExtensionConfigType, used.filters),
 	)
@@ -108,6 +111,10 @@ func (r references) note(m proto.Message) {
 		}
 	case *hcmv3.Rds:
 		r.routes[m.GetRouteConfigName()] = true
+	case *tlsv3.SdsSecretConfig:
+		if m.GetSdsConfig().GetAds() != nil {
+			r.secrets[m.GetName()] = true
+		}
 	case *hcmv3.HttpFilter:
 		if m.GetConfigDiscovery() != nil {
 			r.filters[m.GetName()] = true

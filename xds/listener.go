@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"slices"
 	"time"
 
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
@@ -22,10 +23,23 @@ const (
 	maxStreams = 100
 )
 
-func publicListener(s State) *listenerv3.Listener {
+func listeners(s State) []*listenerv3.Listener {
+	public := listener(ListenerName, s, s.Listener.Port, connectionManager(s))
+	chain := public.GetFilterChains()[0]
+	if chain.TransportSocket = publicSocket(s.Listener); chain.TransportSocket != nil {
+		// Who connects and says nothing is nobody's request yet.
+		chain.TransportSocketConnectTimeout = duration(s.Listener.HeadersTimeout)
+	}
+	if s.Listener.Redirect.Port == 0 {
+		return []*listenerv3.Listener{public}
+	}
+	return []*listenerv3.Listener{public, redirectListener(s)}
+}
+
+func listener(name string, s State, port int, h *hcmv3.HttpConnectionManager) *listenerv3.Listener {
 	return &listenerv3.Listener{
-		Name:                          ListenerName,
-		Address:                       socketAddress(s.Listener.Host, s.Listener.Port),
+		Name:                          name,
+		Address:                       socketAddress(s.Listener.Host, port),
 		PerConnectionBufferLimitBytes: number(bufferLimit),
 		// A second Envoy on the port must fail, not take half of the connections.
 		EnableReusePort: wrapperspb.Bool(false),
@@ -39,7 +53,7 @@ func publicListener(s State) *listenerv3.Listener {
 		FilterChains: []*listenerv3.FilterChain{{
 			Filters: []*listenerv3.Filter{{
 				Name:       hcmFilter,
-				ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: pack(connectionManager(s))},
+				ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: pack(h)},
 			}},
 		}},
 	}
@@ -49,23 +63,36 @@ func publicListener(s State) *listenerv3.Listener {
 // (best_practices/edge), and what makes every answer ours.
 func connectionManager(s State) *hcmv3.HttpConnectionManager {
 	h := &hcmv3.HttpConnectionManager{
-		StatPrefix:     "public",
-		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{RouteConfigName: RoutesName, ConfigSource: fromADS()}},
-		HttpFilters: append(append(authFilters(s), rateFilters(s)...),
-			wasmFilter(),
-			extProc(s),
-			&hcmv3.HttpFilter{Name: routerFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&routerv3.Router{
-				SuppressEnvoyHeaders: true, // x-envoy-* are nobody's business
-				// By cluster and status: the access log has them, by operation too.
-				DynamicStats: wrapperspb.Bool(false),
-			})}},
-		),
-		LocalReplyConfig: localReplies(),
+		StatPrefix:       "public",
+		RouteSpecifier:   &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{RouteConfigName: RoutesName, ConfigSource: fromADS()}},
+		HttpFilters:      slices.Concat(edgeFilters(s.Listener), authFilters(s), rateFilters(s), []*hcmv3.HttpFilter{wasmFilter(), extProc(s), router()}),
+		LocalReplyConfig: localReplies(answerHeaders(s.Listener)),
 		AccessLog:        accessLog(s),
 	}
 	harden(h, s)
 	identify(h)
+	showClient(h, s.Listener.TLS)
 	return h
+}
+
+func router() *hcmv3.HttpFilter {
+	return filterOf(routerFilter, &routerv3.Router{
+		SuppressEnvoyHeaders: true, // x-envoy-* are nobody's business
+		// By cluster and status: the access log has them, by operation too.
+		DynamicStats: wrapperspb.Bool(false),
+	})
+}
+
+// showClient tells hosts and control whose certificate a client has shown. What clients say
+// of it themselves is removed in any case, which is Envoy's default.
+func showClient(h *hcmv3.HttpConnectionManager, t TLS) {
+	if t.ClientCA == "" {
+		return
+	}
+	h.ForwardClientCertDetails = hcmv3.HttpConnectionManager_SANITIZE_SET
+	h.SetCurrentClientCertDetails = &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{
+		Subject: yes(), Uri: true, Dns: true,
+	}
 }
 
 // harden bounds what a client may send and how slowly, and leaves one spelling of

@@ -124,12 +124,17 @@ var localReplyTable = []localReply{
 // localReplies rewrites every answer that Envoy makes into the API's error JSON. What is
 // no error is a cached result, which must not pay for CEL; what is JSON already came
 // from ext_proc or the filter. Both stay.
-func localReplies() *hcmv3.LocalReplyConfig {
+//
+// All get the headers, also those that stay: each mapper's are its own.
+func localReplies(headers []*corev3.HeaderValueOption) *hcmv3.LocalReplyConfig {
 	mappers := []*hcmv3.ResponseMapper{{Filter: below(http.StatusBadRequest)}, {Filter: cel(
 		"'content-type' in response.headers && response.headers['content-type'] == 'application/json'",
 	)}}
 	for _, reply := range localReplyTable {
 		mappers = append(mappers, reply.mapper())
+	}
+	for _, m := range mappers {
+		m.HeadersToAdd = append(m.HeadersToAdd, headers...)
 	}
 	return &hcmv3.LocalReplyConfig{Mappers: mappers}
 }

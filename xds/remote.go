@@ -108,7 +108,7 @@ func secured(s State, peer mtls.Role, protocol string) *corev3.TransportSocket {
 		TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_3, TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3,
 	}
 	return &corev3.TransportSocket{
-		Name: "envoy.transport_sockets.tls",
+		Name: tlsSocket,
 		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: pack(&tlsv3.UpstreamTlsContext{
 			CommonTlsContext: &tlsv3.CommonTlsContext{
 				TlsParams:                      only13,

@@ -64,7 +64,7 @@ const (
 // comes first. The path alone decides after the method: each operation's routes are
 // followed by one that answers 405.
 func publicRoutes(s State) *routev3.RouteConfiguration {
-	routes := []*routev3.Route{doubledHost()}
+	routes := append([]*routev3.Route{doubledHost()}, preflights(s.Listener)...)
 	for _, r := range s.Runtimes {
 		routes = append(routes, plainExecute(s, r))
 	}
@@ -109,7 +109,9 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 		Name: RoutesName,
 		VirtualHosts: []*routev3.VirtualHost{{
 			Name: "all", Domains: []string{"*"}, Routes: guard(s, retryAtAnother(s, routes)),
+			TypedPerFilterConfig: corsPolicy(s.Listener),
 		}},
+		ResponseHeadersToAdd: routeHeaders(s.Listener),
 		// Hosts drop what functions say in our headers; this is the second wall.
 		// What a host says of caching, ext_proc takes away (see CacheableHeader).
 		ResponseHeadersToRemove: []string{ClusterHeader, HashHeader, SessionHeader, FunctionHeader, CacheHeader, CallKeyHeader, KeepHeader},
@@ -380,16 +382,13 @@ func cacheable() []*routev3.HeaderMatcher {
 	return matchers
 }
 
-func present(name string) *routev3.HeaderMatcher {
-	return &routev3.HeaderMatcher{
-		Name:                 name,
-		HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true},
-	}
-}
+func absent(name string) *routev3.HeaderMatcher { return presence(name, false) }
 
-func absent(name string) *routev3.HeaderMatcher {
+func present(name string) *routev3.HeaderMatcher { return presence(name, true) }
+
+func presence(name string, there bool) *routev3.HeaderMatcher {
 	return &routev3.HeaderMatcher{
 		Name:                 name,
-		HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: false},
+		HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: there},
 	}
 }

@@ -12,6 +12,7 @@ import (
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 	resourcev3 "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
@@ -23,7 +24,7 @@ const versionLen = 16
 // typeURLs are the types of resource that we serve.
 var typeURLs = []string{
 	resourcev3.ClusterType, resourcev3.EndpointType, resourcev3.RouteType, resourcev3.ListenerType,
-	resourcev3.ExtensionConfigType,
+	resourcev3.ExtensionConfigType, resourcev3.SecretType,
 }
 
 // Snapshot is an immutable set of Envoy resources. Its version is a hash of its
@@ -40,6 +41,7 @@ type contents struct {
 	clusters  []*clusterv3.Cluster
 	endpoints []*endpointv3.ClusterLoadAssignment
 	filters   []*corev3.TypedExtensionConfig
+	secrets   []*tlsv3.Secret
 }
 
 func newSnapshot(c contents) (*Snapshot, error) {
@@ -50,6 +52,7 @@ func newSnapshot(c contents) (*Snapshot, error) {
 		resourcev3.EndpointType: resources(c.endpoints),
 
 		resourcev3.ExtensionConfigType: resources(c.filters),
+		resourcev3.SecretType:          resources(c.secrets),
 	})
 }
 
@@ -135,6 +138,8 @@ func short(typeURL string) string {
 		return "listener"
 	case resourcev3.ExtensionConfigType:
 		return "filter"
+	case resourcev3.SecretType:
+		return "secret"
 	}
 	return "other"
 }

@@ -41,6 +41,7 @@ type stack struct {
 	dir        string
 	state      State
 	controller *Controller
+	scheme     string
 	client     *http.Client
 	killADS    func()
 }
@@ -48,7 +49,7 @@ type stack struct {
 func newStack(t *testing.T, change func(*State)) *stack {
 	t.Helper()
 	dir := testrig.Dir(t)
-	s := &stack{t: t, dir: dir, controller: New(Options{}), state: State{
+	s := &stack{t: t, dir: dir, scheme: "http", controller: New(Options{}), state: State{
 		Listener:    Listener{Host: "127.0.0.1"},
 		ExtProcPath: filepath.Join(dir, "extproc.sock"),
 		APIPath:     filepath.Join(dir, "api.sock"),
@@ -93,7 +94,7 @@ func (s *stack) do(method, path, body string, headers ...string) envoytest.Reply
 
 // send is do for any goroutine.
 func (s *stack) send(method, path, body string, headers ...string) (envoytest.Reply, error) {
-	request, err := http.NewRequestWithContext(s.t.Context(), method, "http://"+s.Addr+path, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(s.t.Context(), method, s.scheme+"://"+s.Addr+path, strings.NewReader(body))
 	if err != nil {
 		return envoytest.Reply{}, err
 	}
@@ -145,6 +146,12 @@ func upstream(name string) http.HandlerFunc {
 			w.WriteHeader(http.StatusRequestEntityTooLarge)
 			_, _ = io.WriteString(w, "refused by the host")
 			return
+		case "headers":
+			w.Header().Set("X-Content-Type-Options", "own")
+			w.Header().Set("Strict-Transport-Security", "own")
+		case "typed", "encoded", "tagged":
+			sendTyped(w, do, argument)
+			return
 		case "send":
 			n, _ := strconv.Atoi(argument)
 			_, _ = io.WriteString(w, strings.Repeat("x", n))
@@ -154,6 +161,24 @@ func upstream(name string) http.HandlerFunc {
 		n, _ := io.Copy(io.Discard, r.Body)
 		_ = json.NewEncoder(w).Encode(seen{name, r.URL.RequestURI(), r.Header, n})
 	}
+}
+
+// sendTyped answers 4 KiB of text: of a type and length, encoded already, or with an ETag.
+func sendTyped(w http.ResponseWriter, do, argument string) {
+	kind, length, _ := strings.Cut(argument, " ")
+	n, err := strconv.Atoi(length)
+	if err != nil {
+		kind, n = "text/plain", 4096
+	}
+	w.Header().Set("Content-Type", kind)
+	switch do {
+	case "encoded":
+		w.Header().Set("Content-Encoding", "zstd")
+	case "tagged":
+		w.Header().Set("Etag", argument)
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(n))
+	_, _ = io.WriteString(w, strings.Repeat("x", n))
 }
 
 func serveHTTP(t *testing.T, path string, handler http.Handler) {

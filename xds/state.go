@@ -72,6 +72,15 @@ type Listener struct {
 	RequestTimeout time.Duration `json:"request_timeout"`
 	// IdleTimeout is how long a connection without a request is kept; 0 means 5 min.
 	IdleTimeout time.Duration `json:"idle_timeout"`
+
+	TLS      TLS      `json:"tls"`
+	Redirect Redirect `json:"redirect"`
+	// HSTS is for how long browsers shall come by https only; 0: nothing is said of it.
+	HSTS time.Duration `json:"hsts"`
+	// Origins are those whose pages may call, or the one "*"; empty: none may.
+	Origins []string `json:"origins"`
+	// Compress has answers compressed for those who take them so.
+	Compress bool `json:"compress"`
 }
 
 // Runtime is a language that is served, and where.
@@ -124,6 +133,9 @@ func (s State) check() error {
 		checkAddress("listener", s.Listener.Host, s.Listener.Port, 0),
 		s.checkControls(),
 		s.Auth.check(), s.Rates.check(),
+		s.Listener.TLS.check(),
+		s.Listener.checkRedirect(),
+		s.Listener.checkOrigins(),
 	}
 	if !utf8.ValidString(s.AccessLog) {
 		faults = append(faults, fmt.Errorf("access_log %q is not UTF-8", s.AccessLog))
@@ -134,7 +146,7 @@ func (s State) check() error {
 	if s.MaxTimeout <= 0 {
 		faults = append(faults, fmt.Errorf("max_timeout %v is not positive", s.MaxTimeout))
 	}
-	for _, d := range []time.Duration{s.Listener.HeadersTimeout, s.Listener.RequestTimeout, s.Listener.IdleTimeout} {
+	for _, d := range []time.Duration{s.Listener.HeadersTimeout, s.Listener.RequestTimeout, s.Listener.IdleTimeout, s.Listener.HSTS} {
 		if d < 0 {
 			faults = append(faults, fmt.Errorf("listener: timeout %v is negative", d))
 		}

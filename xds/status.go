@@ -22,7 +22,7 @@ type Status struct {
 type Nack struct {
 	Time    time.Time `json:"time"`
 	Node    string    `json:"node"`
-	Type    string    `json:"type"`    // listener, route, cluster, endpoint or filter
+	Type    string    `json:"type"`    // listener, route, cluster, endpoint, filter or secret
 	Version string    `json:"version"` // of that type in the snapshot
 	Message string    `json:"message"`
 

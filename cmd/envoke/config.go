@@ -82,6 +82,7 @@ type Config struct {
 	LogLevel, LogFormat string
 	Door
 	Links
+	Edge
 }
 
 // bind declares the flags; their defaults are the settings' defaults.
@@ -115,6 +116,7 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.StringVar(&c.RuntimeMappingsFile, "runtime-mappings-file", "", "JSON list of {pattern, runtime_type, is_regex}: the first that matches a name is its language")
 	c.bindHosts(f)
 	c.bindLinks(f)
+	c.bindEdge(f)
 	f.IntVar(&c.RuntimeTimeoutSeconds, "runtime-timeout-seconds", 30, "longest time that one execute may take, or a stream from one part to the next")
 	f.IntVar(&c.StreamTimeoutSeconds, "stream-timeout-seconds", 300, "longest time that a whole stream may take")
 	f.IntVar(&c.RuntimeMaxRequests, "runtime-max-requests", 8192, "requests under way at the hosts of one language before Envoy answers 429")
@@ -202,37 +204,6 @@ func (c *Config) load(f *pflag.FlagSet, getenv func(string) string, parts ...fun
 		lines[i] = "  " + fault.Error()
 	}
 	return fmt.Errorf("the configuration has faults (%d):\n%s", len(faults), strings.Join(lines, "\n"))
-}
-
-func envName(flag string) string { return strings.ToUpper(strings.ReplaceAll(flag, "-", "_")) }
-
-func fillFromEnv(f *pflag.FlagSet, getenv func(string) string) (faults []error) {
-	f.VisitAll(func(flag *pflag.Flag) {
-		if flag.Changed {
-			return
-		}
-		name := envName(flag.Name)
-		value, err := envValue(name, getenv)
-		if err == nil && value != "" {
-			err = f.Set(flag.Name, value)
-		}
-		if err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", name, plainCause(err)))
-		}
-	})
-	return faults
-}
-
-func envValue(name string, getenv func(string) string) (string, error) {
-	value, path := getenv(name), getenv(name+"_FILE")
-	if path == "" {
-		return value, nil
-	}
-	if value != "" {
-		return "", fmt.Errorf("%s_FILE is set too: set one of them", name)
-	}
-	raw, err := os.ReadFile(path)
-	return strings.TrimSpace(string(raw)), err
 }
 
 // plainCause takes pflag's prefix off, which quotes the flag where the fault is a
@@ -348,6 +319,7 @@ func (c *Config) check() []error {
 	}
 	faults = append(append(faults, c.checkRedis()...), c.checkLinks()...)
 	faults = append(append(faults, c.checkRecords()...), c.checkElsewhere()...)
+	faults = append(faults, c.checkEdge()...)
 	if _, err := c.mappings(); err != nil {
 		faults = append(faults, err)
 	}

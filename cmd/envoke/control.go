@@ -26,6 +26,7 @@ import (
 	"envoke/internal/record"
 	"envoke/internal/registry"
 	"envoke/internal/resultcache"
+	"envoke/internal/tlsfiles"
 	"envoke/internal/upkeep"
 	"envoke/migrations"
 	"envoke/xds"
@@ -49,6 +50,8 @@ type control struct {
 	runtimes map[faas.Language]*runtimeProbe
 	issuers  *issuers.Source
 	machines *machines // nil: all parts are on this one
+
+	certificate *tlsfiles.Watcher // of the public listener; nil: it speaks plain HTTP
 
 	published published
 	health    *health.Server
@@ -81,7 +84,7 @@ func openControl(ctx context.Context, e *environment, filter []byte) (_ *control
 	if err := migrations.Seed(ctx, c.store); err != nil {
 		return nil, err
 	}
-	if err = c.listen(ctx, e); err != nil {
+	if err = errors.Join(c.openCertificate(e), c.listen(ctx, e)); err != nil {
 		return nil, err
 	}
 	if c.redis, err = openRedises(e, c.store); err != nil {
@@ -165,10 +168,7 @@ func (c *control) serveAPI(e *environment, key faas.SessionKey) {
 
 func state(e *environment, runtimes map[faas.Language]*runtimeProbe) xds.State {
 	s := xds.State{
-		Listener: xds.Listener{
-			Host: e.config.Host, Port: e.config.Port,
-			RequestTimeout: time.Duration(e.config.RequestTimeoutSeconds) * time.Second,
-		},
+		Listener:    e.config.publicListener(),
 		ExtProcPath: e.sockets.control(),
 		APIPath:     e.sockets.api(),
 		MappedNames: e.mappings != nil,
@@ -214,6 +214,9 @@ func (c *control) start(l *lifecycle) {
 		l.start("issuers", c.issuers.Serve)
 	}
 	l.start("filter", c.filter.Serve)
+	if c.certificate != nil {
+		l.start("certificate", c.certificate.Serve)
+	}
 	if c.machines != nil {
 		l.start("port", c.machines.port.Serve)
 	}

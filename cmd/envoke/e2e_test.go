@@ -56,7 +56,7 @@ type installation struct {
 	ended           chan error
 }
 
-var greeting = regexp.MustCompile(`listens on (http://\S+) \(operators: (http://\S+)\)`)
+var greeting = regexp.MustCompile(`listens on (https?://\S+) \(operators: (http://\S+)\)`)
 
 // everyFilter is "true" or "false" where all installations shall have the filter in
 // Envoy or none, but for what tests of it ask for themselves: see make test-filter.

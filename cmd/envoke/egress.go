@@ -75,7 +75,7 @@ func startEgress(ctx context.Context, e *environment, l *lifecycle) error {
 		return err
 	}
 	l.start("egress", e.egress.Serve)
-	for _, port := range []int{e.config.Port, e.config.AdminPort} {
+	for _, port := range []int{e.config.Port, e.config.HTTPRedirectPort, e.config.AdminPort} {
 		e.egress.Own(port)
 	}
 	return nil

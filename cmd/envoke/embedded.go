@@ -25,6 +25,10 @@ func embedded(s streams) cli.Start {
 			"--control-listen=", "--control-addresses=", "--host-listen=",
 			"--filter=false", "--idle-workers=1", "--drain-timeout-seconds=2", "--log-level=warn",
 		}
+		for _, name := range []string{"tls-cert-file", "tls-key-file", "tls-client-ca-file", "cors-origins"} {
+			flags = append(flags, "--"+name+"=")
+		}
+		flags = append(flags, "--http-redirect-port=0", "--http-redirect-to-port=0", "--hsts-max-age-seconds=0")
 		for _, l := range languages() {
 			flags = append(flags, "--"+l.hostsFlag()+"=")
 		}

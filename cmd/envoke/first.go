@@ -17,15 +17,15 @@ import (
 // through Envoy, the host and, as long as it is there, a worker: all layers are there,
 // or it is an error. The
 // path of the second says its language, however names are mapped to languages.
-func runFirst(ctx context.Context, base, key string) error {
+func runFirst(ctx context.Context, client *http.Client, base, key string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	err := call(ctx, base+"/api/v1/execute", key, `{}`)
+	err := call(ctx, client, base+"/api/v1/execute", key, `{}`)
 	var refused *refusal
 	if !errors.As(err, &refused) || refused.status != http.StatusBadRequest || !strings.Contains(refused.body, string(faas.InExtProc)) {
 		return fmt.Errorf("ext_proc does not answer: %w", err)
 	}
-	err = call(ctx, base+"/runtime/nodejs/calculator", key, `{"params":{"operation":"add","a":1,"b":2}}`)
+	err = call(ctx, client, base+"/runtime/nodejs/calculator", key, `{"params":{"operation":"add","a":1,"b":2}}`)
 	if errors.As(err, &refused) && refused.byHost() {
 		return nil // somebody deleted the function, or it does something else by now
 	}
@@ -53,7 +53,7 @@ func (r *refusal) byHost() bool {
 func (r *refusal) Error() string { return fmt.Sprintf("POST %s: %d: %s", r.url, r.status, r.body) }
 
 // call tells nothing of a success; anything else that was answered is a *refusal.
-func call(ctx context.Context, url, key, body string) error {
+func call(ctx context.Context, client *http.Client, url, key, body string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ func call(ctx context.Context, url, key, body string) error {
 	if key != "" {
 		request.Header.Set("X-API-Key", key)
 	}
-	reply, err := http.DefaultClient.Do(request)
+	reply, err := client.Do(request)
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func askReady(ctx context.Context, base string, out io.Writer) error {
 		return fmt.Errorf("nothing answers at %s: say by --admin-port or %s where the operators' port is: %w", base, operatorsVariable, err)
 	}
 	defer func() { _ = reply.Body.Close() }()
-	var status struct{ Status, Reason string }
+	var status struct{ Status, Reason, Scheme string }
 	raw, err := io.ReadAll(io.LimitReader(reply.Body, 64<<10))
 	if err == nil {
 		err = json.Unmarshal(raw, &status)
@@ -72,6 +72,9 @@ func askReady(ctx context.Context, base string, out io.Writer) error {
 		return fmt.Errorf("the port of %s is not that of Envoke's operators: %w", base, err)
 	case reply.StatusCode != http.StatusOK:
 		return fmt.Errorf("%s: %s", status.Status, status.Reason)
+	}
+	if status.Scheme == "https" {
+		status.Status += ", by https"
 	}
 	fmt.Fprintln(out, status.Status)
 	return nil

@@ -143,6 +143,7 @@ type published struct {
 	mu         sync.Mutex
 	filter     []byte
 	generation int
+	tls        xds.TLS // of the public listener
 	// hosts have been looked for. Before that nothing is told: an Envoy that knows hosts
 	// must not hear that there are none.
 	hosts bool
@@ -194,7 +195,7 @@ func (c *control) publishState(ctx context.Context, e *environment) error {
 	}
 	s := state(e, c.runtimes)
 	s.Auth, s.Rates = c.authState(e), e.config.rates()
-	s.Filter, s.FilterGeneration = c.published.filter, c.published.generation
+	s.Filter, s.FilterGeneration, s.Listener.TLS = c.published.filter, c.published.generation, c.published.tls
 	return c.xds.Publish(ctx, s)
 }
 

@@ -31,6 +31,8 @@ type fleet struct {
 	controls []string // addresses
 	running  []*process
 	envoy    *process
+	// ofControl are flags that controls have beside those of every fleet.
+	ofControl []string
 }
 
 // freePort is an address that nobody listens on, for those who must know it before. It is none
@@ -82,7 +84,7 @@ func (f *fleet) startControl(t *testing.T, n int) {
 		"control", "--run-dir", filepath.Join(f.dir, name), "--data-dir", filepath.Join(f.dir, name+"-data"),
 		"--port", "0", "--filter=false", "--control-listen", f.controls[n],
 		"--database-url", f.database, "--redis-url", f.redis.URL(),
-	}, f.remote(mtls.Control)...)...)
+	}, append(f.remote(mtls.Control), f.ofControl...)...)...)
 }
 
 // startHost starts a host of nodejs and gives its address.

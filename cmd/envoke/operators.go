@@ -12,9 +12,10 @@ import (
 
 // operators is what the operators' port shows of a process.
 type operators struct {
-	ready func(context.Context) error
-	debug map[string]func() any
-	logs  http.Handler // nil: the process knows of no requests
+	ready  func(context.Context) error
+	scheme string // of the public port; empty: the process does not know
+	debug  map[string]func() any
+	logs   http.Handler // nil: the process knows of no requests
 }
 
 // startOperators opens the operators' port, on loopback only.
@@ -26,7 +27,7 @@ func startOperators(ctx context.Context, e *environment, l *lifecycle, o operato
 	}
 	e.operatorsURL = "http://" + listener.Addr().String()
 	server := admin.New(admin.Options{
-		Registry: e.metrics, Ready: o.ready, Debug: o.debug, Logs: o.logs, Logger: e.logger,
+		Registry: e.metrics, Ready: o.ready, Scheme: o.scheme, Debug: o.debug, Logs: o.logs, Logger: e.logger,
 	})
 	l.start("operators", func(ctx context.Context) error { return server.Serve(ctx, listener) })
 	return nil

@@ -102,7 +102,7 @@ func startControl(ctx context.Context, _ streams, e *environment, l *lifecycle) 
 		return "", err
 	}
 	c.start(l)
-	err = startOperators(ctx, e, l, operators{ready: c.ready, debug: c.debug(), logs: c.logs(e)})
+	err = startOperators(ctx, e, l, operators{ready: c.ready, scheme: e.config.scheme(), debug: c.debug(), logs: c.logs(e)})
 	return fmt.Sprintf("Control listens on %s (operators: %s)", c.grpcListener.Addr(), e.operatorsURL), err
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -61,10 +62,10 @@ func startAll(ctx context.Context, s streams, e *environment, l *lifecycle) (str
 	}
 	e.startEnvoy(l)
 	ready = append(ready, e.envoy.WaitReady)
-	if err := startOperators(ctx, e, l, operators{ready: all(ready), debug: c.debug(), logs: c.logs(e)}); err != nil {
+	if err := startOperators(ctx, e, l, operators{ready: all(ready), scheme: e.config.scheme(), debug: c.debug(), logs: c.logs(e)}); err != nil {
 		return "", err
 	}
-	address, err := awaitFirst(ctx, e, l)
+	address, err := awaitFirst(ctx, e, l, c.ownClient())
 	if err != nil {
 		return "", err
 	}
@@ -72,7 +73,7 @@ func startAll(ctx context.Context, s streams, e *environment, l *lifecycle) (str
 	if err := c.filter.set(ctx, filterModule(e)); err != nil {
 		return "", err
 	}
-	e.publicURL = "http://" + loopback(address)
+	e.publicURL = e.config.scheme() + "://" + loopback(address)
 	e.guardPorts()
 	e.logger.Info("ready", slog.String("address", address), slog.Duration("took", time.Since(started)))
 	return welcome(e, address), nil
@@ -82,6 +83,7 @@ func checkPorts(ctx context.Context, c *Config) error {
 	return errors.Join(
 		checkPort(ctx, "--port", c.Host, c.Port),
 		checkPort(ctx, "--admin-port", "127.0.0.1", c.AdminPort),
+		checkPort(ctx, "--http-redirect-port", c.Host, c.HTTPRedirectPort),
 	)
 }
 
@@ -99,7 +101,7 @@ func all(ready []func(context.Context) error) func(context.Context) error {
 
 // awaitFirst waits until Envoy has its config and a function has run through it. It
 // returns the address of the public listener.
-func awaitFirst(ctx context.Context, e *environment, l *lifecycle) (string, error) {
+func awaitFirst(ctx context.Context, e *environment, l *lifecycle, client *http.Client) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	var address string
@@ -107,20 +109,24 @@ func awaitFirst(ctx context.Context, e *environment, l *lifecycle) (string, erro
 		if address, err = e.envoy.ListenerAddr(ctx, xds.ListenerName); err != nil {
 			return err
 		}
-		return runFirst(ctx, "http://"+address, e.keyOfOwn())
+		return runFirst(ctx, client, e.config.scheme()+"://"+loopback(address), e.keyOfOwn())
 	})
 	return address, err
 }
 
 func welcome(e *environment, address string) string {
+	scheme, options := e.config.scheme(), "-s"
+	if e.config.publicTLS() {
+		options = "-sk" // the certificate names a domain, and this is a try from this machine
+	}
 	return fmt.Sprintf(`
-Envoke %s listens on http://%s (operators: %s). Ctrl-C drains and stops it.
+Envoke %s listens on %s://%s (operators: %s). Ctrl-C drains and stops it.
 
 Run a function:
 
-  curl -s http://%s/api/v1/execute -H 'Language-Title: nodejs-hello' \
+  curl %s %s://%s/api/v1/execute -H 'Language-Title: nodejs-hello' \
     -d '{"script_content":"return \"Hello, \" + event.params.name","params":{"name":"Envoy"}}'
-`, version, address, e.operatorsURL, loopback(address))
+`, version, scheme, address, e.operatorsURL, options, scheme, loopback(address))
 }
 
 // loopback is an address to paste: one that is bound to all addresses is reached

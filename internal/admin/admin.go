@@ -30,6 +30,8 @@ type Options struct {
 	// Ready tells why the process cannot take requests now, or returns nil. Its
 	// text is shown to operators. Its context ends after 900 ms.
 	Ready func(context.Context) error
+	// Scheme is that of the public port, http or https; empty: it is somebody else's.
+	Scheme string
 	// Debug has a function for each /debug/<name>; its result is shown as JSON.
 	// Secrets are its business: it leaves them out.
 	Debug map[string]func() any
@@ -107,6 +109,7 @@ func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
 type status struct {
 	Status string `json:"status"`
 	Reason string `json:"reason,omitempty"`
+	Scheme string `json:"scheme,omitempty"` // of the public port
 }
 
 func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
@@ -120,7 +123,7 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 		s.reply(w, http.StatusServiceUnavailable, status{Status: "unready", Reason: err.Error()})
 		return
 	}
-	s.reply(w, http.StatusOK, status{Status: "ready"})
+	s.reply(w, http.StatusOK, status{Status: "ready", Scheme: s.options.Scheme})
 }
 
 func (s *Server) reply(w http.ResponseWriter, code int, value any) {

@@ -52,6 +52,7 @@ type app struct {
 
 	address, operators string
 	keyFile            string
+	caFile             string
 	output             format
 }
 
@@ -111,6 +112,7 @@ func (a *app) bindAddress(f *pflag.FlagSet) {
 
 func (a *app) bindServer(f *pflag.FlagSet) {
 	f.StringVar(&a.address, "address", "", "URL of the Envoke (default $ENVOKE_URL, else "+defaultAddress+")")
+	f.StringVar(&a.caFile, "ca-file", "", "file of the authorities that an https address is believed by, in PEM (default $ENVOKE_CA_FILE, else the system's)")
 }
 
 func (a *app) bindOutput(f *pflag.FlagSet) {
@@ -132,7 +134,11 @@ func (a *app) client() (*client.Client, error) {
 
 // anonymous is a client without a key.
 func (a *app) anonymous() (*client.Client, error) {
-	server, err := client.New(first(a.address, a.Getenv("ENVOKE_URL"), defaultAddress))
+	return a.clientOf(first(a.address, a.Getenv("ENVOKE_URL"), defaultAddress))
+}
+
+func (a *app) clientOf(address string) (*client.Client, error) {
+	server, err := client.New(address, client.WithCA(first(a.caFile, a.Getenv("ENVOKE_CA_FILE"))))
 	if err != nil {
 		return nil, usageError{err}
 	}

@@ -5,6 +5,8 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 )
@@ -36,20 +39,50 @@ type Client struct {
 	http *http.Client
 }
 
+// Option is about how a Client reaches its Envoke.
+type Option func(*http.Transport) error
+
+// WithCA has https addresses believed whose certificates come from the authorities in a file,
+// in PEM, and no others. Without a file it is those of the system.
+func WithCA(path string) Option {
+	return func(t *http.Transport) error {
+		if path == "" {
+			return nil
+		}
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("read the authorities: %w", err)
+		}
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(raw) {
+			return fmt.Errorf("%s has no certificate in PEM", path)
+		}
+		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+		return nil
+	}
+}
+
 // New makes a client of the Envoke at a URL such as http://127.0.0.1:9000.
-func New(base string) (*Client, error) {
+func New(base string, options ...Option) (*Client, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("%q is no address of a server: give a URL such as http://127.0.0.1:9000", base)
 	}
+	transport := &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		TLSHandshakeTimeout: dialTimeout,
+		MaxIdleConnsPerHost: 16,
+		DisableCompression:  true, // what is forwarded stays as it is
+	}
+	for _, option := range options {
+		if err := option(transport); err != nil {
+			return nil, err
+		}
+	}
 	return &Client{base: strings.TrimRight(base, "/"), http: &http.Client{
-		Transport: &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
-			MaxIdleConnsPerHost: 16,
-			DisableCompression:  true, // what is forwarded stays as it is
-		},
-		Timeout: callTimeout,
+		Transport: transport,
+		Timeout:   callTimeout,
 		// An Envoke never redirects: what does is another server.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -54,6 +55,10 @@ func (e *UnreachableError) Error() string {
 	text := fmt.Sprintf("no Envoke answers at %s: start one with `envoke serve`, or set --address / ENVOKE_URL", e.Base)
 	if errors.Is(e.Err, syscall.ECONNREFUSED) {
 		return text
+	}
+	var untrusted *tls.CertificateVerificationError
+	if errors.As(e.Err, &untrusted) {
+		return fmt.Sprintf("what answers at %s has a certificate that is not believed: %v. For an authority of your own, name its file by --ca-file or ENVOKE_CA_FILE", e.Base, untrusted.Err)
 	}
 	return fmt.Sprintf("%s (%v)", text, e.Err)
 }

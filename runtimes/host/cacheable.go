@@ -34,8 +34,8 @@ func markEnvelope(c *fasthttp.RequestCtx) {
 // markResponse tells ext_proc that others may have what a function answered by plain
 // HTTP: no error, nothing that is one caller's, nothing that the function itself does not
 // want kept, and nothing that would not come out of a cache as it went in: Envoy leaves out
-// headers without a value and says of a body without a type that it is text, and Age is what
-// caches say.
+// headers without a value and says of a body without a type that it is text, Age is what
+// caches say, and what Envoy adds to answers that have none it would add to these.
 func markResponse(c *fasthttp.RequestCtx) {
 	switch c.Response.StatusCode() {
 	case http.StatusOK, http.StatusNonAuthoritativeInfo, http.StatusNoContent,
@@ -46,10 +46,14 @@ func markResponse(c *fasthttp.RequestCtx) {
 	pairs, typed := [][2]string{}, len(c.Response.Body()) == 0
 	for key, value := range c.Response.Header.All() {
 		switch name := strings.ToLower(string(key)); name {
-		case "set-cookie", "vary", "age":
+		case "set-cookie", "vary", "age", "strict-transport-security":
 			return
 		case "connection", "content-length", "transfer-encoding", "date", "server", "server-timing":
 			// of this exchange
+		case "x-content-type-options":
+			if !bytes.EqualFold(value, []byte("nosniff")) { // which Envoy says of every answer
+				return
+			}
 		default:
 			if len(value) == 0 || name == "cache-control" && isPrivate(value) {
 				return
