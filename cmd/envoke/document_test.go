@@ -323,8 +323,7 @@ func (d documentedStep) send(t *testing.T, i *installation, ids map[string]strin
 	var made struct {
 		Session string `json:"request_id"`
 	}
-	switch {
-	case strings.HasSuffix(d.path, "/initialize") && r.status == http.StatusOK:
+	if strings.HasSuffix(d.path, "/initialize") && r.status == http.StatusOK {
 		if err := json.Unmarshal(r.body, &made); err != nil {
 			t.Fatal(err)
 		}

@@ -13,19 +13,25 @@ import (
 	"envoke/internal/faas"
 )
 
+// first is who makes the first requests, and the API key that it shows, if any.
+type first struct {
+	client *http.Client
+	key    string
+}
+
 // runFirst has ext_proc refuse an execute without a name, and a seeded function run
 // through Envoy, the host and, as long as it is there, a worker: all layers are there,
 // or it is an error. The
 // path of the second says its language, however names are mapped to languages.
-func runFirst(ctx context.Context, client *http.Client, base, key string) error {
+func runFirst(ctx context.Context, f first, base string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	err := call(ctx, client, base+"/api/v1/execute", key, `{}`)
+	err := f.call(ctx, base+"/api/v1/execute", `{}`)
 	var refused *refusal
 	if !errors.As(err, &refused) || refused.status != http.StatusBadRequest || !strings.Contains(refused.body, string(faas.InExtProc)) {
 		return fmt.Errorf("ext_proc does not answer: %w", err)
 	}
-	err = call(ctx, client, base+"/runtime/nodejs/calculator", key, `{"params":{"operation":"add","a":1,"b":2}}`)
+	err = f.call(ctx, base+"/runtime/nodejs/calculator", `{"params":{"operation":"add","a":1,"b":2}}`)
 	if errors.As(err, &refused) && refused.byHost() {
 		return nil // somebody deleted the function, or it does something else by now
 	}
@@ -53,16 +59,16 @@ func (r *refusal) byHost() bool {
 func (r *refusal) Error() string { return fmt.Sprintf("POST %s: %d: %s", r.url, r.status, r.body) }
 
 // call tells nothing of a success; anything else that was answered is a *refusal.
-func call(ctx context.Context, client *http.Client, url, key, body string) error {
+func (f first) call(ctx context.Context, url, body string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
 	request.Close = true
-	if key != "" {
-		request.Header.Set("X-API-Key", key)
+	if f.key != "" {
+		request.Header.Set("X-API-Key", f.key)
 	}
-	reply, err := client.Do(request)
+	reply, err := f.client.Do(request)
 	if err != nil {
 		return err
 	}

@@ -109,7 +109,7 @@ func awaitFirst(ctx context.Context, e *environment, l *lifecycle, client *http.
 		if address, err = e.envoy.ListenerAddr(ctx, xds.ListenerName); err != nil {
 			return err
 		}
-		return runFirst(ctx, client, e.config.scheme()+"://"+loopback(address), e.keyOfOwn())
+		return runFirst(ctx, first{client, e.keyOfOwn()}, e.config.scheme()+"://"+loopback(address))
 	})
 	return address, err
 }
