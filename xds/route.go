@@ -22,6 +22,7 @@ const (
 	executePath    = "/api/v1/execute"
 	sessionsPath   = "/api/v1/sessions/"
 	functionsPath  = "/api/v1/functions"
+	secretsPath    = "/api/v1/secrets"
 	runtimePath    = "/runtime/"
 	functionPath   = "/function/"
 	healthPath     = "/health"
@@ -85,6 +86,8 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 		toAPI(faas.FunctionWrite, match(exact(functionsPath), post), WriteTimeout),
 		// Control knows which path below takes which method.
 		viaFilter(s, toAPI(faas.FunctionWrite, prefix(functionsPath+"/"), WriteTimeout)),
+		toAPI(faas.SecretWrite, match(exact(secretsPath), read), apiTimeout),
+		toAPI(faas.SecretWrite, prefix(secretsPath+"/"), apiTimeout),
 		toAPI(faas.Health, match(exact(healthPath), read), apiTimeout),
 		toAPI(faas.Document, match(exact(documentPath), read), apiTimeout),
 	)
@@ -95,6 +98,7 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 		wrongMethod(exact(initializePath), "POST"),
 		wrongMethod(prefix(sessionsPath), "GET, HEAD, DELETE"),
 		wrongMethod(exact(functionsPath), "GET, HEAD, POST"),
+		wrongMethod(exact(secretsPath), "GET, HEAD"),
 		wrongMethod(exact(healthPath), "GET, HEAD"),
 		wrongMethod(exact(documentPath), "GET, HEAD"),
 		refuse(noLanguage, prefix(runtimePath), http.StatusNotFound),

@@ -35,6 +35,7 @@ type Config struct {
 
 	DatabaseURL             string
 	RedisURL, RedisCacheURL string
+	SecretsKeyFile          string
 	SessionExpirySeconds    int
 	DBLoggingEnabled        bool
 	AccessLog               string

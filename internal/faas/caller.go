@@ -90,7 +90,7 @@ func (s Scopes) Allow(enough ...Scope) bool {
 
 // operations are all that a request may be for.
 var operations = []Operation{
-	Initialize, Execute, OneShot, Invoke, InvokeHTTP, SessionRead, FunctionRead, FunctionWrite, Health, Document,
+	Initialize, Execute, OneShot, Invoke, InvokeHTTP, SessionRead, FunctionRead, FunctionWrite, SecretWrite, Health, Document,
 }
 
 // Known tells whether it is the name of an operation.
@@ -107,7 +107,7 @@ func (o Operation) Needs(language Language) []Scope {
 		return []Scope{ExecuteAll, ExecuteScope(language), Admin}
 	case FunctionRead:
 		return []Scope{ReadFunctions, WriteFunctions, Admin}
-	case FunctionWrite:
+	case FunctionWrite, SecretWrite:
 		return []Scope{WriteFunctions, Admin}
 	case Health, Document:
 		return nil

@@ -15,6 +15,7 @@ const (
 	SessionRead    Operation = "session"
 	FunctionRead   Operation = "function"
 	FunctionWrite  Operation = "functionwrite"
+	SecretWrite    Operation = "secret" // lists, sets and deletes
 	Health         Operation = "health"
 	Document       Operation = "document" // of the API, in OpenAPI
 	OtherOperation Operation = "other"

@@ -160,6 +160,8 @@ func (f *follower) tell(kind, name string) {
 	switch kind {
 	case "session":
 		change = faas.Change{Session: faas.SessionID(name)}
+	case "secret":
+		change = faas.Change{Secrets: true}
 	case "function":
 		if parsed, err := faas.ParseName(name); err == nil {
 			change = faas.Change{Function: parsed}

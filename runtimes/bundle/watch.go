@@ -154,5 +154,9 @@ func (b *Bundles) apply(message *controlpb.WatchResponse) {
 	for _, name := range message.GetChangedFunctions() {
 		b.forget(name)
 	}
+	if message.GetChangedSecrets() {
+		b.secretChanges.Add(1)
+		b.metrics.changedSecrets.Inc()
+	}
 	b.trust.hear(time.Now())
 }

@@ -15,10 +15,14 @@ import (
 // to it.
 const checkPath = "/check"
 
+// maxEnvironment bounds the JSON of an environment with its secrets, which may write each byte
+// as six.
+const maxEnvironment = 6 * faas.MaxResolved
+
 // check shows that code can run here, as initialize would: it is the same request,
 // without a session.
 func (h *Host) check(ctx context.Context, c *fasthttp.RequestCtx) error {
-	p, err := h.readPost(ctx, c)
+	p, err := h.readPost(ctx, c, h.maxInitialize()+maxEnvironment)
 	if err != nil {
 		return err
 	}
@@ -31,7 +35,14 @@ func (h *Host) check(ctx context.Context, c *fasthttp.RequestCtx) error {
 	if err := h.checkRegistered(p.network); err != nil {
 		return err
 	}
-	work := pool.Work{Network: p.network, Script: faas.NewScript(h.Language, *p.script, p.options).With(p.dependencies), Owner: faas.Function{}.Owner()}
+	environment, err := faas.ParseEnvironment(p.environment)
+	if err != nil {
+		return strict.BadMember("environment", "must be an object of texts")
+	}
+	work := pool.Work{
+		Environment: environment.Resolve(nil), Network: p.network,
+		Script: faas.NewScript(h.Language, *p.script, p.options).With(p.dependencies), Owner: faas.Function{}.Owner(),
+	}
 	if err := h.load(ctx, work); err != nil {
 		return err
 	}

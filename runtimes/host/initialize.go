@@ -91,7 +91,9 @@ type post struct {
 	retain   bool         // its context is to be kept from call to call
 	// dependencies are the files that pin packages of the script; nil: none.
 	dependencies json.RawMessage
-	params       []byte
+	// environment of its worker, with no secrets: only control gives one, to have code checked.
+	environment json.RawMessage
+	params      []byte
 
 	unread      string // a member of the body that means nothing here; empty: none
 	optionsName string // where the options stood
@@ -102,20 +104,23 @@ func (h *Host) readInitialize(ctx context.Context, c *fasthttp.RequestCtx) (post
 	if language, _ := id.Language(); language != h.Language {
 		return post{}, invalid("sessions are made through Envoy: this host got no session id of its own language, " + string(h.Language))
 	}
-	p, err := h.readPost(ctx, c)
+	p, err := h.readPost(ctx, c, h.maxInitialize())
+	if err == nil && p.environment != nil {
+		err = strict.BadMember("environment", "is that of registered functions: register this one, or use its context")
+	}
 	p.id, p.user = id, userOf(c)
 	return p, err
 }
 
-// readPost reads all of an initialize but the session's id.
-func (h *Host) readPost(ctx context.Context, c *fasthttp.RequestCtx) (p post, err error) {
+// readPost reads all of an initialize but the session's id, of at most so many bytes.
+func (h *Host) readPost(ctx context.Context, c *fasthttp.RequestCtx, limit int) (p post, err error) {
 	if p.ref, err = faas.ParseRefIn(faas.InHeader, string(c.Request.Header.Peek("Language-Title"))); err != nil {
 		return post{}, err
 	}
 	if p.ref.Name.Language != h.Language {
 		return post{}, h.otherLanguage()
 	}
-	body, err := h.readBody(ctx, c, h.maxInitialize())
+	body, err := h.readBody(ctx, c, limit)
 	if err != nil {
 		return post{}, err
 	}
@@ -140,9 +145,10 @@ const maxEscapes = 16 << 20
 
 // parse copies what it takes from the body, whose buffer is reused.
 func (h *Host) parse(p *post, body []byte) error {
-	var script, sessionContext, options, params, dependencies []byte
+	var script, sessionContext, options, params, dependencies, environment []byte
 	unread, err := postMembers(body, member{"script_content", &script}, member{"context", &sessionContext},
-		member{"compile_options", &options}, member{"params", &params}, member{"dependencies", &dependencies})
+		member{"compile_options", &options}, member{"params", &params}, member{"dependencies", &dependencies},
+		member{"environment", &environment})
 	if err != nil {
 		return err
 	}
@@ -154,6 +160,9 @@ func (h *Host) parse(p *post, body []byte) error {
 		return err
 	}
 	p.params = bytes.Clone(params)
+	if given(environment) {
+		p.environment = bytes.Clone(environment)
+	}
 	if err := p.parseContext(sessionContext); err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func (s *Server) Execute(ctx context.Context, r *runtimepb.ExecuteRequest) (*run
 	result, err := s.Host.Execute(ctx, host.Execution{
 		// Without an id of its own, what the call prints is found by the session's.
 		RequestID: cmp.Or(requestID(ctx), r.GetRequestId()), UserID: one(ctx, faas.UserHeader),
-		Session:   faas.SessionID(r.GetRequestId()), Script: r.ScriptContent,
+		Session: faas.SessionID(r.GetRequestId()), Script: r.ScriptContent,
 		Params: []byte(r.GetParams()), Context: []byte(r.GetContext()),
 	})
 	if r.ScriptContent == nil && ran(err) {
