@@ -80,6 +80,9 @@ var contract = map[string]struct {
 	"DELETE /api/v1/sessions/1":                          {204, ""},
 	"POST /api/v1/execute":                               {200, "result.json"},
 	"POST /api/v1/execute/" + anID:                       {200, "result.json"},
+	"GET /api/v1/secrets":                                {200, "secrets.json"},
+	"PUT /api/v1/secrets/DB_URL":                         {204, ""},
+	"DELETE /api/v1/secrets/DB_URL":                      {204, ""},
 	"GET /logs":                                          {200, "logs.ndjson"},
 }
 

@@ -156,6 +156,8 @@ func (b *Bundles) apply(message *controlpb.WatchResponse) {
 	}
 	if message.GetChangedSecrets() {
 		b.secretChanges.Add(1)
+		b.functions.Unshare() // the old values may be on their way
+		b.sessions.Unshare()
 		b.metrics.changedSecrets.Inc()
 	}
 	b.trust.hear(time.Now())
