@@ -56,27 +56,24 @@ func (i *installation) setSecret(t *testing.T, name, value string, headers ...st
 	i.must(t, 204, http.MethodPut, secretsPath+"/"+name, string(body), headers...)
 }
 
-// languagesHere are those of environs that this machine has.
-func languagesHere(t *testing.T) (args, languages []string) {
+// languageArgs are what a language needs to be served; the test is skipped where it cannot be.
+func languageArgs(t *testing.T, language string) []string {
 	t.Helper()
-	languages = []string{"nodejs", "python"}
-	if ruby := testrig.FindRuby(); ruby != "" {
-		args, languages = append(args, "--ruby", ruby), append(languages, "ruby")
+	switch language {
+	case "ruby":
+		return []string{"--ruby", testrig.Ruby(t)}
+	case "rust":
+		return []string{"--rustc", testrig.Rustc(t)}
 	}
-	if rustc := os.Getenv("RUSTC"); rustc != "" {
-		args, languages = append(args, "--rustc", rustc), append(languages, "rust")
-	}
-	return args, languages
+	return nil
 }
 
 // TestEnvironment: what a function is registered with is in its worker's environment, in each
 // language, of its version and alias, and a changed secret within a second.
 func TestEnvironment(t *testing.T) {
-	args, languages := languagesHere(t)
-	i := serve(t, args...)
-	i.setSecret(t, "DB_URL", "one")
-	for _, language := range languages {
+	for _, language := range []string{"nodejs", "python", "ruby", "rust"} {
 		t.Run(language, func(t *testing.T) {
+			i := serve(t, languageArgs(t, language)...)
 			i.setSecret(t, "DB_URL", "one")
 			name := i.environ(t, language, "environ", `{"MODE":"tést","DB":{"secret":"DB_URL"}}`)
 			path, names := functionsPath+"/"+name, `["MODE","DB","MORE"]`

@@ -15,14 +15,10 @@ import (
 // to it.
 const checkPath = "/check"
 
-// maxEnvironment bounds the JSON of an environment with its secrets, which may write each byte
-// as six.
-const maxEnvironment = 6 * faas.MaxResolved
-
 // check shows that code can run here, as initialize would: it is the same request,
 // without a session.
 func (h *Host) check(ctx context.Context, c *fasthttp.RequestCtx) error {
-	p, err := h.readPost(ctx, c, h.maxInitialize()+maxEnvironment)
+	p, err := h.readPost(ctx, c)
 	if err != nil {
 		return err
 	}

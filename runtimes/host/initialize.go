@@ -104,7 +104,7 @@ func (h *Host) readInitialize(ctx context.Context, c *fasthttp.RequestCtx) (post
 	if language, _ := id.Language(); language != h.Language {
 		return post{}, invalid("sessions are made through Envoy: this host got no session id of its own language, " + string(h.Language))
 	}
-	p, err := h.readPost(ctx, c, h.maxInitialize())
+	p, err := h.readPost(ctx, c)
 	if err == nil && p.environment != nil {
 		err = strict.BadMember("environment", "is that of registered functions: register this one, or use its context")
 	}
@@ -112,15 +112,15 @@ func (h *Host) readInitialize(ctx context.Context, c *fasthttp.RequestCtx) (post
 	return p, err
 }
 
-// readPost reads all of an initialize but the session's id, of at most so many bytes.
-func (h *Host) readPost(ctx context.Context, c *fasthttp.RequestCtx, limit int) (p post, err error) {
+// readPost reads all of an initialize but the session's id.
+func (h *Host) readPost(ctx context.Context, c *fasthttp.RequestCtx) (p post, err error) {
 	if p.ref, err = faas.ParseRefIn(faas.InHeader, string(c.Request.Header.Peek("Language-Title"))); err != nil {
 		return post{}, err
 	}
 	if p.ref.Name.Language != h.Language {
 		return post{}, h.otherLanguage()
 	}
-	body, err := h.readBody(ctx, c, limit)
+	body, err := h.readBody(ctx, c, h.maxInitialize())
 	if err != nil {
 		return post{}, err
 	}
@@ -135,7 +135,7 @@ func (h *Host) otherLanguage() error {
 
 // maxInitialize bounds the body of an initialize, in bytes. JSON may write each byte
 // of a script as six (\u00xx), which those of modules in base64 do not need; one-shots
-// bring params.
+// bring params, and control, in their place, the environment to check code with.
 func (h *Host) maxInitialize() int {
 	return h.MaxScript + min(5*h.MaxScript, maxEscapes) + MaxContext + MaxDependencies + h.MaxBody
 }
