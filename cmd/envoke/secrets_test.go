@@ -264,3 +264,23 @@ func wantNoFileWith(t *testing.T, i *installation, word string) {
 		t.Errorf("only %d files were looked into", read)
 	}
 }
+
+// TestCachedResultsOfAnAlias: with an environment it is more than its version, whose results
+// are not its own.
+func TestCachedResultsOfAnAlias(t *testing.T) {
+	i := shared(t)
+	name := i.register(t, title(t), `{"language":"nodejs","title":"`+title(t)+`","cache_ttl_seconds":60,
+		"script_content":"module.exports = () => process.env.MODE","environment":{"MODE":"own"}}`)
+	i.must(t, 200, http.MethodPut, functionsPath+"/"+name+"/aliases/prod", `{"version":1,"environment":{"MODE":"prod"}}`)
+	for range 2 {
+		for ref, want := range map[string]string{name: "own", name + "@1": "own", name + ":prod": "prod"} {
+			if r := i.must(t, 200, http.MethodGet, "/function/"+ref, ""); string(r.body) != want && string(r.body) != `"`+want+`"` {
+				t.Errorf("%s says %s, want %s", ref, r.body, want)
+			}
+			path := "/runtime/" + strings.Replace(ref, "-", "/", 1)
+			if got := i.must(t, 200, http.MethodPost, path, "{}").result(t); got != `"`+want+`"` {
+				t.Errorf("%s says %s, want %s", path, got, want)
+			}
+		}
+	}
+}

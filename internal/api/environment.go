@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -77,20 +76,27 @@ func showEnvironment(e faas.Environment) shownEnvironment {
 
 // resolve finds the values of the secrets that an environment of that owner's function stands
 // on. The error is one of a registration: of a secret that is not there, too.
-func (a *api) resolve(ctx context.Context, owner string, e faas.Environment) (*faas.Resolved, error) {
+func (a *api) resolve(r *http.Request, owner string, e faas.Environment) (*faas.Resolved, error) {
 	names := e.Secrets()
 	if len(names) == 0 {
 		return e.Resolve(nil), nil
 	}
-	values, err := a.Secrets.Values(ctx, owner, names)
+	if a.Auth && owner == "" && !a.callerOf(r).Scopes.Allow(faas.Admin) {
+		return nil, errNobodysSecrets
+	}
+	values, err := a.Secrets.Values(r.Context(), owner, names)
 	if err != nil {
 		return nil, err
 	}
-	r := e.Resolve(values)
-	if err := r.Err(); err != nil {
+	resolved := e.Resolve(values)
+	if err := resolved.Err(); err != nil {
 		wrong := *faas.AsError(err)
 		wrong.Code, wrong.Status = faas.InitializationError, http.StatusUnprocessableEntity
 		return nil, &wrong
 	}
-	return r, nil
+	return resolved, nil
 }
+
+// errNobodysSecrets keeps what was set before callers were checked from those who do not say
+// who they are.
+var errNobodysSecrets = &faas.Error{Code: faas.Forbidden, Message: "secrets are somebody's here: say who calls"}

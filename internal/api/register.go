@@ -59,7 +59,7 @@ func (a *api) updateFunction(r *http.Request) (int, any, error) {
 // put has the code checked before it stores it, with the secrets of the function's owner.
 func (a *api) put(r *http.Request, f faas.Function, owner string, store func(context.Context, faas.Function) (faas.Function, error)) (any, error) {
 	f.UserID = userOf(r)
-	environment, err := a.resolve(r.Context(), owner, f.Environment)
+	environment, err := a.resolve(r, owner, f.Environment)
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,11 @@ type secretList struct {
 
 // listSecrets lists the caller's own.
 func (a *api) listSecrets(r *http.Request) (int, any, error) {
-	found, err := a.Secrets.List(r.Context(), userOf(r))
+	owner, err := a.secretOwner(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	found, err := a.Secrets.List(r.Context(), owner)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -42,7 +46,7 @@ func (a *api) listSecrets(r *http.Request) (int, any, error) {
 // putSecret sets a secret of the caller's, a new one or one that exists. Errors never hold what
 // was sent: it may be the value.
 func (a *api) putSecret(r *http.Request) (int, any, error) {
-	name, err := secretName(r)
+	owner, name, err := a.secretOf(r)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -60,22 +64,33 @@ func (a *api) putSecret(r *http.Request) (int, any, error) {
 	case strings.ContainsRune(*value, 0):
 		return 0, nil, strict.BadMember("value", "has a NUL in it, which no environment can have")
 	}
-	return http.StatusNoContent, nil, a.Secrets.Put(r.Context(), userOf(r), name, *body.Value)
+	return http.StatusNoContent, nil, a.Secrets.Put(r.Context(), owner, name, *body.Value)
 }
 
-func secretName(r *http.Request) (string, error) {
-	name := r.PathValue("name")
-	if !faas.IsSecretName(name) {
-		return "", &faas.Error{Code: faas.InvalidRequest, Message: "the path ends with no name of a secret: " + faas.SecretNames}
+// secretOwner is the caller, who must be somebody where callers are checked.
+func (a *api) secretOwner(r *http.Request) (string, error) {
+	user := userOf(r)
+	if a.Auth && user == "" {
+		return "", errNobodysSecrets
 	}
-	return name, nil
+	return user, nil
+}
+
+// secretOf is the caller's secret that the path names.
+func (a *api) secretOf(r *http.Request) (owner, name string, err error) {
+	name = r.PathValue("name")
+	if !faas.IsSecretName(name) {
+		return "", "", &faas.Error{Code: faas.InvalidRequest, Message: "the path ends with no name of a secret: " + faas.SecretNames}
+	}
+	owner, err = a.secretOwner(r)
+	return owner, name, err
 }
 
 // deleteSecret deletes a secret of the caller's. That of another one does not exist.
 func (a *api) deleteSecret(r *http.Request) (int, any, error) {
-	name, err := secretName(r)
+	owner, name, err := a.secretOf(r)
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusNoContent, nil, a.Secrets.Delete(r.Context(), userOf(r), name)
+	return http.StatusNoContent, nil, a.Secrets.Delete(r.Context(), owner, name)
 }

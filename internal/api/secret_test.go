@@ -131,3 +131,15 @@ func TestEnvironmentIsChecked(t *testing.T) {
 		}
 	}
 }
+
+// TestNobodysSecrets: where callers are checked, those who are nobody have no secrets, nor the
+// ones that nobody in particular had before.
+func TestNobodysSecrets(t *testing.T) {
+	r := newVersionedRig(t)
+	r.wantReplyTo("PUT", secretsPath+"/OLD", `{"value": "x"}`, 204, "")
+	r.options.Auth = true
+	r.wantError("GET", secretsPath, faas.Forbidden, "say who calls")
+	r.wantErrorTo("PUT", secretsPath+"/A", `{"value": "x"}`, faas.Forbidden, "say who calls")
+	r.wantError("DELETE", secretsPath+"/OLD", faas.Forbidden, "say who calls")
+	r.wantErrorTo("POST", functions, `{"language": "nodejs", "title": "e", "script_content": "x", "environment": {"A": {"secret": "OLD"}}}`, faas.Forbidden, "say who calls")
+}

@@ -91,7 +91,9 @@ func connect(t testing.TB, address string) *pgx.Conn {
 // query is the only value that a query gives.
 func query[T any](t testing.TB, address, statement string, args ...any) (value T) {
 	t.Helper()
-	if err := connect(t, address).QueryRow(t.Context(), statement, args...).Scan(&value); err != nil {
+	conn := connect(t, address)
+	defer conn.Close(t.Context()) // a server has so many
+	if err := conn.QueryRow(t.Context(), statement, args...).Scan(&value); err != nil {
 		t.Fatalf("%v: %s", err, statement)
 	}
 	return value

@@ -212,6 +212,8 @@ func (s *service) parse(in *controlpb.CreateSessionRequest) (faas.Session, *faas
 		return faas.Session{}, nil, &faas.Error{Code: faas.PayloadTooLarge, Message: "the schema is larger than 64 KiB"}
 	case session.Version == 0 && len(session.Environment) > 0:
 		return faas.Session{}, nil, invalid("only a registered function has an environment")
+	case session.Environment.Check() != nil:
+		return faas.Session{}, nil, session.Environment.Check()
 	case !session.Live(s.registry.now()):
 		return faas.Session{}, nil, invalid("the session has expired")
 	case in.GetScript() == nil:
