@@ -73,10 +73,11 @@ func (s *Server) callFunction(ctx context.Context, r *request, ref faas.Ref, cac
 }
 
 // pin sets how results of the function are cached. Where they are, their subject is the
-// version that runs; an alias that splits has no one version and nothing cached.
+// version that runs; an alias that splits has no one version, and one with an environment is
+// more than its version: neither has anything cached.
 func (s *Server) pin(ctx context.Context, r *request, ref faas.Ref) (cached bool) {
 	function, err := s.registry.FindFunction(ctx, ref)
-	if err != nil || len(function.Weights) > 0 { // the host says what is wrong
+	if err != nil || len(function.Weights) > 0 || len(function.AliasEnvironment) > 0 { // the host says what is wrong
 		return false
 	}
 	if r.caching = s.caching(r, function.CacheTTL); r.caching == nil {

@@ -60,7 +60,7 @@ func paths(template string) (paths []string) {
 			paths = append(paths, strings.NewReplacer(
 				"{request_id}", string(id),
 				"{language_title}", string(language)+"-a", "{language}", string(language), "{title}", "a",
-				"{alias}", "a", "{id}", "0aZ9bY8cX7dW", "{path}", "a/b",
+				"{alias}", "a", "{id}", "0aZ9bY8cX7dW", "{name}", "A", "{path}", "a/b",
 			).Replace(template))
 		}
 	}

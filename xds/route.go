@@ -22,6 +22,7 @@ const (
 	executePath    = "/api/v1/execute"
 	sessionsPath   = "/api/v1/sessions/"
 	functionsPath  = "/api/v1/functions"
+	secretsPath    = "/api/v1/secrets"
 	runtimePath    = "/runtime/"
 	functionPath   = "/function/"
 	keysPath       = "/api/v1/keys"
@@ -88,6 +89,8 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 		viaFilter(s, toAPI(faas.FunctionWrite, prefix(functionsPath+"/"), WriteTimeout)),
 		toAPI(faas.KeyWrite, match(exact(keysPath), method(http.MethodGet, http.MethodHead, http.MethodPost)), apiTimeout),
 		toAPI(faas.KeyWrite, match(prefix(keysPath+"/"), method(http.MethodDelete)), apiTimeout),
+		toAPI(faas.SecretWrite, match(exact(secretsPath), read), apiTimeout),
+		toAPI(faas.SecretWrite, prefix(secretsPath+"/"), apiTimeout),
 		toAPI(faas.Health, match(exact(healthPath), read), apiTimeout),
 		toAPI(faas.Document, match(exact(documentPath), read), apiTimeout),
 	)
@@ -100,6 +103,7 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 		wrongMethod(exact(functionsPath), "GET, HEAD, POST"),
 		wrongMethod(exact(keysPath), "GET, HEAD, POST"),
 		wrongMethod(prefix(keysPath+"/"), "DELETE"),
+		wrongMethod(exact(secretsPath), "GET, HEAD"),
 		wrongMethod(exact(healthPath), "GET, HEAD"),
 		wrongMethod(exact(documentPath), "GET, HEAD"),
 		refuse(noLanguage, prefix(runtimePath), http.StatusNotFound),

@@ -36,6 +36,7 @@ type Config struct {
 	DatabaseURL             string
 	RedisURL, RedisCacheURL string
 	AdminKey                string
+	SecretsKeyFile          string
 	SessionExpirySeconds    int
 	DBLoggingEnabled        bool
 	AccessLog               string

@@ -26,6 +26,7 @@ import (
 	"envoke/internal/record"
 	"envoke/internal/registry"
 	"envoke/internal/resultcache"
+	"envoke/internal/secrets"
 	"envoke/internal/tlsfiles"
 	"envoke/internal/upkeep"
 	"envoke/migrations"
@@ -49,6 +50,7 @@ type control struct {
 	samples  *record.Sampler
 	runtimes map[faas.Language]*runtimeProbe
 	issuers  *issuers.Source
+	secrets  *secrets.Secrets
 	machines *machines // nil: all parts are on this one
 
 	certificate *tlsfiles.Watcher // of the public listener; nil: it speaks plain HTTP
@@ -92,9 +94,13 @@ func openControl(ctx context.Context, e *environment, filter []byte) (_ *control
 	}
 	c.runtimes = probes(e, c.machines)
 	c.registry = registry.New(registry.Options{
-		Store: c.redis.over(c.store), Key: key, Record: toStore(e.config, c.store), Logger: e.logger, Registerer: e.metrics,
+		Store: c.redis.over(c.store), Key: key, Record: toStore(e.config, c.store), Secrets: c.secretValues,
+		Logger: e.logger, Registerer: e.metrics,
 	})
 	c.keys = newKeys(e, c.store)
+	if c.secrets, err = openSecrets(e, c.store, c.registry.SecretsChanged); err != nil {
+		return nil, err
+	}
 	c.filter = newFilterKeeper(e.logger, func(ctx context.Context, module []byte, generation int) error {
 		return c.publish(ctx, e, module, generation)
 	})
@@ -154,7 +160,7 @@ func (c *control) serveAPI(e *environment, key faas.SessionKey) {
 		Handler: api.New(api.Options{
 			Store: c.store, Keys: c.keys, Key: key, Revoke: c.registry.Revoke, Changed: c.registry.FunctionChanged,
 			Select: e.selection(), Served: offered(e.config), Check: hosts(c.runtimes).Check, Runtimes: c.runtimeStates,
-			Auth: e.config.Auth, OnPostgres: e.config.onPostgres(), Redis: c.redis.ping(),
+			Secrets: c.secrets, Auth: e.config.Auth, OnPostgres: e.config.onPostgres(), Redis: c.redis.ping(),
 			MaxScript: e.config.MaxScriptSize, MaxModule: e.config.MaxModuleSize,
 			Version: version, Failed: e.failed(c.records), Logger: e.logger,
 		}),
@@ -204,6 +210,7 @@ func (c *control) start(l *lifecycle) {
 	l.start("records", c.records.Serve)
 	l.start("samples", c.samples.Serve)
 	l.start("keys", c.keys.Serve)
+	l.start("secrets", c.reseal)
 	l.start("redis", c.redis.serve)
 	if c.machines == nil {
 		l.start("access log", c.log.Serve)

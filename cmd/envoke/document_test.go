@@ -175,7 +175,7 @@ func (d *document) schema(node any) (*jsonschema.Schema, error) {
 // queues, a part that is away, a fault of ours, a long build, two Host headers, or callers
 // that are checked. The tests that do
 // hold what they get against the document too.
-var elsewhere = regexp.MustCompile(` (401|403|408|429|500|503|504)$|^(health|document) 400$|^initialize 202$|^createKey (201|400|413)$|^revokeKey 204$`)
+var elsewhere = regexp.MustCompile(` (401|403|408|429|500|503|504)$|^(health|document|listSecrets) 400$|^putSecret 409$|^initialize 202$|^createKey (201|400|413)$|^revokeKey 204$`)
 
 // TestDocument brings about every answer that the document has of every operation.
 func TestDocument(t *testing.T) {
@@ -207,6 +207,13 @@ func TestDocument(t *testing.T) {
 		{"GET", functionsPath + "?page=0", "", "", 400},
 		{"GET", own, "", "", 200},
 		{"GET", own + "@1", "", "", 200},
+		{"PUT", secretsPath + "/DOCUMENTED", `{"value":"v"}`, "", 204},
+		{"PUT", secretsPath + "/documented", `{"value":"v"}`, "", 400},
+		{"PUT", secretsPath + "/DOCUMENTED", large, "", 413},
+		{"GET", secretsPath, "", "", 200},
+		{"DELETE", secretsPath + "/DOCUMENTED", "", "", 204},
+		{"DELETE", secretsPath + "/DOCUMENTED", "", "", 404},
+		{"DELETE", secretsPath + "/documented", "", "", 400},
 		{"GET", functionsPath + "/rust-data_validator", "", "", 200},
 		{"GET", own + "@7", "", "", 404},
 		{"GET", own + "@x", "", "", 400},
@@ -221,6 +228,8 @@ func TestDocument(t *testing.T) {
 		{"PUT", own + "/aliases/prod", `{"version":1,"weights":{"1":10}}`, "", 400},
 		{"PUT", own + "/aliases/prod", `{"version":7}`, "", 404},
 		{"PUT", own + "/aliases/prod", large, "", 413},
+		{"PUT", own + "/aliases/prod", `{"version":1,"environment":{"A":{"secret":"NOT_THERE"}}}`, "", 422},
+		{"PUT", own + "/aliases/prod", `{"version":1,"environment":{"A":"text"}}`, "", 200},
 		{"GET", own + "/aliases", "", "", 200},
 		{"GET", own + "er/aliases", "", "", 404},
 		{"GET", own + "@1/aliases", "", "", 400},

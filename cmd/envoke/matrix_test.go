@@ -103,6 +103,10 @@ var matrix = []struct{ request, header, body, want string }{
 	{"DELETE /api/v1/functions/{own}", "", "", "401 401 403 403 403 403 204 403 204 403"},
 	{"DELETE /api/v1/functions/nodejs-calculator@1", "", "", "401 401 403 403 403 403 400 400 400 403"},
 	{"PUT /api/v1/functions/nodejs-calculator", "", `{"script_content":"return 2"}`, "401 401 403 403 403 403 403 403 200 403"},
+	{"GET /api/v1/secrets", "", "", "401 401 403 403 403 403 200 200 200 403"},
+	{"PUT /api/v1/secrets/MATRIX", "", `{"value":"v"}`, "401 401 403 403 403 403 204 204 204 403"},
+	{"DELETE /api/v1/secrets/CAROLS", "", "", "401 401 403 403 403 403 204 404 404 403"},
+	{"DELETE /api/v1/secrets/MATRIX", "", "", "401 401 403 403 403 403 204 204 204 403"},
 	{"POST /runtime/nodejs/own", "", `{}`, "401 401 200 200 403 403 403 403 200 200"},
 	{"POST /runtime/nodejs/own", "X-Cache-Control: max-age=60", `{}`, "401 401 200 200 403 403 403 403 200 200"},
 	{"POST /function/nodejs-own", "", `{}`, "401 401 200 200 403 403 403 403 200 200"},
@@ -125,6 +129,7 @@ func TestMatrix(t *testing.T) {
 	for title, seconds := range map[string]int{"own": 0, "cached": 60} {
 		d.mustAs(t, carol, 201, "POST /api/v1/functions", fmt.Sprintf(`{"language":"nodejs","title":%q,"script_content":"return 1","cache_ttl_seconds":%d}`, title, seconds))
 	}
+	d.mustAs(t, carol, 204, "PUT /api/v1/secrets/CAROLS", `{"value":"v"}`)
 	plain := d.sessionOf(t, ada, "nodejs-x", `{"script_content":"return 1"}`)
 	cached := d.sessionOf(t, ada, "nodejs-cached", `{}`)
 	for n, row := range matrix {

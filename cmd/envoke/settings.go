@@ -34,7 +34,7 @@ var (
 	flagsOfEach = []string{"config", "admin-port", "run-dir", "log-level", "log-format"}
 
 	flagsOfControl = append(slices.Concat(flagsOfLanguages(), flagsOfDoor, flagsOfEdge, flagsOfLink.control),
-		"host", "port", "insecure-public", "data-dir", "database-url", "redis-url", "redis-cache-url", "admin-key", "db-logging-enabled", "log-retention-hours", "log-waiting-mb", "access-log",
+		"host", "port", "insecure-public", "data-dir", "database-url", "redis-url", "redis-cache-url", "admin-key", "secrets-key-file", "db-logging-enabled", "log-retention-hours", "log-waiting-mb", "access-log",
 		"runtime-timeout-seconds", "runtime-max-requests", "request-timeout-seconds",
 		"max-script-size", "max-module-size", "filter", "cache-memory-mb", "runtime-selection-strategy", "runtime-mappings-file",
 	)

@@ -15,6 +15,7 @@ import (
 	"envoke/internal/keys"
 	"envoke/internal/postgres"
 	"envoke/internal/registry"
+	"envoke/internal/secrets"
 	"envoke/internal/sqlite"
 	"envoke/migrations"
 )
@@ -26,6 +27,8 @@ type store interface {
 	keys.Store
 	migrations.Store
 	registry.Store
+	secrets.Stale
+	secrets.Store
 	sweeper
 	SessionKey(context.Context) (faas.SessionKey, error)
 	LatestRequestLogs(context.Context, faas.RequestLogQuery) ([]faas.RequestLog, error)
@@ -53,6 +56,7 @@ func openStore(ctx context.Context, c *Config) (store, error) {
 
 func (c *Config) bindStores(f *pflag.FlagSet) {
 	f.StringVar(&c.DatabaseURL, "database-url", "", "empty, sqlite:<path> or postgres://<user>:<password>@<host>/<database>: where functions, sessions and logs are stored")
+	c.bindSecrets(f)
 	f.StringVar(&c.RedisURL, "redis-url", "", "redis://<user>:<password>@<host>:<port>/<number>, rediss:// or unix://: where live sessions are looked up before the database; empty: in memory only")
 	f.StringVar(&c.RedisCacheURL, "redis-cache-url", "", "the same, where results of functions are kept that may be cached; empty: in memory only")
 }

@@ -56,7 +56,8 @@ func TestCommandsAndSettings(t *testing.T) {
 				}
 				continue
 			}
-			if !strings.Contains(flags, flag+" ") {
+			own := flag + "-file " // of a setting that is a file itself
+			if !strings.Contains(flags, flag+" ") && !strings.Contains(flags, own) {
 				t.Errorf("%s: %s means nothing to envoke %s", s.Name, name, strings.Join(s.Command, " "))
 			}
 		}

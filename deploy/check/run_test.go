@@ -46,7 +46,7 @@ func newSite(t *testing.T) *site {
 	redis := testrig.Redis(t)
 	s := &site{
 		dir: testrig.Dir(t), project: loadProject(t), public: freePort(t), replace: map[string]string{},
-		secrets: map[string]string{"database_url": testrig.Postgres(t) + "\n", "redis_url": redis.URL() + "\n"},
+		secrets: map[string]string{"database_url": testrig.Postgres(t) + "\n", "redis_url": redis.URL() + "\n", "secrets_key": strings.Repeat("5a", 32) + "\n"},
 	}
 	for _, name := range []string{"control-1", "control-2"} {
 		s.replace[name+":9010"] = "127.0.0.1:" + freePort(t)

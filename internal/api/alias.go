@@ -7,17 +7,21 @@ import (
 	"slices"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"envoke/internal/faas"
 	"envoke/internal/strict"
 )
 
 type alias struct {
-	Alias     string      `json:"alias"`
-	Version   int         `json:"version"`
-	Weights   map[int]int `json:"weights"`
-	CreatedAt time.Time   `json:"created_at"`
-	UpdatedAt time.Time   `json:"updated_at"`
-	UpdatedBy *string     `json:"updated_by"`
+	Alias   string      `json:"alias"`
+	Version int         `json:"version"`
+	Weights map[int]int `json:"weights"`
+	// Environment is what it adds to that of the version.
+	Environment shownEnvironment `json:"environment"`
+	CreatedAt   time.Time        `json:"created_at"`
+	UpdatedAt   time.Time        `json:"updated_at"`
+	UpdatedBy   *string          `json:"updated_by"`
 }
 
 type aliasList struct {
@@ -30,7 +34,7 @@ func newAlias(a faas.Alias) alias {
 		weights = map[int]int{} // {} for none
 	}
 	return alias{
-		Alias: a.Name, Version: a.Version, Weights: weights,
+		Alias: a.Name, Version: a.Version, Weights: weights, Environment: showEnvironment(a.Environment),
 		CreatedAt: a.CreatedAt.UTC(), UpdatedAt: a.UpdatedAt.UTC(), UpdatedBy: orNull(a.UserID),
 	}
 }
@@ -62,8 +66,9 @@ func (a *api) putAlias(r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	var body struct {
-		Version *int        `json:"version"`
-		Weights map[int]int `json:"weights"`
+		Version     *int           `json:"version"`
+		Weights     map[int]int    `json:"weights"`
+		Environment jsontext.Value `json:"environment"`
 	}
 	if err := readBody(r, smallBody, &body); err != nil {
 		return 0, nil, err
@@ -74,10 +79,20 @@ func (a *api) putAlias(r *http.Request) (int, any, error) {
 	if err := checkWeights(*body.Version, body.Weights); err != nil {
 		return 0, nil, err
 	}
-	if err := a.mayChange(r, name); err != nil {
+	environment, err := parseEnvironment(body.Environment)
+	if err != nil {
 		return 0, nil, err
 	}
-	stored, err := a.Store.PutAlias(r.Context(), name, faas.Alias{Name: title, Version: *body.Version, Weights: body.Weights, UserID: userOf(r)})
+	f, err := a.toChange(r, name)
+	if err != nil {
+		return 0, nil, err
+	}
+	if _, err := a.resolve(r, f.UserID, environment); err != nil {
+		return 0, nil, err
+	}
+	stored, err := a.Store.PutAlias(r.Context(), name, faas.Alias{
+		Name: title, Version: *body.Version, Weights: body.Weights, Environment: environment, UserID: userOf(r),
+	})
 	a.changed(r, name, err)
 	return http.StatusOK, newAlias(stored), err
 }

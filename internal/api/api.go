@@ -42,6 +42,15 @@ type VersionStore interface {
 	SetCurrentVersion(ctx context.Context, name faas.Name, version int) error
 }
 
+// Secrets keeps secrets of owners. Its errors are *faas.Error where a caller is to know.
+type Secrets interface {
+	Put(ctx context.Context, owner, name, value string) error
+	List(ctx context.Context, owner string) ([]faas.Secret, error)
+	Delete(ctx context.Context, owner, name string) error
+	// Values leaves out what is not there.
+	Values(ctx context.Context, owner string, names []string) (faas.Secrets, error)
+}
+
 // AliasStore keeps aliases.
 type AliasStore interface {
 	PutAlias(context.Context, faas.Name, faas.Alias) (faas.Alias, error)
@@ -69,7 +78,9 @@ type Options struct {
 	Select func(place faas.Place, name string) (faas.Ref, error)
 	Served faas.Served // what errors offer of languages
 	// Check has code checked by who will run it, before it is stored; Hosts does.
-	Check func(ctx context.Context, requestID string, f faas.Function) error
+	Check func(ctx context.Context, requestID string, f faas.Function, environment *faas.Resolved) error
+	// Secrets keeps those of callers, and of functions' owners.
+	Secrets Secrets
 	// Runtimes are the states of the runtimes in use: "ok", "degraded" or "down".
 	// It must return when its context ends.
 	Runtimes   func(context.Context) map[faas.Language]string
@@ -99,8 +110,10 @@ func (a *api) routes() map[string]methods {
 		"/api/v1/functions/{name}/aliases":         {http.MethodGet: a.listAliases},
 		"/api/v1/functions/{name}/aliases/{alias}": {http.MethodPut: a.putAlias, http.MethodDelete: a.deleteAlias},
 
-		"/api/v1/keys":      {http.MethodGet: a.listKeys, http.MethodPost: a.createKey},
-		"/api/v1/keys/{id}": {http.MethodDelete: a.revokeKey},
+		"/api/v1/keys":           {http.MethodGet: a.listKeys, http.MethodPost: a.createKey},
+		"/api/v1/keys/{id}":      {http.MethodDelete: a.revokeKey},
+		"/api/v1/secrets":        {http.MethodGet: a.listSecrets},
+		"/api/v1/secrets/{name}": {http.MethodPut: a.putSecret, http.MethodDelete: a.deleteSecret},
 
 		"/health":              {http.MethodGet: a.health},
 		"/api/v1/openapi.json": {http.MethodGet: a.document},

@@ -19,17 +19,23 @@ func (a *api) callerOf(r *http.Request) faas.Caller {
 	return faas.Caller{UserID: userOf(r), Scopes: faas.ScopesOf(r.Header.Get(faas.ScopesHeader))}
 }
 
-// mayChange checks that the function is the caller's to change. That of nobody, which was
-// there before callers were checked, is the administrators'.
+// mayChange checks that the function is the caller's to change.
 func (a *api) mayChange(r *http.Request, name faas.Name) error {
+	_, err := a.toChange(r, name)
+	return err
+}
+
+// toChange is the function, if it is the caller's to change. That of nobody, which was there
+// before callers were checked, is the administrators'.
+func (a *api) toChange(r *http.Request, name faas.Name) (faas.Function, error) {
 	f, err := a.Store.FindFunction(r.Context(), faas.Ref{Name: name})
 	if err != nil {
-		return err
+		return f, err
 	}
 	if f.UserID == "" && userOf(r) == "" && a.Auth || !a.may(r, f.UserID) {
-		return &faas.Error{Code: faas.Forbidden, Message: name.String() + " is another one's: only who registered it, or an administrator, may change it"}
+		return f, &faas.Error{Code: faas.Forbidden, Message: name.String() + " is another one's: only who registered it, or an administrator, may change it"}
 	}
-	return nil
+	return f, nil
 }
 
 // ownSession is the session, if it is the caller's own. That of another one does not exist.

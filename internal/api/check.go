@@ -29,7 +29,7 @@ type Hosts map[faas.Language]*http.Client
 // Check has a host show that the code can run: it is sent what an initialize would
 // send, and reads it as such. What the host says against the code
 // is the error, its status too; UNAVAILABLE where no host answers.
-func (h Hosts) Check(ctx context.Context, requestID string, f faas.Function) error {
+func (h Hosts) Check(ctx context.Context, requestID string, f faas.Function, environment *faas.Resolved) error {
 	name, script := f.Name, f.Script
 	client := h[name.Language]
 	if client == nil {
@@ -39,7 +39,9 @@ func (h Hosts) Check(ctx context.Context, requestID string, f faas.Function) err
 		ScriptContent  string          `json:"script_content"`
 		CompileOptions json.RawMessage `json:"compile_options"`
 		Dependencies   json.RawMessage `json:"dependencies,omitempty"`
-	}{script.Source, script.CompileOptions, script.Dependencies})
+		// Environment has the values of secrets: the host loads the code with them.
+		Environment map[string]string `json:"environment,omitempty"`
+	}{script.Source, script.CompileOptions, script.Dependencies, environment.Values()})
 	if err != nil {
 		return fmt.Errorf("encode check: %w", err)
 	}

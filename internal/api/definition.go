@@ -49,6 +49,7 @@ type definition struct {
 	CacheTTL       *int           `json:"cache_ttl_seconds"`
 	Network        jsontext.Value `json:"network"`
 	Dependencies   jsontext.Value `json:"dependencies"`
+	Environment    jsontext.Value `json:"environment"`
 }
 
 // maxDefinition bounds the body of a definition: code that is escaped as wasteful as
@@ -70,6 +71,10 @@ func (d *definition) function(name faas.Name) (faas.Function, error) {
 	if err != nil {
 		return faas.Function{}, err
 	}
+	environment, err := parseEnvironment(d.Environment)
+	if err != nil {
+		return faas.Function{}, err
+	}
 	return faas.Function{
 		Name:        name,
 		Description: d.Description,
@@ -81,6 +86,7 @@ func (d *definition) function(name faas.Name) (faas.Function, error) {
 		CacheTTL:    time.Duration(orZero(d.CacheTTL)) * time.Second,
 		MemoryMB:    d.memoryMB(),
 		Network:     network,
+		Environment: environment,
 		Limits: faas.Limits{
 			CPU:    time.Duration(orZero(d.CPULimitMS)) * time.Millisecond,
 			Output: orZero(d.OutputLimit), Concurrency: orZero(d.MaxConcurrency),

@@ -37,6 +37,8 @@ type fullFunction struct {
 	CacheTTL       *int64          `json:"cache_ttl_seconds"`
 	Network        string          `json:"network"`
 	Dependencies   json.RawMessage `json:"dependencies"`
+
+	Environment shownEnvironment `json:"environment"`
 }
 
 type listing struct {
@@ -104,5 +106,6 @@ func (a *api) showFunction(r *http.Request) (int, any, error) {
 		CacheTTL:       orNull(int64(f.CacheTTL / time.Second)),
 		Network:        f.Network.String(),
 		Dependencies:   f.Script.Dependencies,
+		Environment:    showEnvironment(f.Variables()),
 	}, nil
 }

@@ -26,7 +26,7 @@ func (a *api) createFunction(r *http.Request) (int, any, error) {
 	if _, err := a.Store.FindFunction(r.Context(), faas.Ref{Name: name}); err == nil {
 		return 0, nil, &faas.Error{Code: faas.Conflict, Message: "a function is registered as " + name.String() + " already: PUT makes a new version of it"}
 	}
-	stored, err := a.put(r, f, a.Store.CreateFunction)
+	stored, err := a.put(r, f, userOf(r), a.Store.CreateFunction)
 	return http.StatusCreated, stored, err
 }
 
@@ -48,17 +48,22 @@ func (a *api) updateFunction(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if err := a.mayChange(r, name); err != nil {
+	known, err := a.toChange(r, name)
+	if err != nil {
 		return 0, nil, err
 	}
-	stored, err := a.put(r, f, a.Store.AddVersion)
+	stored, err := a.put(r, f, known.UserID, a.Store.AddVersion)
 	return http.StatusOK, stored, err
 }
 
-// put has the code checked before it stores it.
-func (a *api) put(r *http.Request, f faas.Function, store func(context.Context, faas.Function) (faas.Function, error)) (any, error) {
+// put has the code checked before it stores it, with the secrets of the function's owner.
+func (a *api) put(r *http.Request, f faas.Function, owner string, store func(context.Context, faas.Function) (faas.Function, error)) (any, error) {
 	f.UserID = userOf(r)
-	if err := a.Check(r.Context(), r.Header.Get("X-Request-ID"), f); err != nil {
+	environment, err := a.resolve(r, owner, f.Environment)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.Check(r.Context(), r.Header.Get("X-Request-ID"), f, environment); err != nil {
 		return nil, err
 	}
 	stored, err := store(r.Context(), f)

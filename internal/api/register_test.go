@@ -62,7 +62,7 @@ func (r *rig) wantChanged(want ...string) {
 func TestRegister(t *testing.T) {
 	r := newRig(t)
 	var checked []string
-	r.options.Check = func(_ context.Context, id string, f faas.Function) error {
+	r.options.Check = func(_ context.Context, id string, f faas.Function, _ *faas.Resolved) error {
 		checked = append(checked, fmt.Sprint(id, " ", f.Name, " ", f.Script.Source, " ", string(f.Script.CompileOptions), f.Network))
 		return nil
 	}
@@ -216,7 +216,7 @@ func (endless) Read(p []byte) (int, error) {
 // when it was looked up.
 func TestRegisterRace(t *testing.T) {
 	r := newRig(t)
-	r.options.Check = func(ctx context.Context, _ string, f faas.Function) error {
+	r.options.Check = func(ctx context.Context, _ string, f faas.Function, _ *faas.Resolved) error {
 		_, err := r.store.CreateFunction(ctx, faas.Function{Name: f.Name, Script: f.Script})
 		return err
 	}
@@ -227,7 +227,7 @@ func TestRegisterRace(t *testing.T) {
 // TestUnclearChange: a store that failed may have made the change, so hosts ask.
 func TestUnclearChange(t *testing.T) {
 	r := newRig(t)
-	r.options.Check = func(context.Context, string, faas.Function) error {
+	r.options.Check = func(context.Context, string, faas.Function, *faas.Resolved) error {
 		return errors.Join(r.store.Close(), nil)
 	}
 	if status, body, _ := r.send("POST", functions, `{"language": "nodejs", "title": "f", "script_content": "x"}`); status < 500 {
@@ -240,7 +240,7 @@ func TestUnclearChange(t *testing.T) {
 func TestNetwork(t *testing.T) {
 	r := newRig(t)
 	var checked []string
-	r.options.Check = func(_ context.Context, _ string, f faas.Function) error {
+	r.options.Check = func(_ context.Context, _ string, f faas.Function, _ *faas.Resolved) error {
 		checked = append(checked, f.Network.String())
 		return nil
 	}
@@ -269,7 +269,7 @@ func FuzzRegister(f *testing.F) {
 		options := api.Options{
 			Store: noStore{}, Changed: func(context.Context, faas.Name) {}, MaxScript: 1 << 10, MaxModule: 1 << 10,
 			Select: faas.ParseRefIn, Failed: func(faas.Failure) {},
-			Check: func(context.Context, string, faas.Function) error { return errChecked },
+			Check: func(context.Context, string, faas.Function, *faas.Resolved) error { return errChecked },
 		}
 		recorder := httptest.NewRecorder()
 		api.New(options).ServeHTTP(recorder, httptest.NewRequest("POST", functions, strings.NewReader(content)))

@@ -88,6 +88,9 @@ var contract = map[string]struct {
 	"POST /api/v1/keys":                                  {201, "key.json"},
 	"GET /api/v1/keys":                                   {200, "keys.json"},
 	"DELETE /api/v1/keys/4fK2mQ9xZt0B":                   {204, ""},
+	"GET /api/v1/secrets":                                {200, "secrets.json"},
+	"PUT /api/v1/secrets/DB_URL":                         {204, ""},
+	"DELETE /api/v1/secrets/DB_URL":                      {204, ""},
 	"GET /logs":                                          {200, "logs.ndjson"},
 }
 

@@ -36,6 +36,7 @@ type description struct {
 	MaxConcurrency   int             `json:"max_concurrency"`
 	CacheTTLSeconds  int             `json:"cache_ttl_seconds"`
 	Network          string          `json:"network"`
+	Environment      json.RawMessage `json:"environment"`
 }
 
 // define reads a file or a folder as a function, and its code. A name that is given
@@ -126,7 +127,7 @@ func newDefinition(d description, code source) (client.Definition, error) {
 		ScriptContent: code.script(), CompileOptions: code.compileOptions(),
 		Schema: d.Schema, Examples: d.Examples, Tags: d.Tags,
 		TimeoutMS: d.TimeoutMS, MemoryLimitMB: d.MemoryLimitMB, CPULimitMS: d.CPULimitMS, OutputLimitBytes: d.OutputLimitBytes, MaxConcurrency: d.MaxConcurrency,
-		CacheTTLSeconds: d.CacheTTLSeconds, Network: d.Network,
+		CacheTTLSeconds: d.CacheTTLSeconds, Network: d.Network, Environment: d.Environment,
 	}, nil
 }
 

@@ -49,6 +49,7 @@ func describe(w io.Writer, f client.Description, aliases []client.NamedAlias) {
 		{"Description", first(clean(f.Description), "-")},
 		{"Tags", list(f.Tags)},
 		{"Cached for", seconds(f.CacheTTLSeconds)},
+		{"Environment", listEnvironment(f.Environment)},
 		{"Owner", orDash(f.UserID)},
 		{"Created", at(f.CreatedAt)},
 		{"Updated", at(f.LastUpdatedAt)},
@@ -71,6 +72,18 @@ func describe(w io.Writer, f client.Description, aliases []client.NamedAlias) {
 		return
 	}
 	fmt.Fprintf(w, "\nCode:\n%s\n", cleanLines(f.ScriptContent))
+}
+
+// listEnvironment writes names, and of which secrets their values are.
+func listEnvironment(environment map[string]*client.SecretRef) string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(environment)) {
+		if ref := environment[name]; ref != nil {
+			name += " (secret " + ref.Secret + ")"
+		}
+		all = append(all, clean(name))
+	}
+	return first(strings.Join(all, ", "), "-")
 }
 
 // seconds writes a time that may be none.

@@ -35,6 +35,13 @@ type Description struct {
 	// CacheTTLSeconds is how old a result may be that another call is answered with; nil: none.
 	CacheTTLSeconds *int   `json:"cache_ttl_seconds"`
 	ScriptContent   string `json:"script_content"`
+	// Environment has the names of what its worker finds there; nil: a text, which is not shown.
+	Environment map[string]*SecretRef `json:"environment"`
+}
+
+// SecretRef names a secret in an environment.
+type SecretRef struct {
+	Secret string `json:"secret"`
 }
 
 // Definition is what a function is registered by.
@@ -54,6 +61,7 @@ type Definition struct {
 	MaxConcurrency   int             `json:"max_concurrency,omitempty"`
 	CacheTTLSeconds  int             `json:"cache_ttl_seconds,omitempty"`
 	Network          string          `json:"network,omitempty"`
+	Environment      json.RawMessage `json:"environment,omitempty"`
 	// Dependencies are the files that pin packages, by their names.
 	Dependencies map[string]string `json:"dependencies,omitempty"`
 }

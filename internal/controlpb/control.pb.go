@@ -174,6 +174,9 @@ type Session struct {
 	Limits        *Limits                `protobuf:"bytes,15,opt,name=limits,proto3" json:"limits,omitempty"`                      // of its calls
 	Build         *Build                 `protobuf:"bytes,16,opt,name=build,proto3" json:"build,omitempty"`                        // more of compile_status
 	Retain        bool                   `protobuf:"varint,17,opt,name=retain,proto3" json:"retain,omitempty"`                     // its context is what the last call left
+	Environment   []byte                 `protobuf:"bytes,18,opt,name=environment,proto3" json:"environment,omitempty"`            // JSON of its worker's, secrets by their names; or empty
+	// The values of those secrets, as far as they are there: only from control to a host.
+	Secrets       map[string]string `protobuf:"bytes,19,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -327,6 +330,20 @@ func (x *Session) GetRetain() bool {
 	return false
 }
 
+func (x *Session) GetEnvironment() []byte {
+	if x != nil {
+		return x.Environment
+	}
+	return nil
+}
+
+func (x *Session) GetSecrets() map[string]string {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
 // Build tells more of a compile_status that is or was pending.
 type Build struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -473,10 +490,14 @@ type Function struct {
 	TimeoutMs     int64                  `protobuf:"varint,5,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"` // 0: the default
 	Schema        []byte                 `protobuf:"bytes,6,opt,name=schema,proto3" json:"schema,omitempty"`                         // JSON Schema of params, or empty
 	// By alias only: the percentage of sessions or calls that go to other versions.
-	Weights       map[int32]int32 `protobuf:"bytes,7,rep,name=weights,proto3" json:"weights,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	MemoryMb      int32           `protobuf:"varint,8,opt,name=memory_mb,json=memoryMb,proto3" json:"memory_mb,omitempty"` // limit of its worker, in MiB; 0: the operator's
-	Network       string          `protobuf:"bytes,9,opt,name=network,proto3" json:"network,omitempty"`                    // that its worker has: empty for none, or "egress"
-	Limits        *Limits         `protobuf:"bytes,10,opt,name=limits,proto3" json:"limits,omitempty"`                     // of its calls
+	Weights          map[int32]int32 `protobuf:"bytes,7,rep,name=weights,proto3" json:"weights,omitempty" protobuf_key:"varint,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	MemoryMb         int32           `protobuf:"varint,8,opt,name=memory_mb,json=memoryMb,proto3" json:"memory_mb,omitempty"`                         // limit of its worker, in MiB; 0: the operator's
+	Network          string          `protobuf:"bytes,9,opt,name=network,proto3" json:"network,omitempty"`                                            // that its worker has: empty for none, or "egress"
+	Limits           *Limits         `protobuf:"bytes,10,opt,name=limits,proto3" json:"limits,omitempty"`                                             // of its calls
+	Environment      []byte          `protobuf:"bytes,11,opt,name=environment,proto3" json:"environment,omitempty"`                                   // JSON of its worker's, secrets by their names; or empty
+	AliasEnvironment []byte          `protobuf:"bytes,12,opt,name=alias_environment,json=aliasEnvironment,proto3" json:"alias_environment,omitempty"` // JSON of what the alias adds to that of the version; or empty
+	// The values of the secrets in both, as far as they are there.
+	Secrets       map[string]string `protobuf:"bytes,13,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -577,6 +598,27 @@ func (x *Function) GetNetwork() string {
 func (x *Function) GetLimits() *Limits {
 	if x != nil {
 		return x.Limits
+	}
+	return nil
+}
+
+func (x *Function) GetEnvironment() []byte {
+	if x != nil {
+		return x.Environment
+	}
+	return nil
+}
+
+func (x *Function) GetAliasEnvironment() []byte {
+	if x != nil {
+		return x.AliasEnvironment
+	}
+	return nil
+}
+
+func (x *Function) GetSecrets() map[string]string {
+	if x != nil {
+		return x.Secrets
 	}
 	return nil
 }
@@ -1600,6 +1642,7 @@ type WatchResponse struct {
 	SessionKey       []byte                 `protobuf:"bytes,3,opt,name=session_key,json=sessionKey,proto3" json:"session_key,omitempty"` // first message only
 	RevokedSessions  []string               `protobuf:"bytes,4,rep,name=revoked_sessions,json=revokedSessions,proto3" json:"revoked_sessions,omitempty"`
 	ChangedFunctions []string               `protobuf:"bytes,5,rep,name=changed_functions,json=changedFunctions,proto3" json:"changed_functions,omitempty"` // names: whatever is held of them is old
+	ChangedSecrets   bool                   `protobuf:"varint,6,opt,name=changed_secrets,json=changedSecrets,proto3" json:"changed_secrets,omitempty"`      // whatever is held that has secrets is old
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -1669,6 +1712,13 @@ func (x *WatchResponse) GetChangedFunctions() []string {
 	return nil
 }
 
+func (x *WatchResponse) GetChangedSecrets() bool {
+	if x != nil {
+		return x.ChangedSecrets
+	}
+	return false
+}
+
 var File_control_proto protoreflect.FileDescriptor
 
 const file_control_proto_rawDesc = "" +
@@ -1679,7 +1729,7 @@ const file_control_proto_rawDesc = "" +
 	"\x11FindScriptRequest\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\tR\x06digest\"<\n" +
 	"\x13FindFunctionRequest\x12%\n" +
-	"\x0elanguage_title\x18\x01 \x01(\tR\rlanguageTitle\"\x9b\x04\n" +
+	"\x0elanguage_title\x18\x01 \x01(\tR\rlanguageTitle\"\xbc\x05\n" +
 	"\aSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12%\n" +
 	"\x0elanguage_title\x18\x02 \x01(\tR\rlanguageTitle\x12\x16\n" +
@@ -1699,7 +1749,12 @@ const file_control_proto_rawDesc = "" +
 	"\anetwork\x18\x0e \x01(\tR\anetwork\x121\n" +
 	"\x06limits\x18\x0f \x01(\v2\x19.envoke.control.v1.LimitsR\x06limits\x12.\n" +
 	"\x05build\x18\x10 \x01(\v2\x18.envoke.control.v1.BuildR\x05build\x12\x16\n" +
-	"\x06retain\x18\x11 \x01(\bR\x06retain\"U\n" +
+	"\x06retain\x18\x11 \x01(\bR\x06retain\x12 \n" +
+	"\venvironment\x18\x12 \x01(\fR\venvironment\x12A\n" +
+	"\asecrets\x18\x13 \x03(\v2'.envoke.control.v1.Session.SecretsEntryR\asecrets\x1a:\n" +
+	"\fSecretsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"U\n" +
 	"\x05Build\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\tR\x04step\x12\"\n" +
 	"\rsince_unix_ms\x18\x02 \x01(\x03R\vsinceUnixMs\x12\x14\n" +
@@ -1709,7 +1764,7 @@ const file_control_proto_rawDesc = "" +
 	"\blanguage\x18\x02 \x01(\tR\blanguage\x12\x16\n" +
 	"\x06source\x18\x03 \x01(\tR\x06source\x12'\n" +
 	"\x0fcompile_options\x18\x04 \x01(\fR\x0ecompileOptions\x12\"\n" +
-	"\fdependencies\x18\x05 \x01(\fR\fdependencies\"\x9a\x03\n" +
+	"\fdependencies\x18\x05 \x01(\fR\fdependencies\"\xe9\x04\n" +
 	"\bFunction\x12%\n" +
 	"\x0elanguage_title\x18\x01 \x01(\tR\rlanguageTitle\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x05R\aversion\x12\x14\n" +
@@ -1722,10 +1777,16 @@ const file_control_proto_rawDesc = "" +
 	"\tmemory_mb\x18\b \x01(\x05R\bmemoryMb\x12\x18\n" +
 	"\anetwork\x18\t \x01(\tR\anetwork\x121\n" +
 	"\x06limits\x18\n" +
-	" \x01(\v2\x19.envoke.control.v1.LimitsR\x06limits\x1a:\n" +
+	" \x01(\v2\x19.envoke.control.v1.LimitsR\x06limits\x12 \n" +
+	"\venvironment\x18\v \x01(\fR\venvironment\x12+\n" +
+	"\x11alias_environment\x18\f \x01(\fR\x10aliasEnvironment\x12B\n" +
+	"\asecrets\x18\r \x03(\v2(.envoke.control.v1.Function.SecretsEntryR\asecrets\x1a:\n" +
 	"\fWeightsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\x05R\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"d\n" +
+	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\x1a:\n" +
+	"\fSecretsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"d\n" +
 	"\x06Limits\x12\x15\n" +
 	"\x06cpu_ms\x18\x01 \x01(\x03R\x05cpuMs\x12!\n" +
 	"\foutput_bytes\x18\x02 \x01(\x03R\voutputBytes\x12 \n" +
@@ -1795,14 +1856,15 @@ const file_control_proto_rawDesc = "" +
 	"\fWatchRequest\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x1a\n" +
 	"\blanguage\x18\x02 \x01(\tR\blanguage\x12%\n" +
-	"\x0eacked_revision\x18\x03 \x01(\x04R\rackedRevision\"\xba\x01\n" +
+	"\x0eacked_revision\x18\x03 \x01(\x04R\rackedRevision\"\xe3\x01\n" +
 	"\rWatchResponse\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\tR\x05epoch\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x1f\n" +
 	"\vsession_key\x18\x03 \x01(\fR\n" +
 	"sessionKey\x12)\n" +
 	"\x10revoked_sessions\x18\x04 \x03(\tR\x0frevokedSessions\x12+\n" +
-	"\x11changed_functions\x18\x05 \x03(\tR\x10changedFunctions2\xb3\a\n" +
+	"\x11changed_functions\x18\x05 \x03(\tR\x10changedFunctions\x12'\n" +
+	"\x0fchanged_secrets\x18\x06 \x01(\bR\x0echangedSecrets2\xb3\a\n" +
 	"\aControl\x12P\n" +
 	"\vFindSession\x12%.envoke.control.v1.FindSessionRequest\x1a\x1a.envoke.control.v1.Session\x12M\n" +
 	"\n" +
@@ -1832,7 +1894,7 @@ func file_control_proto_rawDescGZIP() []byte {
 	return file_control_proto_rawDescData
 }
 
-var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_control_proto_goTypes = []any{
 	(*FindSessionRequest)(nil),    // 0: envoke.control.v1.FindSessionRequest
 	(*FindScriptRequest)(nil),     // 1: envoke.control.v1.FindScriptRequest
@@ -1860,46 +1922,50 @@ var file_control_proto_goTypes = []any{
 	(*Sample)(nil),                // 23: envoke.control.v1.Sample
 	(*WatchRequest)(nil),          // 24: envoke.control.v1.WatchRequest
 	(*WatchResponse)(nil),         // 25: envoke.control.v1.WatchResponse
-	nil,                           // 26: envoke.control.v1.Function.WeightsEntry
+	nil,                           // 26: envoke.control.v1.Session.SecretsEntry
+	nil,                           // 27: envoke.control.v1.Function.WeightsEntry
+	nil,                           // 28: envoke.control.v1.Function.SecretsEntry
 }
 var file_control_proto_depIdxs = []int32{
 	7,  // 0: envoke.control.v1.Session.limits:type_name -> envoke.control.v1.Limits
 	4,  // 1: envoke.control.v1.Session.build:type_name -> envoke.control.v1.Build
-	26, // 2: envoke.control.v1.Function.weights:type_name -> envoke.control.v1.Function.WeightsEntry
-	7,  // 3: envoke.control.v1.Function.limits:type_name -> envoke.control.v1.Limits
-	3,  // 4: envoke.control.v1.CreateSessionRequest.session:type_name -> envoke.control.v1.Session
-	5,  // 5: envoke.control.v1.CreateSessionRequest.script:type_name -> envoke.control.v1.Script
-	4,  // 6: envoke.control.v1.SetBuildRequest.build:type_name -> envoke.control.v1.Build
-	21, // 7: envoke.control.v1.RecordRequest.failures:type_name -> envoke.control.v1.Failure
-	22, // 8: envoke.control.v1.RecordRequest.exchanges:type_name -> envoke.control.v1.Exchange
-	23, // 9: envoke.control.v1.RecordRequest.samples:type_name -> envoke.control.v1.Sample
-	0,  // 10: envoke.control.v1.Control.FindSession:input_type -> envoke.control.v1.FindSessionRequest
-	1,  // 11: envoke.control.v1.Control.FindScript:input_type -> envoke.control.v1.FindScriptRequest
-	2,  // 12: envoke.control.v1.Control.FindFunction:input_type -> envoke.control.v1.FindFunctionRequest
-	8,  // 13: envoke.control.v1.Control.CreateSession:input_type -> envoke.control.v1.CreateSessionRequest
-	10, // 14: envoke.control.v1.Control.SetBuild:input_type -> envoke.control.v1.SetBuildRequest
-	12, // 15: envoke.control.v1.Control.TakeContext:input_type -> envoke.control.v1.TakeContextRequest
-	14, // 16: envoke.control.v1.Control.PutContext:input_type -> envoke.control.v1.PutContextRequest
-	16, // 17: envoke.control.v1.Control.FindModule:input_type -> envoke.control.v1.FindModuleRequest
-	17, // 18: envoke.control.v1.Control.KeepModule:input_type -> envoke.control.v1.Module
-	19, // 19: envoke.control.v1.Control.Record:input_type -> envoke.control.v1.RecordRequest
-	24, // 20: envoke.control.v1.Control.Watch:input_type -> envoke.control.v1.WatchRequest
-	3,  // 21: envoke.control.v1.Control.FindSession:output_type -> envoke.control.v1.Session
-	5,  // 22: envoke.control.v1.Control.FindScript:output_type -> envoke.control.v1.Script
-	6,  // 23: envoke.control.v1.Control.FindFunction:output_type -> envoke.control.v1.Function
-	9,  // 24: envoke.control.v1.Control.CreateSession:output_type -> envoke.control.v1.CreateSessionResponse
-	11, // 25: envoke.control.v1.Control.SetBuild:output_type -> envoke.control.v1.SetBuildResponse
-	13, // 26: envoke.control.v1.Control.TakeContext:output_type -> envoke.control.v1.TakeContextResponse
-	15, // 27: envoke.control.v1.Control.PutContext:output_type -> envoke.control.v1.PutContextResponse
-	17, // 28: envoke.control.v1.Control.FindModule:output_type -> envoke.control.v1.Module
-	18, // 29: envoke.control.v1.Control.KeepModule:output_type -> envoke.control.v1.KeepModuleResponse
-	20, // 30: envoke.control.v1.Control.Record:output_type -> envoke.control.v1.RecordResponse
-	25, // 31: envoke.control.v1.Control.Watch:output_type -> envoke.control.v1.WatchResponse
-	21, // [21:32] is the sub-list for method output_type
-	10, // [10:21] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	26, // 2: envoke.control.v1.Session.secrets:type_name -> envoke.control.v1.Session.SecretsEntry
+	27, // 3: envoke.control.v1.Function.weights:type_name -> envoke.control.v1.Function.WeightsEntry
+	7,  // 4: envoke.control.v1.Function.limits:type_name -> envoke.control.v1.Limits
+	28, // 5: envoke.control.v1.Function.secrets:type_name -> envoke.control.v1.Function.SecretsEntry
+	3,  // 6: envoke.control.v1.CreateSessionRequest.session:type_name -> envoke.control.v1.Session
+	5,  // 7: envoke.control.v1.CreateSessionRequest.script:type_name -> envoke.control.v1.Script
+	4,  // 8: envoke.control.v1.SetBuildRequest.build:type_name -> envoke.control.v1.Build
+	21, // 9: envoke.control.v1.RecordRequest.failures:type_name -> envoke.control.v1.Failure
+	22, // 10: envoke.control.v1.RecordRequest.exchanges:type_name -> envoke.control.v1.Exchange
+	23, // 11: envoke.control.v1.RecordRequest.samples:type_name -> envoke.control.v1.Sample
+	0,  // 12: envoke.control.v1.Control.FindSession:input_type -> envoke.control.v1.FindSessionRequest
+	1,  // 13: envoke.control.v1.Control.FindScript:input_type -> envoke.control.v1.FindScriptRequest
+	2,  // 14: envoke.control.v1.Control.FindFunction:input_type -> envoke.control.v1.FindFunctionRequest
+	8,  // 15: envoke.control.v1.Control.CreateSession:input_type -> envoke.control.v1.CreateSessionRequest
+	10, // 16: envoke.control.v1.Control.SetBuild:input_type -> envoke.control.v1.SetBuildRequest
+	12, // 17: envoke.control.v1.Control.TakeContext:input_type -> envoke.control.v1.TakeContextRequest
+	14, // 18: envoke.control.v1.Control.PutContext:input_type -> envoke.control.v1.PutContextRequest
+	16, // 19: envoke.control.v1.Control.FindModule:input_type -> envoke.control.v1.FindModuleRequest
+	17, // 20: envoke.control.v1.Control.KeepModule:input_type -> envoke.control.v1.Module
+	19, // 21: envoke.control.v1.Control.Record:input_type -> envoke.control.v1.RecordRequest
+	24, // 22: envoke.control.v1.Control.Watch:input_type -> envoke.control.v1.WatchRequest
+	3,  // 23: envoke.control.v1.Control.FindSession:output_type -> envoke.control.v1.Session
+	5,  // 24: envoke.control.v1.Control.FindScript:output_type -> envoke.control.v1.Script
+	6,  // 25: envoke.control.v1.Control.FindFunction:output_type -> envoke.control.v1.Function
+	9,  // 26: envoke.control.v1.Control.CreateSession:output_type -> envoke.control.v1.CreateSessionResponse
+	11, // 27: envoke.control.v1.Control.SetBuild:output_type -> envoke.control.v1.SetBuildResponse
+	13, // 28: envoke.control.v1.Control.TakeContext:output_type -> envoke.control.v1.TakeContextResponse
+	15, // 29: envoke.control.v1.Control.PutContext:output_type -> envoke.control.v1.PutContextResponse
+	17, // 30: envoke.control.v1.Control.FindModule:output_type -> envoke.control.v1.Module
+	18, // 31: envoke.control.v1.Control.KeepModule:output_type -> envoke.control.v1.KeepModuleResponse
+	20, // 32: envoke.control.v1.Control.Record:output_type -> envoke.control.v1.RecordResponse
+	25, // 33: envoke.control.v1.Control.Watch:output_type -> envoke.control.v1.WatchResponse
+	23, // [23:34] is the sub-list for method output_type
+	12, // [12:23] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_control_proto_init() }
@@ -1913,7 +1979,7 @@ func file_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_proto_rawDesc), len(file_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

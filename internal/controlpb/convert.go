@@ -21,6 +21,7 @@ func NewSession(s *faas.Session) *Session {
 		TimeoutMs:     s.Timeout.Milliseconds(),
 		MemoryMb:      int32(s.MemoryMB),
 		Network:       string(s.Network),
+		Environment:   s.Environment.JSON(),
 		Limits:        newLimits(s.Limits),
 		CompileStatus: string(s.CompileStatus),
 		Build:         NewBuild(s.Build),
@@ -36,6 +37,10 @@ func (x *Session) Session() (faas.Session, error) {
 	if err != nil {
 		return faas.Session{}, err
 	}
+	environment, err := faas.ParseEnvironment(x.GetEnvironment())
+	if err != nil {
+		return faas.Session{}, err
+	}
 	return faas.Session{
 		ID:            faas.SessionID(x.GetId()),
 		Name:          name,
@@ -48,6 +53,7 @@ func (x *Session) Session() (faas.Session, error) {
 		Timeout:       time.Duration(x.GetTimeoutMs()) * time.Millisecond,
 		MemoryMB:      int(x.GetMemoryMb()),
 		Network:       faas.Network(x.GetNetwork()),
+		Environment:   environment,
 		Limits:        x.GetLimits().limits(),
 		CompileStatus: faas.CompileStatus(x.GetCompileStatus()),
 		Build:         x.GetBuild().Build(),
@@ -123,9 +129,10 @@ func NewFunction(f *faas.Function) *Function {
 		TimeoutMs:     f.Timeout.Milliseconds(),
 		MemoryMb:      int32(f.MemoryMB),
 		Network:       string(f.Network),
-		Limits:        newLimits(f.Limits),
-		Schema:        f.Schema,
-		Weights:       convertWeights[int32](f.Weights),
+		Environment:   f.Environment.JSON(), AliasEnvironment: f.AliasEnvironment.JSON(),
+		Limits:  newLimits(f.Limits),
+		Schema:  f.Schema,
+		Weights: convertWeights[int32](f.Weights),
 	}
 }
 
@@ -147,6 +154,14 @@ func (x *Function) Function() (faas.Function, error) {
 	if err != nil {
 		return faas.Function{}, err
 	}
+	own, err := faas.ParseEnvironment(x.GetEnvironment())
+	if err != nil {
+		return faas.Function{}, err
+	}
+	alias, err := faas.ParseEnvironment(x.GetAliasEnvironment())
+	if err != nil {
+		return faas.Function{}, err
+	}
 	return faas.Function{
 		Name:    name,
 		Version: int(x.GetVersion()),
@@ -155,6 +170,6 @@ func (x *Function) Function() (faas.Function, error) {
 		Timeout: time.Duration(x.GetTimeoutMs()) * time.Millisecond, MemoryMB: int(x.GetMemoryMb()),
 		Network: faas.Network(x.GetNetwork()), Limits: x.GetLimits().limits(),
 		Schema:  x.GetSchema(),
-		Weights: convertWeights[int](x.GetWeights()),
+		Weights: convertWeights[int](x.GetWeights()), Environment: own, AliasEnvironment: alias,
 	}, nil
 }

@@ -99,7 +99,7 @@ func (s Scopes) Allow(enough ...Scope) bool {
 
 // operations are all that a request may be for.
 var operations = []Operation{
-	Initialize, Execute, OneShot, Invoke, InvokeHTTP, SessionRead, FunctionRead, FunctionWrite, KeyWrite, Health, Document,
+	Initialize, Execute, OneShot, Invoke, InvokeHTTP, SessionRead, FunctionRead, FunctionWrite, KeyWrite, SecretWrite, Health, Document,
 }
 
 // Known tells whether it is the name of an operation.
@@ -116,7 +116,7 @@ func (o Operation) Needs(language Language) []Scope {
 		return []Scope{ExecuteAll, ExecuteScope(language), Admin}
 	case FunctionRead:
 		return []Scope{ReadFunctions, WriteFunctions, Admin}
-	case FunctionWrite:
+	case FunctionWrite, SecretWrite:
 		return []Scope{WriteFunctions, Admin}
 	case KeyWrite:
 		return []Scope{Admin}

@@ -73,12 +73,19 @@ type Function struct {
 	MemoryMB    int           // limit of its worker, in MiB; 0: the operator's
 	Limits      Limits        // of its calls
 	Network     Network       // that its worker has
+	Environment Environment   // of its worker
 	CreatedAt   time.Time     // of the function, as UpdatedAt is
 	UpdatedAt   time.Time     // when its current version was made so
 	// Weights is set where the function was found by an alias that splits: the
 	// percentage of sessions or calls that go to other versions (see Pick).
 	Weights map[int]int
+	// AliasEnvironment is set where the function was found by an alias that has one: it adds to
+	// the environment of whatever version is picked.
+	AliasEnvironment Environment
 }
+
+// Variables is the environment of the version with what the alias adds.
+func (f Function) Variables() Environment { return f.Environment.With(f.AliasEnvironment) }
 
 // Pick is the version that a session or call of the given key runs, where the
 // function was found by an alias that splits. Equal keys pick equally.
@@ -109,16 +116,22 @@ type Version struct {
 
 // Alias is a name for a version of a function, or for a weighted few.
 type Alias struct {
-	Name      string
-	Version   int
-	Weights   map[int]int // percentage of sessions or calls that go to other versions
-	UserID    string      // who set it last
-	CreatedAt time.Time
-	UpdatedAt time.Time
+	Name    string
+	Version int
+	Weights map[int]int // percentage of sessions or calls that go to other versions
+	// Environment adds to that of the version, and comes before it. Nil, where an alias is put:
+	// it stays as it is.
+	Environment Environment
+	UserID      string // who set it last
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
 }
 
+// functionOwner is how Owner begins.
+const functionOwner = "function:"
+
 // Owner is whose worker runs the function.
-func (f Function) Owner() string { return "function:" + f.UserID }
+func (f Function) Owner() string { return functionOwner + f.UserID }
 
 // Type tells a registered function from a session's own script in a listing.
 func (f Function) Type() FunctionType {

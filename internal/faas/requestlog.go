@@ -15,7 +15,8 @@ const (
 	SessionRead    Operation = "session"
 	FunctionRead   Operation = "function"
 	FunctionWrite  Operation = "functionwrite"
-	KeyWrite       Operation = "key" // reads them too
+	KeyWrite       Operation = "key"    // reads them too
+	SecretWrite    Operation = "secret" // lists, sets and deletes
 	Health         Operation = "health"
 	Document       Operation = "document" // of the API, in OpenAPI
 	OtherOperation Operation = "other"

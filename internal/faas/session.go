@@ -2,6 +2,7 @@ package faas
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -48,6 +49,7 @@ type Session struct {
 	MemoryMB       int             // limit of its worker, in MiB; 0: the operator's
 	Limits         Limits          // of its calls
 	Network        Network         // that its worker has
+	Environment    Environment     // of its worker, of a registered function's
 	Retain         bool            // what the function leaves in its context is there in the next execute
 	CompileStatus  CompileStatus
 	Build          Build // more of CompileStatus
@@ -56,6 +58,14 @@ type Session struct {
 	LastExecutedAt time.Time // zero: never
 	ExecutionCount int64
 	Status         SessionStatus // as stored; StatusAt takes the expiry into account
+}
+
+// FunctionOwner is whose function the session runs; empty: nobody's, or no registered one.
+func (s Session) FunctionOwner() string {
+	if owner, ok := strings.CutPrefix(s.Owner, functionOwner); ok {
+		return owner
+	}
+	return ""
 }
 
 // Live tells whether the session may still be executed at the given time.

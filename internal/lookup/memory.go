@@ -143,6 +143,14 @@ func (m *Memory[K, V]) DropAll(match func(K) bool) {
 	maps.DeleteFunc(m.flights, func(key K, _ *flight[V]) bool { return match(key) })
 }
 
+// Unshare keeps what is being asked for from new callers, and from being held. What is held
+// stays: its caller knows what of it is old.
+func (m *Memory[K, V]) Unshare() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.flights)
+}
+
 // Len is the number of values held.
 func (m *Memory[K, V]) Len() int {
 	m.mu.Lock()

@@ -105,28 +105,35 @@ func TestFindAsksOnce(t *testing.T) {
 	})
 }
 
-// What a find read before a Drop is neither held nor shared with later callers.
+// What a find read before a Drop, or an Unshare, is neither held nor shared with later callers.
 func TestDropOutrunsFind(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m, answer := memory(2), make(chan struct{})
-		var all sync.WaitGroup
-		all.Go(func() {
-			_, _ = m.Find(t.Context(), "k", time.Second, func(context.Context) (string, error) {
-				<-answer
-				return "stale", nil
+	for name, drop := range map[string]func(*lookup.Memory[string, string]){
+		"drop":    func(m *lookup.Memory[string, string]) { m.Drop("k") },
+		"unshare": (*lookup.Memory[string, string]).Unshare,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, answer := memory(2), make(chan struct{})
+				var all sync.WaitGroup
+				all.Go(func() {
+					_, _ = m.Find(t.Context(), "k", time.Second, func(context.Context) (string, error) {
+						<-answer
+						return "stale", nil
+					})
+				})
+				synctest.Wait() // the find has read "stale"
+				drop(m)
+				if got, _ := m.Find(t.Context(), "k", time.Second, always("fresh")); got != "fresh" {
+					t.Errorf("Find afterwards = %q", got)
+				}
+				close(answer)
+				all.Wait()
+				if got, _ := m.Held("k"); got != "fresh" {
+					t.Errorf("Held = %q, want the fresh one", got)
+				}
 			})
 		})
-		synctest.Wait() // the find has read "stale"
-		m.Drop("k")
-		if got, _ := m.Find(t.Context(), "k", time.Second, always("fresh")); got != "fresh" {
-			t.Errorf("Find after Drop = %q", got)
-		}
-		close(answer)
-		all.Wait()
-		if got, _ := m.Held("k"); got != "fresh" {
-			t.Errorf("Held = %q, want the fresh one", got)
-		}
-	})
+	}
 }
 
 // DropAll drops what matches, also what is on its way, and nothing else.

@@ -162,6 +162,8 @@ func (f *follower) tell(kind, name string) {
 		change = faas.Change{Session: faas.SessionID(name)}
 	case "key":
 		change = faas.Change{Key: name}
+	case "secret":
+		change = faas.Change{Secrets: true}
 	case "function":
 		if parsed, err := faas.ParseName(name); err == nil {
 			change = faas.Change{Function: parsed}

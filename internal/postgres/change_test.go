@@ -90,13 +90,18 @@ func TestChangesAreHeard(t *testing.T) {
 	must("the end of an alias", one.DeleteAlias(t.Context(), named("f"), "a"), f)
 	must("the end of a function", one.DeleteFunction(t.Context(), named("f")), f)
 
+	secret := faas.Secret{Owner: "o", Name: "S", Key: "k", Sealed: []byte("x")}
+	must("a secret", one.PutSecret(t.Context(), secret), faas.Change{Secrets: true})
+	must("a changed secret", one.PutSecret(t.Context(), secret), faas.Change{Secrets: true})
+	must("the end of a secret", one.DeleteSecret(t.Context(), "o", "S"), faas.Change{Secrets: true})
+
 	session, script := newSession("s")
 	if err := one.CreateSession(t.Context(), session, &script); err != nil {
 		t.Fatal(err)
 	}
 	must("the end of a session", one.DeleteSession(t.Context(), session.ID), faas.Change{Session: session.ID})
-	id, secret := faas.NewKeySecret()
-	err = one.CreateKey(t.Context(), faas.APIKey{ID: id, UserID: "ada", Hash: faas.HashKeySecret(secret), CreatedAt: time.Now()})
+	id, text := faas.NewKeySecret()
+	err = one.CreateKey(t.Context(), faas.APIKey{ID: id, UserID: "ada", Hash: faas.HashKeySecret(text), CreatedAt: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}

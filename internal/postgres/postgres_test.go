@@ -232,6 +232,7 @@ func TestRoles(t *testing.T) {
 		{"meta.sessions", all, "sel", "sel"},
 		{"meta.function_aliases", all, "sel", "sel"},
 		{"meta.modules", all, "", "sel"},
+		{"meta.secrets", all, "", "sel"},
 		{"public.request_logs", all, "sel", "sel"},
 		{"public.error_logs", all, "sel", "sel"},
 		{"public.pending_payloads", all, "", "sel"},

@@ -30,13 +30,13 @@ const (
 	unknownVersion = `SELECT wanted FROM unnest($2::integer[]) AS wanted
 		WHERE wanted NOT IN (SELECT version FROM meta.function_versions WHERE function_id = $1) LIMIT 1`
 
-	putAlias = `INSERT INTO meta.function_aliases (function_id, alias, version, weights, created_by, created_at, updated_at)
-		VALUES ($1, $2, $3, $4::text::jsonb, $5, $6, $6)
-		ON CONFLICT (function_id, alias) DO UPDATE SET version = excluded.version, weights = excluded.weights,
+	putAlias = `INSERT INTO meta.function_aliases AS a (function_id, alias, version, weights, created_by, created_at, updated_at, environment)
+		VALUES ($1, $2, $3, $4::text::jsonb, $5, $6, $6, $7)
+		ON CONFLICT (function_id, alias) DO UPDATE SET version = excluded.version, weights = excluded.weights, environment = CASE WHEN $8 THEN excluded.environment ELSE a.environment END,
 			created_by = excluded.created_by, updated_at = excluded.updated_at
-		RETURNING created_at`
+		RETURNING created_at, environment`
 
-	listAliases = `SELECT alias, version, weights::text, created_by, created_at, updated_at
+	listAliases = `SELECT alias, version, weights::text, created_by, created_at, updated_at, environment
 		FROM meta.function_aliases WHERE function_id = $1 ORDER BY alias`
 
 	deleteAlias = `DELETE FROM meta.function_aliases WHERE function_id = $1 AND alias = $2`
@@ -88,7 +88,13 @@ func (s *Store) PutAlias(ctx context.Context, name faas.Name, alias faas.Alias) 
 			weights, _ = json.Marshal(alias.Weights) // whole numbers only: it cannot fail
 		}
 		alias.UpdatedAt = stored(time.Now())
-		err := tx.QueryRow(ctx, putAlias, id, alias.Name, alias.Version, document(weights), alias.UserID, alias.UpdatedAt).Scan(&alias.CreatedAt)
+		var environment []byte
+		err := tx.QueryRow(ctx, putAlias, id, alias.Name, alias.Version, document(weights), alias.UserID, alias.UpdatedAt,
+			document(alias.Environment.JSON()), alias.Environment != nil).Scan(&alias.CreatedAt, &environment)
+		if err != nil {
+			return err
+		}
+		alias.Environment, err = faas.ParseEnvironment(environment)
 		alias.CreatedAt = alias.CreatedAt.UTC()
 		return err
 	})
@@ -127,10 +133,13 @@ func (s *Store) listAliases(ctx context.Context, name faas.Name) ([]faas.Alias, 
 }
 
 func scanAlias(row pgx.CollectableRow) (a faas.Alias, err error) {
-	var weights []byte
-	err = row.Scan(&a.Name, &a.Version, &weights, &a.UserID, &a.CreatedAt, &a.UpdatedAt)
+	var weights, environment []byte
+	err = row.Scan(&a.Name, &a.Version, &weights, &a.UserID, &a.CreatedAt, &a.UpdatedAt, &environment)
 	if err == nil && weights != nil {
 		err = json.Unmarshal(weights, &a.Weights)
+	}
+	if err == nil {
+		a.Environment, err = faas.ParseEnvironment(environment)
 	}
 	a.CreatedAt, a.UpdatedAt = a.CreatedAt.UTC(), a.UpdatedAt.UTC()
 	return a, err

@@ -17,6 +17,8 @@ func (r *Registry) Heard(c faas.Change) {
 		r.functions.DropAll(func(faas.Ref) bool { return true })
 		r.sessions.DropAll(func(faas.SessionID) bool { return true })
 		r.hosts.anew()
+	case c.Secrets:
+		r.hosts.publish(&controlpb.WatchResponse{ChangedSecrets: true})
 	case c.Session != "":
 		r.sessions.Drop(c.Session)
 		r.hosts.publish(&controlpb.WatchResponse{RevokedSessions: []string{string(c.Session)}})

@@ -9,7 +9,8 @@ import (
 )
 
 func functionSize(a answer[faas.Function]) int64 {
-	return entrySize + int64(len(a.value.Schema)+len(a.value.Examples)+len(a.value.Description))
+	return entrySize + int64(len(a.value.Schema)+len(a.value.Examples)+len(a.value.Description)) +
+		a.value.Environment.Size() + a.value.AliasEnvironment.Size()
 }
 
 // FindFunction returns the version of a registered function that the reference

@@ -60,7 +60,12 @@ func (s *service) FindSession(ctx context.Context, in *controlpb.FindSessionRequ
 	if err != nil {
 		return nil, s.fail(ctx, "FindSession", err)
 	}
-	return controlpb.NewSession(&session), nil
+	message := controlpb.NewSession(&session)
+	message.Secrets, err = s.registry.secretsOf(ctx, session.FunctionOwner(), session.Environment)
+	if err != nil {
+		return nil, s.fail(ctx, "FindSession", err)
+	}
+	return message, nil
 }
 
 func (s *service) FindScript(ctx context.Context, in *controlpb.FindScriptRequest) (*controlpb.Script, error) {
@@ -80,7 +85,12 @@ func (s *service) FindFunction(ctx context.Context, in *controlpb.FindFunctionRe
 	if err != nil {
 		return nil, s.fail(ctx, "FindFunction", err)
 	}
-	return controlpb.NewFunction(&function), nil
+	message := controlpb.NewFunction(&function)
+	message.Secrets, err = s.registry.secretsOf(ctx, function.UserID, function.Variables())
+	if err != nil {
+		return nil, s.fail(ctx, "FindFunction", err)
+	}
+	return message, nil
 }
 
 // CreateSession keeps a session only if its host says so: the code may turn out not to
@@ -200,6 +210,10 @@ func (s *service) parse(in *controlpb.CreateSessionRequest) (faas.Session, *faas
 		return faas.Session{}, nil, &faas.Error{Code: faas.PayloadTooLarge, Message: "the context is larger than 1 MiB"}
 	case len(session.Schema) > schema.MaxBytes:
 		return faas.Session{}, nil, &faas.Error{Code: faas.PayloadTooLarge, Message: "the schema is larger than 64 KiB"}
+	case session.Version == 0 && len(session.Environment) > 0:
+		return faas.Session{}, nil, invalid("only a registered function has an environment")
+	case session.Environment.Check() != nil:
+		return faas.Session{}, nil, session.Environment.Check()
 	case !session.Live(s.registry.now()):
 		return faas.Session{}, nil, invalid("the session has expired")
 	case in.GetScript() == nil:

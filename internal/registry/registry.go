@@ -61,6 +61,8 @@ type Options struct {
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	Now        func() time.Time // nil: time.Now
+	// Secrets are the values of an owner's secrets, as far as they are there; nil: none are.
+	Secrets func(ctx context.Context, owner string, names []string) (faas.Secrets, error)
 	// Record stores what hosts tell of requests, all of it or nothing; nil: nobody wants to know.
 	Record func(context.Context, faas.Records) error
 
@@ -87,6 +89,7 @@ type Registry struct {
 	logger    *slog.Logger
 	now       func() time.Time
 	record    func(context.Context, faas.Records) error
+	secrets   func(context.Context, string, []string) (faas.Secrets, error)
 	sessions  *lookup.Memory[faas.SessionID, answer[faas.Session]]
 	functions *lookup.Memory[faas.Ref, answer[faas.Function]]
 	hosts     *hosts
@@ -109,12 +112,16 @@ func New(o Options) *Registry {
 	if o.Record == nil {
 		o.Record = func(context.Context, faas.Records) error { return nil }
 	}
+	if o.Secrets == nil {
+		o.Secrets = func(context.Context, string, []string) (faas.Secrets, error) { return nil, nil }
+	}
 	r := &Registry{
 		store:     o.Store,
 		key:       o.Key,
 		logger:    o.Logger,
 		now:       o.Now,
 		record:    o.Record,
+		secrets:   o.Secrets,
 		sessions:  lookup.New[faas.SessionID](or(o.MaxSessions, 100_000), or(o.MaxSessionBytes, 64<<20), sessionSize),
 		functions: lookup.New[faas.Ref](maxFunctions, maxFunctionBytes, functionSize),
 	}

@@ -27,13 +27,13 @@ const (
 	unknownVersion = `SELECT value FROM json_each(?2)
 		WHERE value NOT IN (SELECT version FROM meta_function_versions WHERE function_id = ?1) LIMIT 1`
 
-	putAlias = `INSERT INTO meta_function_aliases (function_id, alias, version, weights, created_by, created_at, updated_at)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
-		ON CONFLICT (function_id, alias) DO UPDATE SET version = excluded.version, weights = excluded.weights,
+	putAlias = `INSERT INTO meta_function_aliases (function_id, alias, version, weights, created_by, created_at, updated_at, environment)
+		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7)
+		ON CONFLICT (function_id, alias) DO UPDATE SET version = excluded.version, weights = excluded.weights, environment = iif(?8, excluded.environment, environment),
 			created_by = excluded.created_by, updated_at = excluded.updated_at
-		RETURNING created_at`
+		RETURNING created_at, environment`
 
-	listAliases = `SELECT alias, version, weights, created_by, created_at, updated_at
+	listAliases = `SELECT alias, version, weights, created_by, created_at, updated_at, environment
 		FROM meta_function_aliases WHERE function_id = ? ORDER BY alias`
 
 	deleteAlias = `DELETE FROM meta_function_aliases WHERE function_id = ? AND alias = ?`
@@ -103,7 +103,13 @@ func (s *Store) PutAlias(ctx context.Context, name faas.Name, alias faas.Alias) 
 		}
 		now := micros(time.Now())
 		var created int64
-		err := tx.QueryRowContext(ctx, putAlias, id, alias.Name, alias.Version, document(weights), alias.UserID, now).Scan(&created)
+		var environment []byte
+		err := tx.QueryRowContext(ctx, putAlias, id, alias.Name, alias.Version, document(weights), alias.UserID, now,
+			document(alias.Environment.JSON()), alias.Environment != nil).Scan(&created, &environment)
+		if err != nil {
+			return err
+		}
+		alias.Environment, err = faas.ParseEnvironment(environment)
 		alias.CreatedAt, alias.UpdatedAt = fromMicros(created), fromMicros(now)
 		return err
 	})
@@ -147,17 +153,21 @@ func scanAliases(rows *sql.Rows) ([]faas.Alias, error) {
 	var aliases []faas.Alias
 	for rows.Next() {
 		var (
-			a                faas.Alias
-			weights          []byte
-			created, updated int64
+			a                    faas.Alias
+			weights, environment []byte
+			created, updated     int64
 		)
-		if err := rows.Scan(&a.Name, &a.Version, &weights, &a.UserID, &created, &updated); err != nil {
+		if err := rows.Scan(&a.Name, &a.Version, &weights, &a.UserID, &created, &updated, &environment); err != nil {
 			return nil, err
 		}
 		if weights != nil {
 			if err := json.Unmarshal(weights, &a.Weights); err != nil {
 				return nil, err
 			}
+		}
+		var err error
+		if a.Environment, err = faas.ParseEnvironment(environment); err != nil {
+			return nil, err
 		}
 		a.CreatedAt, a.UpdatedAt = fromMicros(created), fromMicros(updated)
 		aliases = append(aliases, a)

@@ -35,6 +35,7 @@ func testFunctions(t *testing.T, open Open) {
 		CacheTTL:    time.Minute,
 		MemoryMB:    256,
 		Network:     faas.Egress,
+		Environment: faas.Environment{"MODE": {Text: "\"é\"\n"}, "EMPTY": {}, "DB": {Secret: "DB_URL"}},
 		Limits:      faas.Limits{CPU: 700 * time.Millisecond, Output: 1 << 20, Concurrency: 3},
 	}
 	bare := newFunction("bare", "")

@@ -56,6 +56,7 @@ func testSessions(t *testing.T, open Open) {
 	mustPut(t, store, registered)
 	other, _ := newSession("f", "return 2")
 	other.Version, other.Context, other.Schema = 1, nil, json.RawMessage(`{"type": "object"}`)
+	other.Environment = faas.Environment{"MODE": {Text: "é"}, "DB": {Secret: "DB_URL"}}
 	mustCreate(t, store, other, nil)
 
 	check := func(when string) {

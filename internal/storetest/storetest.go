@@ -50,6 +50,13 @@ type Store interface {
 	ListAliases(context.Context, faas.Name) ([]faas.Alias, error)
 	DeleteAlias(ctx context.Context, name faas.Name, alias string) error
 
+	PutSecret(context.Context, faas.Secret) error
+	ListSecrets(ctx context.Context, owner string) ([]faas.Secret, error)
+	FindSecret(ctx context.Context, owner, name string) (faas.Secret, error)
+	DeleteSecret(ctx context.Context, owner, name string) error
+	StaleSecrets(ctx context.Context, key string, most int) ([]faas.Secret, error)
+	ResealSecret(ctx context.Context, secret faas.Secret, before []byte) error
+
 	LogOffset(ctx context.Context, file string) (int64, error)
 	AppendRequestLogs(ctx context.Context, file string, offset int64, rows []faas.RequestLog) error
 	CountRequests(ctx context.Context, file string, offset int64, rows []faas.RequestLog) error
@@ -100,6 +107,9 @@ func Run(t *testing.T, open Open) {
 		"DeletedSeed":          testDeletedSeed,
 		"ListFunctions":        testListFunctions,
 		"ListPages":            testListPages,
+		"Secrets":              testSecrets,
+		"ManySecrets":          testManySecrets,
+		"ResealSecrets":        testResealSecrets,
 		"RequestLogs":          testRequestLogs,
 		"FindRequestLogs":      testFindRequestLogs,
 		"RequestLogsAtomic":    testRequestLogsAtomic,

@@ -211,12 +211,14 @@ func testAliases(t *testing.T, open Open) {
 	}
 	mustPut(t, store, newFunction("g", "return 'g'"))
 	name, other := faas.Name{Language: faas.NodeJS, Title: "f"}, faas.Name{Language: faas.NodeJS, Title: "g"}
-	prod := mustPutAlias(t, store, name, faas.Alias{Name: "prod", Version: 2, Weights: map[int]int{3: 10, 1: 5}, UserID: "ada"})
+	prod := mustPutAlias(t, store, name, faas.Alias{Name: "prod", Version: 2, Weights: map[int]int{3: 10, 1: 5}, Environment: faas.Environment{"A": {Text: "x"}, "B": {Secret: "S"}}, UserID: "ada"})
 	mustPutAlias(t, store, name, faas.Alias{Name: "old", Version: 2})
 	mustPutAlias(t, store, other, faas.Alias{Name: "prod", Version: 1})
 
 	got := mustFindFunction(t, store, "nodejs-f:prod")
 	equal(t, "by alias", []any{got.Version, got.Script.Source, got.Weights}, []any{2, "return 2", map[int]int{3: 10, 1: 5}})
+	equal(t, "its environment", got.AliasEnvironment, faas.Environment{"A": {Text: "x"}, "B": {Secret: "S"}})
+	equal(t, "that of another", mustFindFunction(t, store, "nodejs-f:old").AliasEnvironment, faas.Environment(nil))
 	equal(t, "weights by number", mustFindFunction(t, store, "nodejs-f@2").Weights, map[int]int(nil))
 	wantNoFunction(t, store, "nodejs-f:none", "nodejs-g:old")
 
@@ -224,10 +226,13 @@ func testAliases(t *testing.T, open Open) {
 	if !moved.CreatedAt.Equal(prod.CreatedAt) || !moved.UpdatedAt.After(prod.UpdatedAt) {
 		t.Errorf("put at %v, %v and then at %v, %v", prod.CreatedAt, prod.UpdatedAt, moved.CreatedAt, moved.UpdatedAt)
 	}
+	equal(t, "the environment, of which nothing was said", moved.Environment, prod.Environment)
 	aliases, err := store.ListAliases(t.Context(), name)
 	wantCode(t, "list aliases", err, "")
 	equal(t, "the alias that was moved", aliases[1], moved)
 	equal(t, "how many", len(aliases), 2)
+	bare := mustPutAlias(t, store, name, faas.Alias{Name: "prod", Version: 3, Environment: faas.Environment{}})
+	equal(t, "an environment that was emptied", bare.Environment, faas.Environment(nil))
 	mustPutAlias(t, store, name, faas.Alias{Name: "also", Version: 2})
 	versions, err := store.ListVersions(t.Context(), name)
 	wantCode(t, "list versions", err, "")

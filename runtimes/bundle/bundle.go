@@ -33,6 +33,8 @@ type Session struct {
 	faas.Session
 	Script faas.Script
 	Params *schema.Schema // what params must keep to; nil: anything
+	// Variables are its function's, whose Environment the session keeps.
+	Variables Variables
 }
 
 // Options make Bundles. All fields but Reconnect are required.
@@ -69,6 +71,8 @@ type Bundles struct {
 	key       atomic.Pointer[faas.SessionKey]          // nil until control has said it
 	keyed     chan struct{}                            // closed then
 	trust     trust
+	// secretChanges counts the changes of secrets that control has told of.
+	secretChanges atomic.Uint64
 }
 
 // held is a session with the generation of trust in which control vouched for it.
@@ -78,7 +82,8 @@ type held struct {
 }
 
 func heldSize(h held) int64 {
-	size := entrySize + int64(len(h.session.Context)+len(h.session.Owner)+len(h.session.UserID)+len(h.session.Build.Error))
+	size := entrySize + int64(len(h.session.Context)+len(h.session.Owner)+len(h.session.UserID)+len(h.session.Build.Error)) +
+		h.session.Environment.Size() + h.session.Variables.Size()
 	if h.session.Version == 0 {
 		size += scriptSize(h.session.Script)
 	}

@@ -33,9 +33,10 @@ type control struct {
 	store *sqlite.Store
 
 	*registry.Registry
-	asked *atomic.Int32                                    // calls but for watches
-	fault atomic.Pointer[func(context.Context, any) error] // runs after a call was answered inside
-	stop  func()
+	secrets atomic.Pointer[faas.Secrets]                     // of the owner ada
+	asked   *atomic.Int32                                    // calls but for watches
+	fault   atomic.Pointer[func(context.Context, any) error] // runs after a call was answered inside
+	stop    func()
 }
 
 func newControl(t testing.TB) *control {
@@ -55,7 +56,7 @@ func newControl(t testing.TB) *control {
 func (c *control) start(t testing.TB) {
 	t.Helper()
 	c.Registry = registry.New(registry.Options{
-		Store: c.store, Key: key, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+		Store: c.store, Key: key, Secrets: c.values, Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	})
 	listener := testrig.Listen(t, c.path)
 	server := grpc.NewServer(append(registry.ServerOptions(), grpc.UnaryInterceptor(c.intercept))...)

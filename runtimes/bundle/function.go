@@ -21,7 +21,8 @@ const (
 // Function is a version of a registered function, its code included.
 type Function struct {
 	faas.Function
-	Params *schema.Schema // what params must keep to; nil: anything
+	Params    *schema.Schema // what params must keep to; nil: anything
+	Variables Variables
 }
 
 // heldFunction is a function without its code, with the generation of trust in
@@ -29,9 +30,13 @@ type Function struct {
 type heldFunction struct {
 	function   faas.Function
 	generation uint64
+	secrets    faas.Secrets // of its environment
+	variables  Variables
 }
 
-func functionSize(h heldFunction) int64 { return entrySize + int64(len(h.function.Schema)) }
+func functionSize(h heldFunction) int64 {
+	return entrySize + int64(len(h.function.Schema)) + 3*h.variables.Size()
+}
 
 // Function returns the version of a registered function that the reference names,
 // its code included. Where it names an alias that splits, the key picks: of a
@@ -39,18 +44,21 @@ func functionSize(h heldFunction) int64 { return entrySize + int64(len(h.functio
 // What is held is served without a question as long as control is heard, since
 // control tells of every change.
 func (b *Bundles) Function(ctx context.Context, ref faas.Ref, key string) (Function, error) {
-	f, err := b.function(ctx, ref)
-	if picked := f.Pick(key); err == nil && picked != f.Version {
-		f, err = b.function(ctx, faas.Ref{Name: ref.Name, Version: picked})
+	found, err := b.function(ctx, ref)
+	if picked := found.function.Pick(key); err == nil && picked != found.function.Version {
+		alias := found
+		found, err = b.function(ctx, faas.Ref{Name: ref.Name, Version: picked})
+		found = found.through(alias)
 	}
 	if err != nil {
 		return Function{}, err
 	}
+	f := found.function
 	if f.Script, err = b.sharedScript(ctx, f.Script.Digest); err != nil {
 		return Function{}, err
 	}
 	params, err := b.params(ctx, faas.Ref{Name: f.Name, Version: f.Version}, f.Schema)
-	return Function{Function: f, Params: params}, err
+	return Function{Function: f, Params: params, Variables: found.variables}, err
 }
 
 // params is the compiled schema of a function's version, or nil where it has none.
@@ -70,54 +78,57 @@ func (b *Bundles) params(ctx context.Context, version faas.Ref, raw json.RawMess
 	})
 }
 
-func (b *Bundles) function(ctx context.Context, ref faas.Ref) (faas.Function, error) {
+func (b *Bundles) function(ctx context.Context, ref faas.Ref) (heldFunction, error) {
 	now := time.Now()
 	known, ok := b.functions.Held(ref)
 	switch {
-	case ok && b.trust.covers(known.generation, now):
+	case ok && b.trust.covers(known.generation, now) && b.current(known.variables):
 		b.metrics.functions.held.Inc()
-		return known.function, nil
+		return known, nil
 	case ok && b.trust.resting(now):
 		b.metrics.functions.unverified.Inc()
-		return known.function, nil
+		return known, nil
 	}
 	timeout := fetchTimeout
 	if ok {
 		timeout = verifyTimeout
 	}
 	found, err := b.functions.Find(ctx, ref, timeout, func(ctx context.Context) (heldFunction, error) {
-		generation := b.trust.generation.Load() // before asking: what comes after may change it
-		f, err := b.askFunction(ctx, ref)
-		return heldFunction{function: f, generation: generation}, err
+		// Before asking: what comes after may change it.
+		generation, changes := b.trust.generation.Load(), b.secretChanges.Load()
+		f, secrets, err := b.askFunction(ctx, ref)
+		return heldFunction{
+			function: f, generation: generation, secrets: secrets, variables: newVariables(f.Variables(), secrets, changes),
+		}, err
 	})
 	switch {
 	case err == nil:
 		b.metrics.functions.fetched.Inc()
-		return found.function, nil
+		return found, nil
 	case faas.IsNotFound(err):
 		b.functions.Drop(ref)
 		b.metrics.functions.missing.Inc()
-		return faas.Function{}, err
+		return heldFunction{}, err
 	case !ok:
 		b.metrics.functions.failed.Inc()
-		return faas.Function{}, err
+		return heldFunction{}, err
 	case ctx.Err() == nil: // else the caller gave up, which says nothing of control
 		b.trust.rest(time.Now())
 	}
 	b.metrics.functions.unverified.Inc()
-	return known.function, nil
+	return known, nil
 }
 
-func (b *Bundles) askFunction(ctx context.Context, ref faas.Ref) (faas.Function, error) {
+func (b *Bundles) askFunction(ctx context.Context, ref faas.Ref) (faas.Function, faas.Secrets, error) {
 	message, err := b.control.FindFunction(ctx, &controlpb.FindFunctionRequest{LanguageTitle: ref.String()}, largeMessages...)
 	if err != nil {
-		return faas.Function{}, fmt.Errorf("find function: %w", controlpb.FromStatus(err))
+		return faas.Function{}, nil, fmt.Errorf("find function: %w", controlpb.FromStatus(err))
 	}
 	f, err := message.Function()
 	if err != nil {
-		return faas.Function{}, notMeant("function", err)
+		return faas.Function{}, nil, notMeant("function", err)
 	}
-	return f, nil
+	return f, message.GetSecrets(), nil
 }
 
 // forget drops whatever is held of a function.

@@ -9,6 +9,7 @@ import (
 type metrics struct {
 	sessions, functions lookups
 	revoked, changed    prometheus.Counter
+	changedSecrets      prometheus.Counter
 }
 
 // lookups count questions of one kind by outcome: held (served from memory),
@@ -42,13 +43,15 @@ func newMetrics(registerer prometheus.Registerer, b *Bundles) *metrics {
 		functions: newLookups(asked, "function"),
 		revoked:   counter("revocations_total", "Revocations heard from control."),
 		changed:   counter("changes_total", "Changes of functions heard from control."),
+
+		changedSecrets: counter("secret_changes_total", "Changes of secrets heard from control."),
 	}
 	gauge := func(name, help string, value func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "envoke_bundle_" + name, Help: help}, value)
 	}
 	// Several hosts may share one process and its registry.
 	registerer = prometheus.WrapRegistererWith(prometheus.Labels{"language": string(b.language)}, registerer)
-	registerer.MustRegister(asked, m.revoked, m.changed,
+	registerer.MustRegister(asked, m.revoked, m.changed, m.changedSecrets,
 		gauge("sessions", "Sessions held.", func() float64 { return float64(b.sessions.Len()) }),
 		gauge("functions", "Functions held, each by name, version and alias.", func() float64 { return float64(b.functions.Len()) }),
 		gauge("held_bytes", "Code and contexts held.", func() float64 { return float64(b.sessions.Size() + b.scripts.Size()) }),

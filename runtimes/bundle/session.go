@@ -30,7 +30,7 @@ func (b *Bundles) Session(ctx context.Context, id faas.SessionID) (*Session, err
 	case !known.session.Live(now):
 		b.sessions.Drop(id)
 		return b.noSession()
-	case b.trust.covers(known.generation, now):
+	case b.trust.covers(known.generation, now) && b.current(known.session.Variables):
 		b.metrics.sessions.held.Inc()
 		return known.session, nil
 	default:
@@ -94,7 +94,7 @@ func (b *Bundles) verify(ctx context.Context, id faas.SessionID, known *Session)
 func (b *Bundles) find(ctx context.Context, id faas.SessionID, timeout time.Duration, known *Session) (*Session, error) {
 	found, err := b.sessions.Find(ctx, id, timeout, func(ctx context.Context) (held, error) {
 		// Another's answer may have come since the caller looked.
-		if landed, ok := b.sessions.Held(id); ok && known == nil && b.trust.covers(landed.generation, time.Now()) {
+		if landed, ok := b.sessions.Held(id); ok && known == nil && b.trust.covers(landed.generation, time.Now()) && b.current(landed.session.Variables) {
 			return landed, nil
 		}
 		generation := b.trust.generation.Load() // before asking: what comes after may revoke
@@ -105,6 +105,7 @@ func (b *Bundles) find(ctx context.Context, id faas.SessionID, timeout time.Dura
 }
 
 func (b *Bundles) ask(ctx context.Context, id faas.SessionID, known *Session) (*Session, error) {
+	changes := b.secretChanges.Load() // before asking, as its generation
 	message, err := b.control.FindSession(ctx, &controlpb.FindSessionRequest{Id: string(id)}, largeMessages...)
 	if err = controlpb.FromStatus(err); faas.IsNotFound(err) {
 		return nil, faas.ErrNoSession
@@ -125,7 +126,10 @@ func (b *Bundles) ask(ctx context.Context, id faas.SessionID, known *Session) (*
 	}
 	params, err := b.paramsOf(ctx, &session, known)
 	session.Schema = nil // compiled, it is held once for all sessions
-	return &Session{Session: session, Script: script, Params: params}, err
+	return &Session{
+		Session: session, Script: script, Params: params,
+		Variables: newVariables(session.Environment, message.GetSecrets(), changes),
+	}, err
 }
 
 // paramsOf is the schema of the session's version. The session brings it along, since

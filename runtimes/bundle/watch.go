@@ -154,5 +154,11 @@ func (b *Bundles) apply(message *controlpb.WatchResponse) {
 	for _, name := range message.GetChangedFunctions() {
 		b.forget(name)
 	}
+	if message.GetChangedSecrets() {
+		b.secretChanges.Add(1)
+		b.functions.Unshare() // the old values may be on their way
+		b.sessions.Unshare()
+		b.metrics.changedSecrets.Inc()
+	}
 	b.trust.hear(time.Now())
 }

@@ -98,6 +98,8 @@ type Case struct {
 
 	Limits   *Limits           `json:"limits"`
 	Packages map[string]string `json:"packages"` // files of those that the function depends on, by their paths
+	// Environment is what the worker is given in its own.
+	Environment map[string]string `json:"environment"`
 
 	// Programs are members of their own in the file, called as their language;
 	// wasm is Rust's ready modules.
@@ -235,6 +237,7 @@ func (c Case) run(t *testing.T, p Program, w Worker) {
 	if code.Filename == "" {
 		code.Filename = "function"
 	}
+	code.Environment = c.Environment
 	if c.Packages != nil {
 		code.Packages = writePackages(t, c.Packages)
 	}

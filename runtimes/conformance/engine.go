@@ -77,6 +77,11 @@ func (o *owner) Check(t *testing.T, code frame.Code) Outcome {
 		Script: faas.NewScript(language, code.Source, options), Owner: o.name,
 		MemoryMB: o.limits.MemoryMB, CPU: time.Duration(o.limits.CPUMS) * time.Millisecond,
 	}
+	environment := faas.Environment{}
+	for name, text := range code.Environment {
+		environment[name] = faas.Variable{Text: text}
+	}
+	o.work.Environment = environment.Resolve(nil)
 	if o.packages != nil {
 		o.work.Script = o.work.Script.With(marshal(t, o.packages))
 	}

@@ -101,6 +101,8 @@ type Code struct {
 	MaxResult int `json:"max_result"`
 	// Packages is the folder of those that the code depends on; empty: none.
 	Packages string `json:"packages,omitempty"`
+	// Environment is what a Load adds to the worker's; empty: nothing.
+	Environment map[string]string `json:"environment,omitempty"`
 }
 
 // Form is the payload of Loaded.

@@ -31,7 +31,14 @@ func (h *Host) check(ctx context.Context, c *fasthttp.RequestCtx) error {
 	if err := h.checkRegistered(p.network); err != nil {
 		return err
 	}
-	work := pool.Work{Network: p.network, Script: faas.NewScript(h.Language, *p.script, p.options).With(p.dependencies), Owner: faas.Function{}.Owner()}
+	environment, err := faas.ParseEnvironment(p.environment)
+	if err != nil {
+		return strict.BadMember("environment", "must be an object of texts")
+	}
+	work := pool.Work{
+		Environment: environment.Resolve(nil), Network: p.network,
+		Script: faas.NewScript(h.Language, *p.script, p.options).With(p.dependencies), Owner: faas.Function{}.Owner(),
+	}
 	if err := h.load(ctx, work); err != nil {
 		return err
 	}

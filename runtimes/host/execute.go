@@ -73,6 +73,9 @@ func (h *Host) invoke(ctx context.Context, requestID string, in invocation) (poo
 	if err := h.letsOut(in.session); err != nil {
 		return pool.Result{}, err
 	}
+	if err := in.session.Variables.Err(); err != nil {
+		return pool.Result{}, err
+	}
 	t, timeout := in.timing, h.timeout(in.session.Timeout)
 	if err := h.built(ctx, in, timeout); err != nil {
 		return pool.Result{}, err
@@ -100,6 +103,7 @@ func (h *Host) invoke(ctx context.Context, requestID string, in invocation) (poo
 func work(session *bundle.Session) pool.Work {
 	return pool.Work{
 		Script: session.Script, Owner: session.Owner, MemoryMB: session.MemoryMB, CPU: session.Limits.CPU, Network: session.Network,
+		Environment: session.Variables.Resolved,
 	}
 }
 

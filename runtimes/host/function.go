@@ -89,5 +89,9 @@ func (h *Host) useFunction(ctx context.Context, session *bundle.Session, ref faa
 		session.MemoryMB = function.MemoryMB
 	}
 	session.Limits = session.Limits.Or(function.Limits)
+	session.Environment, session.Variables = function.Function.Variables(), function.Variables
+	if err := session.Variables.Err(); err != nil {
+		return err
+	}
 	return h.useNetwork(session, function.Network)
 }

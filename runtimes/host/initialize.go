@@ -91,7 +91,9 @@ type post struct {
 	retain   bool         // its context is to be kept from call to call
 	// dependencies are the files that pin packages of the script; nil: none.
 	dependencies json.RawMessage
-	params       []byte
+	// environment of its worker, with no secrets: only control gives one, to have code checked.
+	environment json.RawMessage
+	params      []byte
 
 	unread      string // a member of the body that means nothing here; empty: none
 	optionsName string // where the options stood
@@ -103,6 +105,9 @@ func (h *Host) readInitialize(ctx context.Context, c *fasthttp.RequestCtx) (post
 		return post{}, invalid("sessions are made through Envoy: this host got no session id of its own language, " + string(h.Language))
 	}
 	p, err := h.readPost(ctx, c)
+	if err == nil && p.environment != nil {
+		err = strict.BadMember("environment", "is that of registered functions: register this one, or use its context")
+	}
 	p.id, p.user = id, userOf(c)
 	return p, err
 }
@@ -130,7 +135,7 @@ func (h *Host) otherLanguage() error {
 
 // maxInitialize bounds the body of an initialize, in bytes. JSON may write each byte
 // of a script as six (\u00xx), which those of modules in base64 do not need; one-shots
-// bring params.
+// bring params, and control, in their place, the environment to check code with.
 func (h *Host) maxInitialize() int {
 	return h.MaxScript + min(5*h.MaxScript, maxEscapes) + MaxContext + MaxDependencies + h.MaxBody
 }
@@ -140,9 +145,10 @@ const maxEscapes = 16 << 20
 
 // parse copies what it takes from the body, whose buffer is reused.
 func (h *Host) parse(p *post, body []byte) error {
-	var script, sessionContext, options, params, dependencies []byte
+	var script, sessionContext, options, params, dependencies, environment []byte
 	unread, err := postMembers(body, member{"script_content", &script}, member{"context", &sessionContext},
-		member{"compile_options", &options}, member{"params", &params}, member{"dependencies", &dependencies})
+		member{"compile_options", &options}, member{"params", &params}, member{"dependencies", &dependencies},
+		member{"environment", &environment})
 	if err != nil {
 		return err
 	}
@@ -154,6 +160,9 @@ func (h *Host) parse(p *post, body []byte) error {
 		return err
 	}
 	p.params = bytes.Clone(params)
+	if given(environment) {
+		p.environment = bytes.Clone(environment)
+	}
 	if err := p.parseContext(sessionContext); err != nil {
 		return err
 	}

@@ -208,7 +208,7 @@ func (p *Pool) check(ctx context.Context, script faas.Script) (frame.Form, error
 		if err != nil {
 			return frame.Form{}, err
 		}
-		form, err := p.offer(ctx, w, frame.Check, script)
+		form, err := p.offer(ctx, w, frame.Check, Work{Script: script})
 		if errors.Is(err, errAbandoned) {
 			return frame.Form{}, fault.GoneAway(ctx)
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"envoke/internal/faas"
 	"envoke/runtimes/fault"
 	"envoke/runtimes/frame"
 )
@@ -19,7 +18,7 @@ func (p *Pool) load(s *slot, w *worker) {
 	var err error
 	if s.key != (key{}) { // the checker loads nothing
 		if err = p.limitMemory(w, s.key); err == nil {
-			form, err = p.offer(context.Background(), w, frame.Load, s.script)
+			form, err = p.offer(context.Background(), w, frame.Load, Work{Script: s.script, Environment: s.values})
 		}
 	}
 	if errors.Is(err, errGone) {
@@ -65,12 +64,13 @@ func (p *Pool) limitMemory(w *worker, k key) error {
 
 // offer sends code to a worker, to check or to load. The error is errGone, errAbandoned
 // or a *faas.Error.
-func (p *Pool) offer(ctx context.Context, w *worker, kind frame.Type, script faas.Script) (frame.Form, error) {
+func (p *Pool) offer(ctx context.Context, w *worker, kind frame.Type, work Work) (frame.Form, error) {
 	code, err := json.Marshal(frame.Code{
-		Filename:  script.Language.Filename(),
-		Source:    script.Source,
-		MaxResult: p.opt.MaxResult,
-		Packages:  w.packages,
+		Filename:    work.Script.Language.Filename(),
+		Source:      work.Script.Source,
+		MaxResult:   p.opt.MaxResult,
+		Packages:    w.packages,
+		Environment: work.Environment.Values(),
 	})
 	if err != nil {
 		return frame.Form{}, fmt.Errorf("encode code: %w", err)

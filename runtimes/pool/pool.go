@@ -107,6 +107,8 @@ type Work struct {
 	// CPU is what one call may take; 0: no limit.
 	CPU     time.Duration
 	Network faas.Network // that its worker has
+	// Environment is what its worker finds in its own. Another value is another worker's.
+	Environment *faas.Resolved
 }
 
 // key names the slot of the work.
@@ -118,7 +120,7 @@ func (p *Pool) key(work Work) key {
 	if limit == 0 || p.opt.MemoryMB > 0 && limit > p.opt.MemoryMB {
 		limit = p.opt.MemoryMB
 	}
-	return key{digest: work.Script.Digest, owner: work.Owner, memoryMB: limit, network: work.Network}
+	return key{digest: work.Script.Digest, owner: work.Owner, memoryMB: limit, network: work.Network, environment: work.Environment.ID()}
 }
 
 // memory is how many bytes a worker may write to whose function may have so many MiB; 0:

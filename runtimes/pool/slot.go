@@ -16,6 +16,8 @@ type key struct {
 	owner    string
 	memoryMB int // limit; 0: none
 	network  faas.Network
+	// environment is the id of the work's; empty: none.
+	environment string
 }
 
 // coming is how far a slot is with its next worker.
@@ -32,7 +34,8 @@ const (
 type slot struct {
 	key     key
 	script  faas.Script
-	workers []*worker // that have the code
+	values  *faas.Resolved // of its workers' environment
+	workers []*worker      // that have the code
 	coming  coming
 	cpu     time.Duration // that one call may take, as the last one said; 0: no limit
 	serial  bool          // its workers take one call at a time, so that it may have several
@@ -79,7 +82,7 @@ func (p *Pool) acquire(ctx context.Context, work Work, deadline time.Time) (*wor
 	}
 	s := p.slots[k]
 	if s == nil {
-		s = &slot{key: k, script: work.Script}
+		s = &slot{key: k, script: work.Script, values: work.Environment}
 		p.slots[k] = s
 	}
 	s.cpu = work.CPU

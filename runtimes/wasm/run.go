@@ -6,7 +6,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/sys"
 
+	"envoke/internal/faas"
 	"envoke/runtimes/fault"
 	"envoke/runtimes/pool"
 )
@@ -220,12 +223,21 @@ func (e *Engine) once(ctx context.Context, r *run, p *program, j job) (err error
 			err = fmt.Errorf("instantiate: %v", caught)
 		}
 	}()
-	config := r.config.WithEnv("ENVOKE_CONTEXT", string(or(j.invocation.Context, jsonEmpty)))
+	config := environ(r.config, j.work.Environment).WithEnv("ENVOKE_CONTEXT", string(or(j.invocation.Context, jsonEmpty)))
 	instance, err := p.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, memory), p.compiled, config)
 	if instance != nil {
 		err = errors.Join(err, instance.Close(ctx))
 	}
 	return err
+}
+
+// environ adds what the function finds in its environment.
+func environ(config wazero.ModuleConfig, environment *faas.Resolved) wazero.ModuleConfig {
+	values := environment.Values()
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		config = config.WithEnv(name, values[name])
+	}
+	return config
 }
 
 var (

@@ -81,6 +81,7 @@ function onLoad(call, code) {
   filename = code.filename;
   maxResult = code.max_result || Infinity;
   usePackages(code.packages);
+  for (const name in code.environment) process.env[name] = code.environment[name];
   run(calls, call, load, call, code);
 }
 

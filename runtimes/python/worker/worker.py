@@ -93,6 +93,9 @@ def on_load(id, message):
     max_result = message.get('max_result') or sys.maxsize
     if message.get('packages'):
         sys.path.append(message['packages'] + '/packages')
+    if message.get('environment'):
+        import os
+        os.environ.update(message['environment'])
     call = Call(id, code)
     current.set(call)
     try:

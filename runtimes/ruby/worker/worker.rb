@@ -92,7 +92,7 @@ module Envoke
   class Code
     attr_reader :file, :limit
     def initialize(payload)
-      @file, @source, @limit = JSON.parse(payload).values_at('filename', 'source', 'max_result')
+      @file, @source, @limit, @environment = JSON.parse(payload).values_at('filename', 'source', 'max_result', 'environment')
       @source.delete_prefix!("\uFEFF")
       @limit = Float::INFINITY if @limit.to_i == 0
     end
@@ -109,6 +109,7 @@ module Envoke
       $VERBOSE = verbose
     end
     def load
+      ENV.update(@environment || {})
       parse.tap do
         TOPLEVEL_BINDING.eval(@source, @file) if @name
         @method = @name ? TOPLEVEL_BINDING.receiver.method(@name) : method(:fragment)
