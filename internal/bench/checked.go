@@ -19,10 +19,12 @@ const (
 	byNobody = "vf"
 )
 
+func callerKeys() []string { return []string{byToken, byAPIKey, byNobody} }
+
 // startChecked starts an Envoke that checks who calls, and adds a plain session of each
 // kind of caller.
 func (s *stand) startChecked(ctx context.Context) error {
-	if !s.wants(byToken, byAPIKey, byNobody) {
+	if !s.wants(callerKeys()...) {
 		return nil
 	}
 	token, file, err := s.issue()

@@ -54,10 +54,12 @@ func TestThrottle(t *testing.T) {
 	}
 }
 
-// TestVerifyFrom: twenty keys that are none, and the address waits for the rest of a minute.
+// TestVerifyFrom: twenty keys that are none, and the address waits for the rest of a minute,
+// but for a key that was accepted before.
 func TestVerifyFrom(t *testing.T) {
 	r := newRig(t, keys.Options{})
 	_, secret := r.create(faas.APIKey{})
+	_, another := r.create(faas.APIKey{})
 	const bad, good = "192.0.2.1", "192.0.2.2"
 	want := func(address, secret string, code faas.Code) {
 		t.Helper()
@@ -74,7 +76,8 @@ func TestVerifyFrom(t *testing.T) {
 		want(bad, guess, faas.Unauthorized)
 		want(good, secret, "")
 	}
-	want(bad, secret, faas.RateLimited)
+	want(bad, another, faas.RateLimited)
+	want(bad, secret, "")
 	want(good, secret, "")
 	if n := r.metric("envoke_keys_refused_total", "throttled"); n != 1 {
 		t.Errorf("%v were throttled", n)
