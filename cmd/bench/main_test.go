@@ -115,7 +115,7 @@ func TestBareRun(t *testing.T) {
 // and several machines cost takes longer; package bench has a test of a part of it.
 func TestRun(t *testing.T) {
 	t.Setenv("RUSTC", "")
-	report, err := runShort(t, "-envoke", buildEnvoke(t), "-only", "js,python,wasm,peers,cache,many")
+	report, err := runShort(t, "-envoke", buildEnvoke(t), "-only", "js,python,wasm,peers,cache,auth,many")
 	if err != nil {
 		t.Fatal(err)
 	}
