@@ -52,9 +52,9 @@ const (
 	maxToken         = 8 << 10 // bytes of a token that is remembered
 )
 
-// authFilters find out who calls, in this order: a token, which Envoy checks by itself;
-// else a key or certificate, which control does; then whether the route is for them. Filters
-// behind them, caches too, see verified callers only.
+// authFilters find out who calls: by a token, which Envoy checks by itself, else a key or a
+// certificate, which control does. Behind them are the rates, which count what is refused
+// too, then scopeFilters. Filters behind those, caches too, see verified callers only.
 func authFilters(s State) (filters []*hcmv3.HttpFilter) {
 	if s.Auth == nil {
 		return nil
@@ -70,10 +70,37 @@ func authFilters(s State) (filters []*hcmv3.HttpFilter) {
 	}
 	return append(filters,
 		&hcmv3.HttpFilter{Name: keyFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(keyCheck(s))}},
-		&hcmv3.HttpFilter{Name: scopeFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&httprbacv3.RBAC{
-			Rules: rules(named()), // what no route says anything of is for all who are somebody
-		})}},
 	)
+}
+
+// scopeFilters let those pass whose scopes are enough.
+func scopeFilters(s State) []*hcmv3.HttpFilter {
+	if s.Auth == nil {
+		return nil
+	}
+	return []*hcmv3.HttpFilter{{Name: scopeFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&httprbacv3.RBAC{
+		Rules: rules(named()), // what no route says anything of is for all who are somebody
+	})}}}
+}
+
+// checkedHeader tells hosts and control that callers are checked.
+func checkedHeader(s State) []*corev3.HeaderValueOption {
+	if s.Auth == nil {
+		return nil
+	}
+	return []*corev3.HeaderValueOption{{
+		Header:       &corev3.HeaderValue{Key: faas.CheckedHeader, Value: "1"},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}}
+}
+
+// credentials are what callers show. None goes behind Envoy, also of a kind that is not
+// taken here: a function is somebody else's code, and could call with it.
+func credentials(s State) []string {
+	if s.Auth == nil {
+		return nil
+	}
+	return []string{authorizationHeader, apiKeyHeader, certificateHeader}
 }
 
 // authConfigs are the parts of authFilters that come apart.
@@ -113,7 +140,9 @@ func provider(issuer Issuer) *jwtv3.JwtProvider {
 		JwksSourceSpecifier: &jwtv3.JwtProvider_LocalJwks{LocalJwks: &corev3.DataSource{
 			Specifier: &corev3.DataSource_InlineString{InlineString: issuer.Keys},
 		}},
-		FromHeaders:    []*jwtv3.JwtHeader{{Name: authorizationHeader, ValuePrefix: bearer}},
+		FromHeaders: []*jwtv3.JwtHeader{ // the scheme has no case (RFC 9110, 11.1)
+			{Name: authorizationHeader, ValuePrefix: bearer}, {Name: authorizationHeader, ValuePrefix: strings.ToLower(bearer)},
+		},
 		JwtCacheConfig: &jwtv3.JwtCacheConfig{JwtCacheSize: tokensRemembered, JwtMaxTokenSize: maxToken},
 		ClaimToHeaders: []*jwtv3.JwtClaimToHeader{
 			claim(faas.UserHeader, issuer.UserClaim), claim(faas.ScopesHeader, issuer.ScopeClaim),
@@ -134,6 +163,8 @@ func keyCheck(s State) *matchingv3.ExtensionWithMatcher {
 			TransportApiVersion: corev3.ApiVersion_V3,
 			StatusOnError:       &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
 			ValidateMutations:   true,
+			// Of a certificate: its parts as text cannot be told apart for sure.
+			IncludePeerCertificate: true,
 			AllowedHeaders: &matcherv3.ListStringMatcher{Patterns: []*matcherv3.StringMatcher{
 				equal(apiKeyHeader), equal(authorizationHeader), equal(certificateHeader), equal(faas.UserHeader), equal("x-request-id"),
 			}},

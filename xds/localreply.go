@@ -30,6 +30,7 @@ const (
 	// The second is an answer of ext_proc's that its mutation rules forbid.
 	fromExtProc = "response.code_details.startsWith('ext_proc') || response.code_details.startsWith('header_mutation')"
 
+	usedUp    = "response.code_details.startsWith('local_rate_limit')"
 	forbidden = "response.code_details.startsWith('rbac_access_denied')"
 
 	awayCode = " && response.code in [502, 503]"
@@ -59,7 +60,7 @@ var localReplyTable = []localReply{
 		"who calls could not be checked, since control did not answer; nothing was run",
 	},
 	{
-		"response.code_details.startsWith('local_rate_limit')", 0, faas.RateLimited, faas.InEnvoy,
+		usedUp, 0, faas.RateLimited, faas.InEnvoy,
 		"the caller's requests of this minute are used up; nothing was run, and Retry-After says when the next may come",
 	},
 	{
@@ -150,6 +151,9 @@ func (r localReply) mapper() *hcmv3.ResponseMapper {
 	}
 	switch r.code {
 	case faas.RateLimited:
+		if r.when == usedUp { // the filter of rates says when
+			break
+		}
 		m.HeadersToAdd = append(m.HeadersToAdd, headerOf("retry-after", "1"))
 	case faas.Unauthorized:
 		m.HeadersToAdd = append(m.HeadersToAdd, headerOf("www-authenticate", `Bearer realm="envoke"`))

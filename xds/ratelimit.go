@@ -102,6 +102,13 @@ func bucket(tokens int, interval time.Duration) *typev3.TokenBucket {
 	return &typev3.TokenBucket{MaxTokens: uint32(tokens), TokensPerFill: number(uint32(tokens)), FillInterval: duration(interval)}
 }
 
+// others are all users but the process's own, which asks itself whether it serves.
+func others() *routev3.HeaderMatcher {
+	own := header(faas.UserHeader, equal(faas.OwnUser))
+	own.InvertMatch = true // and where there is none, it does not match
+	return own
+}
+
 // counts say as what a request counts, and of whom: of a user, or of the address of those
 // who are nobody.
 func counts() (all []*routev3.RateLimit) {
@@ -117,7 +124,7 @@ func counts() (all []*routev3.RateLimit) {
 			}}
 		}
 		all = append(all,
-			&routev3.RateLimit{Actions: []*routev3.RateLimit_Action{is(present(faas.UserHeader)), {
+			&routev3.RateLimit{Actions: []*routev3.RateLimit_Action{is(others()), {
 				ActionSpecifier: &routev3.RateLimit_Action_RequestHeaders_{RequestHeaders: &routev3.RateLimit_Action_RequestHeaders{
 					HeaderName: faas.UserHeader, DescriptorKey: "user",
 				}},

@@ -38,6 +38,9 @@ func TestRates(t *testing.T) {
 			if reply.Status != http.StatusTooManyRequests || err != nil || wait < 1 || wait > 60 {
 				t.Errorf("%d, Retry-After %q: %s", reply.Status, reply.Header["Retry-After"], reply.Body)
 			}
+			if n := len(reply.Header["Retry-After"]); n != 1 {
+				t.Errorf("Retry-After %q", reply.Header["Retry-After"])
+			}
 			if limit := reply.Header.Get("X-RateLimit-Limit"); limit == "" {
 				t.Errorf("no X-RateLimit-Limit: %v", reply.Header)
 			}
@@ -48,6 +51,13 @@ func TestRates(t *testing.T) {
 	passes(5, http.MethodPost, executes, as("bob")...)
 	passes(3, http.MethodGet, []string{functionsPath, sessionsPath + "x"}, as("ada")...)
 	passes(2, http.MethodPost, executes)
+	refused := append(as("mallory")[:1:1], "Bearer "+issuer.Token(t, map[string]any{"sub": "mallory", "aud": "envoke", "scope": ""}))
+	for n := range 6 { // what is refused counts too
+		want := map[bool]int{true: http.StatusForbidden, false: http.StatusTooManyRequests}[n < 5]
+		if reply := s.do(http.MethodPost, plain, "", refused...); reply.Status != want {
+			t.Errorf("refused request %d: %d %s", n+1, reply.Status, reply.Body)
+		}
+	}
 	for range 20 {
 		if reply := s.do(http.MethodGet, healthPath, ""); reply.Status != 200 {
 			t.Fatalf("health: %d %s", reply.Status, reply.Body)

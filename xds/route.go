@@ -115,7 +115,9 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 			Name: "all", Domains: []string{"*"}, Routes: guard(s, retryAtAnother(s, routes)),
 			TypedPerFilterConfig: corsPolicy(s.Listener),
 		}},
-		ResponseHeadersToAdd: routeHeaders(s.Listener),
+		RequestHeadersToAdd:    checkedHeader(s),
+		RequestHeadersToRemove: credentials(s),
+		ResponseHeadersToAdd:   routeHeaders(s.Listener),
 		// Hosts drop what functions say in our headers; this is the second wall.
 		// What a host says of caching, ext_proc takes away (see CacheableHeader).
 		ResponseHeadersToRemove: []string{ClusterHeader, HashHeader, SessionHeader, FunctionHeader, CacheHeader, CallKeyHeader, KeepHeader},

@@ -156,6 +156,37 @@ func TestTokensStayAtTheDoor(t *testing.T) {
 	}
 }
 
+// TestNobodyIsNobody: who shows nothing that is taken is nobody, whatever it says, and what it
+// shows all the same goes no further either.
+func TestNobodyIsNobody(t *testing.T) {
+	d := openDoorWith(t, "--anonymous-scopes", "execute:nodejs write:functions")
+	d.mustAs(t, d.caller(t, "carol"), 201, "POST /api/v1/functions", `{"language":"nodejs","title":"spy","script_content":"return context.http ? context.http.headers : context.user_id"}`)
+	good := strings.TrimPrefix(d.caller(t, "ada")[1], "Bearer ")
+	for _, shown := range []string{"Basic YTpi", "Token " + good, "BEARER " + good, "Bearer" + good, "Digest x"} {
+		r := d.send(t, http.MethodGet, "/function/nodejs-spy", "", "Authorization", shown)
+		if r.status == 200 && (strings.Contains(string(r.body), "authorization") || strings.Contains(string(r.body), "ada")) {
+			t.Errorf("%.20s: %d %s", shown, r.status, r.body)
+		}
+	}
+	if r := d.send(t, http.MethodGet, "/function/nodejs-spy", "", "Authorization", "bearer "+good); !strings.Contains(string(r.body), `"x-user-id":"ada"`) {
+		t.Errorf("a scheme in lower case: %d %s", r.status, r.body)
+	}
+	for _, tt := range []struct{ path, body, title string }{
+		{wanted, `{"script_content":"return context.user_id","params":1,"context":{"user_id":"root"}}`, "nodejs-x"},
+		{"/runtime/nodejs/spy", `{"context":{"user_id":"root"}}`, ""},
+	} {
+		r := d.send(t, http.MethodPost, tt.path, tt.body, "Language-Title", tt.title)
+		if got := r.result(t); got != "null" {
+			t.Errorf("%s: the function is told of %s", tt.path, got)
+		}
+	}
+	script, callContext := "return context.user_id", `{"user_id":"root"}`
+	reply, err := runtimepb.NewRuntimeServiceClient(d.public(t)).Execute(t.Context(), &runtimepb.ExecuteRequest{ScriptContent: &script, Context: callContext})
+	if err != nil || reply.GetResult() != "null" {
+		t.Errorf("by gRPC: %v, %v", reply, err)
+	}
+}
+
 // TestGuessedSessions: ids are not guessed, chosen or kept by callers.
 func TestGuessedSessions(t *testing.T) {
 	d := openDoorWith(t)

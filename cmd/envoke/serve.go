@@ -133,7 +133,11 @@ Run a function:
 // by this machine's own.
 func loopback(address string) string {
 	host, port, err := net.SplitHostPort(address)
-	if err == nil && net.ParseIP(host).IsUnspecified() {
+	switch ip := net.ParseIP(host); {
+	case err != nil || !ip.IsUnspecified():
+	case ip.To4() == nil:
+		return net.JoinHostPort("::1", port)
+	default:
 		return net.JoinHostPort("127.0.0.1", port)
 	}
 	return address

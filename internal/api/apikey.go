@@ -81,6 +81,9 @@ func (a *api) createKey(r *http.Request) (int, any, error) {
 	if d.ExpiresIn != nil {
 		key.ExpiresAt = time.Now().Add(time.Duration(*d.ExpiresIn) * time.Second)
 	}
+	if len(key.Caller().Scopes) == 0 {
+		return 0, nil, strict.BadMember("languages", "have none of the languages of scopes: the key could do nothing")
+	}
 	key, secret, err := a.Keys.Create(r.Context(), key)
 	if err != nil {
 		return 0, nil, err

@@ -56,18 +56,20 @@ func New(o Options) *Server { return &Server{Options: o} }
 // Check says who has sent a request. What it cannot say is refused.
 func (s *Server) Check(ctx context.Context, r *authv3.CheckRequest) (*authv3.CheckResponse, error) {
 	sent := r.GetAttributes().GetRequest().GetHttp().GetHeaders()
-	address := r.GetAttributes().GetSource().GetAddress().GetSocketAddress().GetAddress()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	caller, err := s.find(ctx, sent, address)
+	caller, err := s.find(ctx, sent, r.GetAttributes().GetSource())
 	if err != nil {
 		return s.refuse(ctx, sent[requestIDHeader], err), nil
 	}
-	return admit(caller), nil
+	if sent[faas.UserHeader] != "" { // a token has said who calls
+		return admitted(), nil
+	}
+	return admitted(option(faas.UserHeader, caller.UserID), option(faas.ScopesHeader, caller.Scopes.String())), nil
 }
 
 // find contains a panic in the request that caused it.
-func (s *Server) find(ctx context.Context, sent map[string]string, address string) (_ faas.Caller, err error) {
+func (s *Server) find(ctx context.Context, sent map[string]string, source *authv3.AttributeContext_Peer) (_ faas.Caller, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
@@ -78,13 +80,13 @@ func (s *Server) find(ctx context.Context, sent map[string]string, address strin
 	case isKey && sent[faas.UserHeader] != "":
 		return faas.Caller{}, &faas.Error{Code: faas.InvalidRequest, Message: "the request shows both a token and an API key: send one of them"}
 	case isKey:
-		return s.Verify(ctx, key, address)
+		return s.Verify(ctx, key, source.GetAddress().GetSocketAddress().GetAddress())
 	case sent[faas.UserHeader] != "": // of a token, which says more than the certificate
 		return faas.Caller{UserID: sent[faas.UserHeader]}, nil
 	}
-	user := subjectOf(sent[certificateHeader])
+	user := subjectOf(source.GetCertificate())
 	if user == "" {
-		return faas.Caller{}, &faas.Error{Code: faas.Unauthorized, Message: "the client's certificate names nobody: it needs a URI, a DNS name or a common name"}
+		return faas.Caller{}, &faas.Error{Code: faas.Unauthorized, Message: "the client's certificate names nobody: it needs one URI, or without any one DNS name, or without any one common name, of printable ASCII"}
 	}
 	return faas.Caller{UserID: user, Scopes: s.Certificates}, nil
 }
@@ -101,16 +103,14 @@ func keyOf(sent map[string]string) (key string, ok bool) {
 	return strings.TrimPrefix(token, "Bearer "), true
 }
 
-// admit lets the request go on as the caller's. What it has shown goes no further: a
+// admitted lets the request go on, with these headers. What it has shown goes no further: a
 // function is somebody else's code, and could use it.
-func admit(c faas.Caller) *authv3.CheckResponse {
-	ok := &authv3.OkHttpResponse{HeadersToRemove: []string{keyHeader, certificateHeader, authorizationHeader}}
-	if c.Scopes != nil {
-		ok.Headers = []*corev3.HeaderValueOption{option(faas.UserHeader, c.UserID), option(faas.ScopesHeader, c.Scopes.String())}
-	}
+func admitted(headers ...*corev3.HeaderValueOption) *authv3.CheckResponse {
 	return &authv3.CheckResponse{
-		Status:       &statusv3.Status{Code: int32(codes.OK)},
-		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: ok},
+		Status: &statusv3.Status{Code: int32(codes.OK)},
+		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{
+			Headers: headers, HeadersToRemove: []string{keyHeader, certificateHeader, authorizationHeader},
+		}},
 	}
 }
 

@@ -2,9 +2,17 @@ package authz
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"log/slog"
+	"math/big"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -34,7 +42,7 @@ func verify(_ context.Context, key, address string) (faas.Caller, error) {
 }
 
 func TestCheck(t *testing.T) {
-	const cert = `Hash=1;Subject="CN=ada,O=x"`
+	const cert = `Hash=1;Subject="CN=mallory"`
 	for _, tt := range []struct {
 		name   string
 		sent   map[string]string
@@ -50,7 +58,7 @@ func TestCheck(t *testing.T) {
 		{"a certificate", map[string]string{"x-forwarded-client-cert": cert}, 0, "", map[string]string{"x-user-id": "ada", "x-envoke-scopes": "execute:nodejs"}},
 		{"a certificate and a key", map[string]string{"x-forwarded-client-cert": cert, "x-api-key": "ek_ada"}, 0, "", map[string]string{"x-user-id": "ada@10.0.0.1", "x-envoke-scopes": "execute:all read:functions"}},
 		{"a certificate and a token", map[string]string{"x-forwarded-client-cert": cert, "x-user-id": "bob"}, 0, "", nil},
-		{"a certificate of nobody", map[string]string{"x-forwarded-client-cert": "Hash=1"}, 401, faas.Unauthorized, nil},
+		{"a certificate of nobody", map[string]string{"x-forwarded-client-cert": "nobody"}, 401, faas.Unauthorized, nil},
 		{"guessed too often", map[string]string{"x-api-key": "ek_often"}, 429, faas.RateLimited, nil},
 		{"a fault", map[string]string{"x-api-key": "ek_broken"}, 500, faas.InternalError, nil},
 		{"a panic", map[string]string{"x-api-key": "ek_panic"}, 500, faas.InternalError, nil},
@@ -60,7 +68,7 @@ func TestCheck(t *testing.T) {
 			s := New(Options{
 				Verify: verify, Certificates: faas.Scopes{"execute:nodejs"}, Failed: func(faas.Failure) { told++ }, Logger: slog.New(slog.DiscardHandler),
 			})
-			answer, err := s.Check(t.Context(), request(tt.sent))
+			answer, err := s.Check(t.Context(), request(t, tt.sent))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -80,9 +88,14 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-func request(headers map[string]string) *authv3.CheckRequest {
+func request(t *testing.T, headers map[string]string) *authv3.CheckRequest {
+	t.Helper()
+	certificate := ""
+	if headers["x-forwarded-client-cert"] != "nobody" {
+		certificate = issued(t, x509.Certificate{Subject: pkix.Name{CommonName: "ada"}})
+	}
 	return &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
-		Source: &authv3.AttributeContext_Peer{Address: &corev3.Address{Address: &corev3.Address_SocketAddress{
+		Source: &authv3.AttributeContext_Peer{Certificate: certificate, Address: &corev3.Address{Address: &corev3.Address_SocketAddress{
 			SocketAddress: &corev3.SocketAddress{Address: "10.0.0.1"},
 		}}},
 		Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{Headers: headers}},
@@ -106,32 +119,73 @@ func checkAdmitted(t *testing.T, ok *authv3.OkHttpResponse, want map[string]stri
 	}
 }
 
+// issued is a certificate as Envoy sends it.
+func issued(t *testing.T, template x509.Certificate) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template.SerialNumber = big.NewInt(1)
+	raw, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return url.PathEscape(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw})))
+}
+
 func TestSubject(t *testing.T) {
-	for _, tt := range []struct{ name, header, want string }{
-		{"URI first", `Hash=1;Subject="CN=a";URI=spiffe://x/y;DNS=z`, "spiffe://x/y"},
-		{"the first URI", `URI=spiffe://x;URI=spiffe://y`, "spiffe://x"},
-		{"a DNS name", `Hash=1;Subject="CN=a";URI=;DNS=z`, "z"},
-		{"a common name", `Subject="O=x, CN=a b"`, "a b"},
-		{"a common name that pretends", `Subject="CN=a\";URI=spiffe://root"`, `a";URI=spiffe://root`},
-		{"nothing", ``, ""},
-		{"no end", `Subject="CN=a`, "a"},
-		{"no value", `URI`, ""},
+	uri := func(texts ...string) (uris []*url.URL) {
+		for _, text := range texts {
+			u, err := url.Parse(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			uris = append(uris, u)
+		}
+		return uris
+	}
+	named := func(names ...string) (all pkix.Name) {
+		for _, name := range names {
+			all.ExtraNames = append(all.ExtraNames, pkix.AttributeTypeAndValue{Type: commonName, Value: name})
+		}
+		return all
+	}
+	for _, tt := range []struct {
+		name string
+		cert x509.Certificate
+		want string
+	}{
+		{"a URI comes first", x509.Certificate{URIs: uri("spiffe://x/y"), DNSNames: []string{"z"}, Subject: named("a")}, "spiffe://x/y"},
+		{"a URI with what separates fields", x509.Certificate{URIs: uri("spiffe://x/y;URI=root,CN=admin")}, "spiffe://x/y;URI=root,CN=admin"},
+		{"two URIs", x509.Certificate{URIs: uri("spiffe://x", "spiffe://y"), DNSNames: []string{"z"}}, ""},
+		{"a DNS name", x509.Certificate{DNSNames: []string{"z.example"}, Subject: named("a")}, "z.example"},
+		{"two DNS names", x509.Certificate{DNSNames: []string{"y.example", "z.example"}, Subject: named("a")}, ""},
+		{"a common name", x509.Certificate{Subject: named("a b")}, "a b"},
+		{"one behind an organization that pretends", x509.Certificate{Subject: pkix.Name{CommonName: "bob", Organization: []string{"x,CN=admin"}}}, "bob"},
+		{"one that pretends", x509.Certificate{Subject: named("smith, CN=admin")}, "smith, CN=admin"},
+		{"two common names", x509.Certificate{Subject: named("bob", "admin")}, ""},
+		{"no ASCII", x509.Certificate{Subject: named("josé")}, ""},
+		{"nothing", x509.Certificate{}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := subjectOf(tt.header); got != tt.want {
+			if got := subjectOf(issued(t, tt.cert)); got != tt.want {
 				t.Errorf("%q, want %q", got, tt.want)
 			}
 		})
 	}
+	for _, text := range []string{"", "%", "x", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", strings.Repeat("a", maxCertificate+1)} {
+		if got := subjectOf(text); got != "" {
+			t.Errorf("%.40q is %q", text, got)
+		}
+	}
 }
 
-// Whatever a certificate says of its subject, it does not become a URI.
 func FuzzSubject(f *testing.F) {
-	f.Add(`CN=a";URI=b`)
-	f.Fuzz(func(t *testing.T, subject string) {
-		quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(subject)
-		if got := fieldsOf(`Subject="` + quoted + `";URI=c`); got["URI"] != "c" || got["Subject"] != subject {
-			t.Errorf("%q", got)
+	f.Add("-----BEGIN CERTIFICATE-----%0AAAAA%0A-----END CERTIFICATE-----")
+	f.Fuzz(func(t *testing.T, text string) {
+		if user := subjectOf(text); user != "" && !faas.ValidUser(user) {
+			t.Errorf("%q", user)
 		}
 	})
 }

@@ -1,61 +1,64 @@
 package authz
 
-import "strings"
+import (
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/pem"
+	"net/url"
 
-// subjectOf is whom a client's certificate names, by Envoy's x-forwarded-client-cert: its
-// first URI, else its first DNS name, else the common name of its subject; empty: nobody.
-// Envoy has set the header itself and dropped what the client sent.
-func subjectOf(header string) string {
-	fields := fieldsOf(header)
-	for _, name := range []string{"URI", "DNS"} {
-		if fields[name] != "" {
-			return fields[name]
-		}
+	"envoke/internal/faas"
+)
+
+// maxCertificate bounds a certificate as Envoy sends it, in bytes.
+const maxCertificate = 64 << 10
+
+// subjectOf is whom a client's certificate names, which Envoy has verified and sends as PEM,
+// escaped as in a URL: its URI, else its DNS name, else the common name of its subject; empty:
+// nobody. Where there are several of the kind that counts, it names nobody: one of them might
+// be for something else.
+func subjectOf(escaped string) string {
+	if len(escaped) > maxCertificate {
+		return ""
 	}
-	for part := range strings.SplitSeq(fields["Subject"], ",") {
-		if name, ok := strings.CutPrefix(strings.TrimSpace(part), "CN="); ok {
-			return name
-		}
+	text, err := url.PathUnescape(escaped)
+	if err != nil {
+		return ""
 	}
-	return ""
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		return ""
+	}
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return ""
+	}
+	user := nameOf(certificate)
+	if !faas.ValidUser(user) {
+		return ""
+	}
+	return user
 }
 
-// fieldsOf reads `Hash=1;Subject="CN=a,O=b";URI=c`, of which the first of each name counts.
-// A value in quotes may have any character in it, a quote behind a backslash.
-func fieldsOf(header string) map[string]string {
-	fields := map[string]string{}
-	for header != "" {
-		name, rest, ok := strings.Cut(header, "=")
-		if !ok {
-			break
-		}
-		value, rest := cutValue(rest)
-		if _, known := fields[name]; !known {
-			fields[name] = value
-		}
-		header = rest
-	}
-	return fields
-}
+var commonName = asn1.ObjectIdentifier{2, 5, 4, 3}
 
-// cutValue cuts a value off the front, up to the semicolon behind it. A comma outside
-// quotes would begin another certificate: there is none, since Envoy sets the header anew.
-func cutValue(s string) (value, rest string) {
-	if !strings.HasPrefix(s, `"`) {
-		value, rest, _ = strings.Cut(s, ";")
-		return value, rest
-	}
-	var out strings.Builder
-	for i := 1; i < len(s); i++ {
-		switch {
-		case s[i] == '\\' && i+1 < len(s):
-			i++
-			out.WriteByte(s[i])
-		case s[i] == '"':
-			return out.String(), strings.TrimPrefix(s[i+1:], ";")
-		default:
-			out.WriteByte(s[i])
+func nameOf(c *x509.Certificate) string {
+	var names []string
+	switch {
+	case len(c.URIs) > 0:
+		for _, uri := range c.URIs {
+			names = append(names, uri.String())
+		}
+	case len(c.DNSNames) > 0:
+		names = c.DNSNames
+	default:
+		for _, part := range c.Subject.Names {
+			if text, ok := part.Value.(string); ok && part.Type.Equal(commonName) {
+				names = append(names, text)
+			}
 		}
 	}
-	return out.String(), ""
+	if len(names) != 1 {
+		return ""
+	}
+	return names[0]
 }

@@ -12,6 +12,8 @@ import (
 const (
 	UserHeader   = "x-user-id"
 	ScopesHeader = "x-envoke-scopes" // separated by spaces
+	// CheckedHeader tells that callers are checked: who is not named is nobody.
+	CheckedHeader = "x-envoke-checked"
 )
 
 // UserPattern is what a user's id may be: printable ASCII with no space at either end.
@@ -28,6 +30,9 @@ func ValidUser(id string) bool {
 
 // ErrLongUser is the answer to who has a longer one.
 var ErrLongUser = &Error{Code: Forbidden, Message: "the caller's user id is longer than 256 bytes"}
+
+// OwnUser calls for the process itself.
+const OwnUser = "envoke"
 
 // Scope is a right that a caller may have.
 type Scope string
@@ -76,7 +81,7 @@ func ParseScopes(text string) (Scopes, error) {
 // ScopesOf are the scopes in a text that may speak of others too, as tokens do, and what a
 // newer Envoke has stored.
 func ScopesOf(text string) (scopes Scopes) {
-	for field := range strings.FieldsSeq(text) {
+	for field := range strings.SplitSeq(text, " ") { // as Envoy does
 		if Scope(field).Known() {
 			scopes = append(scopes, Scope(field))
 		}

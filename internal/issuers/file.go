@@ -1,6 +1,11 @@
 package issuers
 
 import (
+	"cmp"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -149,27 +154,92 @@ func pathOf(claim, fallback string) []string {
 
 const maxKeys = 100
 
-// parseKeys reads a JSON Web Key Set and keeps what may check a signature: a symmetric key
-// would let everybody sign who can read it.
-func parseKeys(raw []byte) (string, error) {
+// key is what of a JSON Web Key (RFC 7517, 7518, 8037) counts here.
+type key struct {
+	Kty string `json:"kty"`
+	Use string `json:"use,omitempty"`
+	Kid string `json:"kid,omitempty"`
+	Alg string `json:"alg,omitempty"`
+	Crv string `json:"crv,omitempty"`
+	N   string `json:"n,omitempty"`
+	E   string `json:"e,omitempty"`
+	X   string `json:"x,omitempty"`
+	Y   string `json:"y,omitempty"`
+}
+
+// parseKeys reads a JSON Web Key Set and keeps the keys that Envoy can check a signature by:
+// with another one it would refuse all. A symmetric key would let everybody sign who can
+// read it. A set without any is one: the issuer has withdrawn what it had.
+func parseKeys(raw []byte) ([]key, error) {
 	var set struct {
-		Keys []map[string]json.RawMessage `json:"keys"`
+		Keys *[]json.RawMessage `json:"keys"`
 	}
-	if err := json.Unmarshal(raw, &set); err != nil {
-		return "", fmt.Errorf("it is no JSON Web Key Set: %w", err)
+	if err := json.Unmarshal(raw, &set); err != nil || set.Keys == nil {
+		return nil, fmt.Errorf("it is no JSON Web Key Set: %w", cmp.Or(err, errors.New("it has no member keys")))
 	}
-	kept := []map[string]json.RawMessage{}
-	for _, key := range set.Keys {
-		switch string(key["kty"]) {
-		case `"RSA"`, `"EC"`, `"OKP"`:
-			if use := string(key["use"]); use == "" || use == `"sig"` {
-				kept = append(kept, key)
-			}
+	var kept []key
+	for _, one := range *set.Keys {
+		var k key
+		if json.Unmarshal(one, &k) == nil && k.checks() {
+			kept = append(kept, k)
 		}
 	}
-	if len(kept) == 0 || len(kept) > maxKeys {
-		return "", fmt.Errorf("it has %d public keys for signatures: it must have 1 to %d", len(kept), maxKeys)
+	if len(kept) > maxKeys {
+		return nil, fmt.Errorf("it has %d keys: it may have %d", len(kept), maxKeys)
 	}
-	out, err := json.Marshal(map[string]any{"keys": kept})
-	return string(out), err
+	return kept, nil
 }
+
+// coordinates are how long those of the curves are, in bytes.
+var coordinates = map[string]int{"P-256": 32, "P-384": 48, "P-521": 66}
+
+// checks tells whether it is a public key for signatures, of a kind that Envoy knows.
+func (k key) checks() bool {
+	if k.Use != "" && k.Use != "sig" {
+		return false
+	}
+	switch k.Kty {
+	case "RSA":
+		n := length(k.N)
+		return n >= 256 && n <= 2048 && length(k.E) >= 1 && length(k.E) <= 8 && (k.Alg == "" || strings.HasPrefix(k.Alg, "RS") || strings.HasPrefix(k.Alg, "PS"))
+	case "EC":
+		size := coordinates[k.Crv]
+		return size > 0 && length(k.X) == size && length(k.Y) == size && (k.Alg == "" || strings.HasPrefix(k.Alg, "ES"))
+	case "OKP":
+		return k.Crv == "Ed25519" && length(k.X) == 32 && (k.Alg == "" || k.Alg == "EdDSA")
+	}
+	return false
+}
+
+// length is that of bytes in base64url, or -1.
+func length(text string) int {
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return -1
+	}
+	return len(raw)
+}
+
+// document is the keys as a set. One that has none gets a key that nobody can sign with:
+// Envoy takes no empty set.
+func document(keys []key) string {
+	if len(keys) == 0 {
+		keys = []key{nobodys}
+	}
+	raw, _ := json.Marshal(map[string]any{"keys": keys}) // texts only
+	return string(raw)
+}
+
+// nobodys is a public key of which nobody has the private one.
+var nobodys = func() key {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic("issuers: " + err.Error()) // the system has no random numbers
+	}
+	point, err := private.PublicKey.Bytes() // 4, x, y
+	if err != nil {
+		panic("issuers: " + err.Error())
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	return key{Kty: "EC", Crv: "P-256", Kid: "nobody's", X: encode(point[1:33]), Y: encode(point[33:])}
+}()

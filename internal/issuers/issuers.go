@@ -29,7 +29,7 @@ const (
 )
 
 // noKeys is a set that no signature fits.
-const noKeys = `{"keys":[]}`
+var noKeys = document(nil)
 
 // Options make a Source. Interval may be 0.
 type Options struct {
@@ -146,6 +146,9 @@ func (s *Source) renew(ctx context.Context, n int, failedBefore bool) bool {
 		return false
 	}
 	s.fetched.WithLabelValues(issuer.Issuer).SetToCurrentTime()
+	if keys == noKeys {
+		s.Logger.DebugContext(ctx, "a token issuer has no key that checks signatures: its tokens are refused", "issuer", issuer.Issuer)
+	}
 	s.mu.Lock()
 	changed := s.keys[n] != keys
 	s.keys[n] = keys
@@ -164,7 +167,11 @@ func (s *Source) get(ctx context.Context, i Issuer) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return parseKeys(raw)
+	keys, err := parseKeys(raw)
+	if err != nil {
+		return "", err
+	}
+	return document(keys), nil
 }
 
 func (s *Source) read(ctx context.Context, i Issuer) ([]byte, error) {

@@ -52,25 +52,39 @@ func TestRead(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
+	rsa := func(more string) string {
+		return `{"kty":"RSA","e":"AQAB","n":"` + strings.Repeat("A", 342) + `"` + more + `}`
+	}
+	ec := func(crv string, n int) string {
+		x := strings.Repeat("A", n)
+		return `{"kty":"EC","crv":"` + crv + `","x":"` + x + `","y":"` + x + `"}`
+	}
 	for _, tt := range []struct {
-		name, set string
-		keys      int
+		name, keys string
+		kept       int
 	}{
-		{"one", `{"keys":[{"kty":"RSA","n":"a"}]}`, 1},
-		{"a secret, which is none for all to have", `{"keys":[{"kty":"oct","k":"a"},{"kty":"EC","x":"a"}]}`, 1},
-		{"for encryption", `{"keys":[{"kty":"RSA","use":"enc"},{"kty":"OKP","use":"sig"}]}`, 1},
-		{"a secret only", `{"keys":[{"kty":"oct","k":"a"}]}`, 0},
-		{"none", `{"keys":[]}`, 0},
-		{"no set", `[]`, 0},
-		{"no JSON", `x`, 0},
-		{"too many", `{"keys":[` + strings.Repeat(`{"kty":"EC"},`, maxKeys) + `{"kty":"EC"}]}`, 0},
+		{"one", rsa(""), 1},
+		{"of each kind", rsa(`,"use":"sig","alg":"PS256"`) + "," + ec("P-256", 43) + "," + ec("P-521", 88) + `,{"kty":"OKP","crv":"Ed25519","x":"` + strings.Repeat("A", 43) + `"}`, 4},
+		{"a secret, which is none for all to have", `{"kty":"oct","k":"a"},` + rsa(""), 1},
+		{"for encryption", rsa(`,"use":"enc"`), 0},
+		{"a short one", `{"kty":"RSA","e":"AQAB","n":"AAAA"}`, 0},
+		{"a curve that Envoy does not know", ec("secp256k1", 43), 0},
+		{"a point of another curve", ec("P-384", 43), 0},
+		{"an algorithm that is not the key's", rsa(`,"alg":"HS256"`), 0},
+		{"no key", `1,null,{"kty":7}`, 0},
+		{"none", "", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := parseKeys([]byte(tt.set))
-			if n := strings.Count(got, "kty"); n != tt.keys || (err == nil) != (tt.keys > 0) || strings.Contains(got, "oct") {
-				t.Errorf("%s, %v", got, err)
+			got, err := parseKeys([]byte(`{"keys":[` + tt.keys + `]}`))
+			if err != nil || len(got) != tt.kept {
+				t.Errorf("%v, %v", got, err)
 			}
 		})
+	}
+	for _, set := range []string{`[]`, `x`, `{}`, `{"keys":[` + strings.Repeat(rsa("")+",", maxKeys) + rsa("") + `]}`} {
+		if keys, err := parseKeys([]byte(set)); err == nil {
+			t.Errorf("%.20s: %v", set, keys)
+		}
 	}
 }
 
@@ -130,13 +144,16 @@ func TestRotation(t *testing.T) {
 		t.Error("the keys are gone with their issuer's server")
 	}
 	set.is(testrig.KeySet(two), 200)
-	testrig.Eventually(t, "the keys are there", func() bool { return !strings.Contains(s.Keys()[0], `"one"`) })
+	testrig.Eventually(t, "the first key to be gone", func() bool { return !strings.Contains(s.Keys()[0], `"one"`) })
+	<-changes
+	set.is(`{"keys":[]}`, 200) // it withdraws all
+	testrig.Eventually(t, "all keys to be gone", func() bool { return s.Keys()[0] == noKeys })
 	<-changes
 }
 
 func TestDocumentsAreBounded(t *testing.T) {
 	set := &server{}
-	set.is(`{"keys":[{"kty":"EC"}]}`+strings.Repeat(" ", maxDocument), 200)
+	set.is(testrig.KeySet(testrig.NewIssuer(t, "a", "b"))+strings.Repeat(" ", maxDocument), 200)
 	at := httptest.NewServer(set)
 	defer at.Close()
 	s := New(Options{Issuers: []Issuer{{Issuer: "a", JWKSURL: at.URL}}, Logger: slog.New(slog.DiscardHandler)})

@@ -10,8 +10,25 @@ import (
 	"envoke/runtimes/bundle"
 )
 
-// userOf is who calls: Envoy has checked it, or nobody is named.
+// Caller is who calls, as Envoy says it.
+type Caller struct {
+	UserID  string // empty: nobody is named
+	Checked bool   // somebody checks callers: who is not named is nobody in particular
+}
+
+func callerOf(c *fasthttp.RequestCtx) Caller {
+	return Caller{UserID: userOf(c), Checked: len(c.Request.Header.Peek(faas.CheckedHeader)) > 0}
+}
+
 func userOf(c *fasthttp.RequestCtx) string { return string(c.Request.Header.Peek(faas.UserHeader)) }
+
+// check refuses who has a longer name than is stored.
+func (c Caller) check() error {
+	if len(c.UserID) > faas.MaxUser {
+		return faas.ErrLongUser
+	}
+	return nil
+}
 
 // sessionFor is the session of that id, if it is the user's own. That of another one does
 // not exist.
@@ -23,17 +40,19 @@ func (h *Host) sessionFor(ctx context.Context, id faas.SessionID, user string) (
 	return session, err
 }
 
-// withUser is a context, an object or nothing, whose user_id is who calls, where somebody is
-// named: a function may rely on it, and not on what a caller says of itself.
-func withUser(raw json.RawMessage, user string) json.RawMessage {
-	if user == "" {
+// in is a context, an object or nothing, whose user_id is who calls, where that is checked:
+// a function may rely on it, and not on what a caller says of itself.
+func (c Caller) in(raw json.RawMessage) json.RawMessage {
+	if c.UserID == "" && (!c.Checked || len(raw) == 0) {
 		return raw
 	}
 	members := map[string]json.RawMessage{}
 	if len(raw) > 0 && json.Unmarshal(raw, &members) != nil {
-		return raw // it was checked: it is an object
+		return nil // it was checked: it is an object
 	}
-	members["user_id"], _ = json.Marshal(user)
+	if delete(members, "user_id"); c.UserID != "" {
+		members["user_id"], _ = json.Marshal(c.UserID)
+	}
 	out, _ := json.Marshal(members) // of what was JSON
 	return out
 }

@@ -33,7 +33,7 @@ func (h *Host) invokeFunction(ctx context.Context, c *fasthttp.RequestCtx) error
 	}
 	t.lap(h.stages.read)
 	session := &bundle.Session{Session: faas.Session{
-		Context: withUser(p.context, userOf(c)), Timeout: p.timeout, MemoryMB: p.memoryMB, Limits: p.limits, Network: p.network,
+		Context: callerOf(c).in(p.context), Timeout: p.timeout, MemoryMB: p.memoryMB, Limits: p.limits, Network: p.network,
 	}}
 	if err := h.useFunction(ctx, session, ref, requestID(c)); err != nil {
 		return err

@@ -135,6 +135,10 @@ func (h *Host) serve(c *fasthttp.RequestCtx) {
 		h.only(c, http.MethodPost, h.execute)
 		return
 	}
+	if err := callerOf(c).check(); err != nil {
+		h.fail(c, faas.AsError(err))
+		return
+	}
 	h.route(c, string(c.URI().PathOriginal()))
 }
 

@@ -78,7 +78,7 @@ func initialized(session *bundle.Session) []byte {
 // post is the checked content of an initialize or a one-shot.
 type post struct {
 	id      faas.SessionID
-	user    string // who calls, where somebody has checked that
+	caller  Caller
 	ref     faas.Ref
 	script  *string // nil: run the registered function of that name
 	context json.RawMessage
@@ -108,7 +108,7 @@ func (h *Host) readInitialize(ctx context.Context, c *fasthttp.RequestCtx) (post
 	if err == nil && p.environment != nil {
 		err = strict.BadMember("environment", "is that of registered functions: register this one, or use its context")
 	}
-	p.id, p.user = id, userOf(c)
+	p.id, p.caller = id, callerOf(c)
 	return p, err
 }
 
@@ -298,12 +298,12 @@ func (h *Host) prepare(ctx context.Context, p post) (*bundle.Session, error) {
 	if p.retain && h.NoRetain != "" {
 		return nil, strict.BadMember("context.retain_session", h.NoRetain)
 	}
-	if len(p.user) > faas.MaxUser {
-		return nil, faas.ErrLongUser
+	if err := p.caller.check(); err != nil {
+		return nil, err
 	}
 	now := time.Now()
 	session := &bundle.Session{Session: faas.Session{
-		ID: p.id, UserID: p.user, Name: p.ref.Name, Context: withUser(p.context, p.user), Timeout: p.timeout,
+		ID: p.id, UserID: p.caller.UserID, Name: p.ref.Name, Context: p.caller.in(p.context), Timeout: p.timeout,
 		MemoryMB: p.memoryMB, Limits: p.limits, Network: p.network, Retain: p.retain,
 		CompileStatus: faas.CompileSuccess, Status: faas.Active,
 		CreatedAt: now, ExpiresAt: now.Add(h.SessionExpiry),
@@ -374,8 +374,8 @@ func (h *Host) findCode(ctx context.Context, p post, session *bundle.Session) er
 // owner is whose worker runs a script of the post's own: the user's, else the session's
 // alone.
 func (p *post) owner() string {
-	if p.user != "" {
-		return "user:" + p.user
+	if p.caller.UserID != "" {
+		return "user:" + p.caller.UserID
 	}
 	return "session:" + string(p.id)
 }

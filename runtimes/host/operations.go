@@ -14,8 +14,8 @@ import (
 
 // Execution is an execute that comes by another protocol than HTTP.
 type Execution struct {
-	RequestID string         // of the call, for the log
-	UserID    string         // who calls, where somebody has checked that
+	RequestID string // of the call, for the log
+	Caller    Caller
 	Session   faas.SessionID // what is run; not looked at where there is a script
 	Script    *string        // code of the call's own, run once
 	Params    []byte         // any JSON; empty: null
@@ -24,7 +24,7 @@ type Execution struct {
 
 // Initialization is an initialize that comes by another protocol than HTTP.
 type Initialization struct {
-	UserID        string  // who calls, where somebody has checked that
+	Caller        Caller
 	LanguageTitle string  // a function's name, name@version or name:alias
 	Script        *string // nil: run the registered function of that name
 	Context       []byte  // a JSON object, or empty
@@ -60,7 +60,7 @@ func (h *Host) Execute(ctx context.Context, e Execution) (pool.Result, error) {
 	if err := p.single(); err != nil {
 		return pool.Result{}, err
 	}
-	session, err := h.sessionOf(ctx, &p, e.Session, e.UserID)
+	session, err := h.sessionOf(ctx, &p, e.Session, e.Caller)
 	if err != nil {
 		return pool.Result{}, err
 	}
@@ -92,7 +92,7 @@ func (h *Host) Initialize(ctx context.Context, i Initialization) (*faas.Session,
 	}
 	// Whether a registered function's results are cached is not known here: without
 	// the shortcut past ext_proc its session is slower by HTTP, never wrong.
-	p.ref, p.user = ref, i.UserID
+	p.ref, p.caller = ref, i.Caller
 	if p.id, err = h.Bundles.NewID(p.script != nil); err != nil {
 		return nil, err
 	}

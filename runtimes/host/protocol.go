@@ -41,7 +41,7 @@ func (h *Host) executeProtocol(ctx context.Context, c *fasthttp.RequestCtx) erro
 		return err
 	}
 	t.lap(h.stages.read)
-	session, err := h.sessionOf(ctx, &p, id, userOf(c))
+	session, err := h.sessionOf(ctx, &p, id, callerOf(c))
 	if err != nil {
 		return err
 	}
@@ -59,19 +59,19 @@ func (h *Host) executeProtocol(ctx context.Context, c *fasthttp.RequestCtx) erro
 
 // sessionOf is what a call runs that brings a script or names a session. Sessions are
 // shared: one whose context is another for this call is a copy.
-func (h *Host) sessionOf(ctx context.Context, p *post, id faas.SessionID, user string) (*bundle.Session, error) {
+func (h *Host) sessionOf(ctx context.Context, p *post, id faas.SessionID, caller Caller) (*bundle.Session, error) {
 	if p.script != nil {
 		if err := h.checkNetwork(p); err != nil {
 			return nil, err
 		}
 		return &bundle.Session{
 			Session: faas.Session{
-				Owner: "call:" + rand.Text(), Context: withUser(p.context, user), Timeout: p.timeout, MemoryMB: p.memoryMB, Limits: p.limits, Network: p.network,
+				Owner: "call:" + rand.Text(), Context: caller.in(p.context), Timeout: p.timeout, MemoryMB: p.memoryMB, Limits: p.limits, Network: p.network,
 			},
 			Script: faas.NewScript(h.Language, *p.script, p.options),
 		}, nil
 	}
-	found, err := h.sessionFor(ctx, id, user)
+	found, err := h.sessionFor(ctx, id, caller.UserID)
 	if err != nil || p.context == nil {
 		return found, err
 	}
@@ -79,7 +79,7 @@ func (h *Host) sessionOf(ctx context.Context, p *post, id faas.SessionID, user s
 		return nil, strict.BadMember("context", "is what the session's last call left in it: leave it out")
 	}
 	own := *found
-	own.Context = withUser(p.context, user)
+	own.Context = caller.in(p.context)
 	if p.timeout > 0 {
 		own.Timeout = p.timeout
 	}

@@ -24,7 +24,7 @@ func (s *Server) Execute(ctx context.Context, r *runtimepb.ExecuteRequest) (*run
 	}
 	result, err := s.Host.Execute(ctx, host.Execution{
 		// Without an id of its own, what the call prints is found by the session's.
-		RequestID: cmp.Or(requestID(ctx), r.GetRequestId()), UserID: one(ctx, faas.UserHeader),
+		RequestID: cmp.Or(requestID(ctx), r.GetRequestId()), Caller: callerOf(ctx),
 		Session: faas.SessionID(r.GetRequestId()), Script: r.ScriptContent,
 		Params: []byte(r.GetParams()), Context: []byte(r.GetContext()),
 	})
@@ -43,6 +43,10 @@ func (s *Server) Execute(ctx context.Context, r *runtimepb.ExecuteRequest) (*run
 		reply.MemoryUsageBytes = &result.MemoryBytes
 	}
 	return reply, nil
+}
+
+func callerOf(ctx context.Context) host.Caller {
+	return host.Caller{UserID: one(ctx, faas.UserHeader), Checked: one(ctx, faas.CheckedHeader) != ""}
 }
 
 // ran tells whether the function was run, whatever came of it.
@@ -65,7 +69,7 @@ func (s *Server) Initialize(ctx context.Context, r *runtimepb.InitializeRequest)
 		return nil, &faas.Error{Code: faas.InvalidRequest, Message: "request_id must be empty: the host makes the session's id"}
 	}
 	session, err := s.Host.Initialize(ctx, host.Initialization{
-		UserID: one(ctx, faas.UserHeader), LanguageTitle: r.GetLanguageTitle(), Script: r.ScriptContent, Context: []byte(r.GetContext()),
+		Caller: callerOf(ctx), LanguageTitle: r.GetLanguageTitle(), Script: r.ScriptContent, Context: []byte(r.GetContext()),
 		Dependencies: []byte(r.GetDependencies()),
 	})
 	if err != nil {
