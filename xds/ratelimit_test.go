@@ -51,7 +51,7 @@ func TestRates(t *testing.T) {
 	passes(5, http.MethodPost, executes, as("bob")...)
 	passes(3, http.MethodGet, []string{functionsPath, sessionsPath + "x"}, as("ada")...)
 	passes(2, http.MethodPost, executes)
-	refused := append(as("mallory")[:1:1], "Bearer "+issuer.Token(t, map[string]any{"sub": "mallory", "aud": "envoke", "scope": ""}))
+	refused := []string{"Authorization", "Bearer " + issuer.Token(t, map[string]any{"sub": "mallory", "aud": "envoke", "scope": ""})}
 	for n := range 6 { // what is refused counts too
 		want := map[bool]int{true: http.StatusForbidden, false: http.StatusTooManyRequests}[n < 5]
 		if reply := s.do(http.MethodPost, plain, "", refused...); reply.Status != want {
