@@ -40,7 +40,7 @@ func TestKeys(t *testing.T) {
 		{"", "logout", 0, `is forgotten`},
 		{"", "keys revoke " + secret, 0, `^` + id + ` is revoked\n$`},
 		{"", "keys revoke " + id, 0, `is revoked`},
-		{"", "keys list --user " + user, 0, `revoked \S+ \S+ +never`},
+		{"", "keys list --user " + user, 0, `revoked \S+ \S+ +(never|\S+ \S+) +a key`},
 		{"", "keys revoke 000000000000", 1, `no such API key \(NOT_FOUND from control`},
 		{"", "keys create --name a --user b --scope all", 1, `scopes\.0 must be one of`},
 		{"", "keys create --name a --user b", 2, `"scope" not set`},
