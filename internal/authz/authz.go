@@ -24,7 +24,8 @@ import (
 // can say what was slow.
 const timeout = 800 * time.Millisecond
 
-// The headers that are looked at, all of callers but the last two, which Envoy sets.
+// The headers that are looked at, or taken out: those of callers, and the last two, which
+// Envoy sets.
 const (
 	keyHeader           = "x-api-key"
 	authorizationHeader = "authorization"
