@@ -69,10 +69,10 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 	for _, r := range s.Runtimes {
 		routes = append(routes, plainExecute(s, r))
 	}
+	routes = append(routes, invokes(s)...) // of which the filter answers most
 	for _, r := range s.Runtimes {
 		routes = append(routes, uncachedExecute(s, r), checkedExecute(s, r))
 	}
-	routes = append(routes, invokes(s)...)
 	post := method(http.MethodPost)
 	read := method(http.MethodGet, http.MethodHead)
 	routes = append(routes,

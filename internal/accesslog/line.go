@@ -45,8 +45,8 @@ func (n *number) UnmarshalJSON(text []byte) error {
 
 var errNoRequest = errors.New("the line has no start or status")
 
-// parseLine reads one line, without its end.
-func parseLine(text []byte) (faas.RequestLog, error) {
+// parseLine reads one line, without its end. The row's texts are parts of it.
+func parseLine(text string) (faas.RequestLog, error) {
 	l, err := decode(text)
 	if err != nil {
 		return faas.RequestLog{}, fmt.Errorf("parse log line: %w", err)
@@ -74,14 +74,19 @@ func parseLine(text []byte) (faas.RequestLog, error) {
 	}, nil
 }
 
-func decode(text []byte) (*line, error) {
-	l := &line{}
-	if l.scan(string(text)) {
+func decode(text string) (line, error) {
+	var l line
+	if l.scan(text) {
 		return l, nil
 	}
-	l = &line{}
-	// A client may have sent bytes that are no UTF-8: they become U+FFFD.
-	return l, json.Unmarshal(text, l, jsontext.AllowInvalidUTF8(true))
+	return decodeAny(text)
+}
+
+// decodeAny decodes whatever is JSON. A client may have sent bytes that are no UTF-8: they
+// become U+FFFD.
+func decodeAny(text string) (l line, err error) {
+	err = json.Unmarshal([]byte(text), &l, jsontext.AllowInvalidUTF8(true))
+	return l, err
 }
 
 // started is the exact microsecond: a float64 would not hold it for ever.

@@ -2,6 +2,7 @@ package accesslog
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -65,15 +66,44 @@ func newMetrics(registerer prometheus.Registerer) metrics {
 	}
 }
 
+// kind is what requests have in common that are counted together.
+type kind struct {
+	operation faas.Operation
+	status    int
+	cached    bool
+}
+
+// tally is how many of a kind a batch has.
+type tally struct {
+	kind
+	duration prometheus.Observer
+	rows     float64
+}
+
+// count looks the metrics of a kind up once for all its rows, which would be most of its cost.
 func (m metrics) count(rows []faas.RequestLog, malformed int) {
+	tallies := make(map[kind]*tally)
+	last := &tally{} // of no kind that there is
 	for i := range rows {
-		operation := string(rows[i].Operation)
-		m.requests.WithLabelValues(operation, strconv.Itoa(rows[i].StatusCode)).Inc()
-		m.duration.WithLabelValues(operation).Observe(rows[i].Duration.Seconds())
-		if rows[i].Cached {
-			m.cached.WithLabelValues(operation).Inc()
+		k := kind{rows[i].Operation, rows[i].StatusCode, rows[i].Cached}
+		if k != last.kind {
+			if last = tallies[k]; last == nil {
+				last = &tally{kind: k, duration: m.duration.WithLabelValues(label(k.operation))}
+				tallies[k] = last
+			}
+		}
+		last.duration.Observe(rows[i].Duration.Seconds())
+		last.rows++
+	}
+	for _, t := range tallies {
+		m.requests.WithLabelValues(label(t.operation), strconv.Itoa(t.status)).Add(t.rows)
+		if t.cached {
+			m.cached.WithLabelValues(label(t.operation)).Add(t.rows)
 		}
 	}
 	m.rows.Add(float64(len(rows)))
 	m.malformed.Add(float64(malformed))
 }
+
+// label is the operation as a metric keeps it: a part of a batch's text would keep all of it.
+func label(o faas.Operation) string { return strings.Clone(string(o)) }

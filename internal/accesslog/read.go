@@ -1,13 +1,13 @@
 package accesslog
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"envoke/internal/faas"
@@ -84,12 +84,13 @@ type batch struct {
 	malformed int
 }
 
-// parse parses whole lines into t.rows, until these are full.
-func (t *Tail) parse(chunk []byte) batch {
+// parse parses whole lines into t.rows, until these are full. Their texts are parts of one
+// text, which is garbage when the rows are stored.
+func (t *Tail) parse(read []byte) batch {
 	var b batch
 	t.rows = t.rows[:0]
-	for len(t.rows) < maxRows {
-		end := bytes.IndexByte(chunk[b.bytes:], '\n')
+	for chunk := string(read); len(t.rows) < maxRows; {
+		end := strings.IndexByte(chunk[b.bytes:], '\n')
 		if end < 0 {
 			break
 		}

@@ -155,7 +155,7 @@ func askFor(c *client, request []byte) (a answer, err error) {
 		return a, err
 	}
 	a.at = time.Now()
-	if _, after, ok := bytes.Cut(c.response.Header.Peek("Server-Timing"), []byte(`cache;desc="`)); ok {
+	if _, after, ok := bytes.Cut(c.header("Server-Timing"), []byte(`cache;desc="`)); ok {
 		by, _, _ := bytes.Cut(after, []byte(`"`))
 		a.by = map[string]string{"filter": byFilters, "ext_proc": byExtProcs}[string(by)]
 	}

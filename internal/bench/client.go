@@ -46,7 +46,8 @@ type client struct {
 	conn     io.ReadWriteCloser
 	fd       int // of a waiting client's socket
 	reader   *bufio.Reader
-	response fasthttp.Response
+	response fasthttp.Response // the last reply, but for a simple one
+	head     []byte            // headers of that
 	stop     func() bool
 }
 
@@ -98,14 +99,26 @@ func (c *client) receive() ([]byte, error) {
 
 // read reads a reply of any status.
 func (c *client) read() (status int, body []byte, err error) {
+	if body, ok := c.readSimple(); ok {
+		return http.StatusOK, body, nil
+	}
+	c.head = nil
 	if err := c.response.ReadLimitBody(c.reader, maxReply); err != nil {
 		return 0, nil, fmt.Errorf("read reply: %w", err)
 	}
 	return c.response.StatusCode(), c.response.Body(), nil
 }
 
+// header is a header's value in the last reply; empty: it has none.
+func (c *client) header(name string) []byte {
+	if c.head == nil {
+		return c.response.Header.Peek(name)
+	}
+	return headerIn(c.head, name)
+}
+
 // fromCache tells whether the last reply came from a cache.
-func (c *client) fromCache() bool { return len(c.response.Header.Peek("Age")) > 0 }
+func (c *client) fromCache() bool { return len(c.header("Age")) > 0 }
 
 // newGet lays out a GET of the endpoint with a query.
 func newGet(endpoint Endpoint, query string) []byte {
