@@ -55,7 +55,7 @@ type head struct {
 	cacheControl        string
 	length              string
 	grpc                bool // Envoy makes gRPC of what it is answered here
-	caller              [5]string
+	caller              [6]string
 }
 
 // read finds the headers in one pass. Texts are parts of the pairs.

@@ -77,23 +77,28 @@ func rateFilters(s State) []*hcmv3.HttpFilter {
 	})}}}
 }
 
-// descriptors have a bucket for each value of the last entry.
+// descriptors have a bucket for each value of the entries that have none here.
 func descriptors(r Rates) (all []*ratelimitv3.LocalRateLimitDescriptor) {
 	for _, d := range []struct {
-		class, of string
-		rate      int
+		class string
+		of    []string
+		rate  int
 	}{
-		{executeClass, "user", r.Executes},
-		{executeClass, "masked_remote_address", r.Anonymous},
-		{functionClass, "user", r.Functions},
-		{functionClass, "masked_remote_address", r.Functions},
+		{executeClass, []string{"user"}, r.Executes},
+		{executeClass, []string{"namespace", "user"}, r.Executes},
+		{executeClass, []string{"masked_remote_address"}, r.Anonymous},
+		{functionClass, []string{"user"}, r.Functions},
+		{functionClass, []string{"namespace", "user"}, r.Functions},
+		{functionClass, []string{"masked_remote_address"}, r.Functions},
 	} {
-		if d.rate > 0 {
-			all = append(all, &ratelimitv3.LocalRateLimitDescriptor{
-				Entries:     []*ratelimitv3.RateLimitDescriptor_Entry{{Key: "class", Value: d.class}, {Key: d.of}},
-				TokenBucket: bucket(d.rate, time.Minute),
-			})
+		if d.rate == 0 {
+			continue
 		}
+		entries := []*ratelimitv3.RateLimitDescriptor_Entry{{Key: "class", Value: d.class}}
+		for _, key := range d.of {
+			entries = append(entries, &ratelimitv3.RateLimitDescriptor_Entry{Key: key})
+		}
+		all = append(all, &ratelimitv3.LocalRateLimitDescriptor{Entries: entries, TokenBucket: bucket(d.rate, time.Minute)})
 	}
 	return all
 }
@@ -109,26 +114,25 @@ func others() *routev3.HeaderMatcher {
 	return own
 }
 
-// counts say as what a request counts, and of whom: of a user, or of the address of those
-// who are nobody.
+// counts say as what a request counts, and of whom: of a user of a namespace, or of the address
+// of those who are nobody.
 func counts() (all []*routev3.RateLimit) {
 	for _, class := range classes {
-		is := func(who *routev3.HeaderMatcher) *routev3.RateLimit_Action {
+		is := func(who ...*routev3.HeaderMatcher) *routev3.RateLimit_Action {
 			path := header(":path", &matcherv3.StringMatcher{
 				MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: class.paths}},
 			})
 			return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_HeaderValueMatch_{
 				HeaderValueMatch: &routev3.RateLimit_Action_HeaderValueMatch{
-					DescriptorKey: "class", DescriptorValue: class.name, Headers: []*routev3.HeaderMatcher{who, path},
+					DescriptorKey: "class", DescriptorValue: class.name, Headers: append(who, path),
 				},
 			}}
 		}
 		all = append(all,
-			&routev3.RateLimit{Actions: []*routev3.RateLimit_Action{is(others()), {
-				ActionSpecifier: &routev3.RateLimit_Action_RequestHeaders_{RequestHeaders: &routev3.RateLimit_Action_RequestHeaders{
-					HeaderName: faas.UserHeader, DescriptorKey: "user",
-				}},
-			}}},
+			&routev3.RateLimit{Actions: []*routev3.RateLimit_Action{is(absent(faas.NamespaceHeader), others()), of("user", faas.UserHeader)}},
+			&routev3.RateLimit{Actions: []*routev3.RateLimit_Action{
+				is(present(faas.NamespaceHeader)), of("namespace", faas.NamespaceHeader), of("user", faas.UserHeader),
+			}},
 			&routev3.RateLimit{Actions: []*routev3.RateLimit_Action{is(absent(faas.UserHeader)), {
 				ActionSpecifier: &routev3.RateLimit_Action_MaskedRemoteAddress_{MaskedRemoteAddress: &routev3.RateLimit_Action_MaskedRemoteAddress{
 					V4PrefixMaskLen: number(32), V6PrefixMaskLen: number(anonymousNetwork),
@@ -136,4 +140,11 @@ func counts() (all []*routev3.RateLimit) {
 			}}})
 	}
 	return all
+}
+
+// of says whose a request is, by a header.
+func of(key, header string) *routev3.RateLimit_Action {
+	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_RequestHeaders_{
+		RequestHeaders: &routev3.RateLimit_Action_RequestHeaders{HeaderName: header, DescriptorKey: key},
+	}}
 }

@@ -28,6 +28,7 @@ type line struct {
 	DurationUS    number `json:"duration_us"`
 	ClientIP      string `json:"client_ip"`
 	UserID        string `json:"user_id"`
+	Namespace     string `json:"namespace"`
 	BytesIn       number `json:"bytes_in"`
 	BytesOut      number `json:"bytes_out"`
 	Details       string `json:"details"`
@@ -67,6 +68,7 @@ func parseLine(text []byte) (faas.RequestLog, error) {
 		StartedAt:     started,
 		ClientIP:      known(l.ClientIP),
 		UserID:        known(l.UserID),
+		Namespace:     faas.Namespace(known(l.Namespace)),
 		BytesIn:       integer(l.BytesIn),
 		BytesOut:      integer(l.BytesOut),
 		Cached:        cached(l.Details),

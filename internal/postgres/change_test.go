@@ -108,7 +108,7 @@ func TestChangesAreHeard(t *testing.T) {
 	if err := one.NoteKeyUses(t.Context(), map[string]time.Time{id: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	must("the end of a key", one.RevokeKey(t.Context(), id), faas.Change{Key: id})
+	must("the end of a key", one.RevokeKey(t.Context(), "", id), faas.Change{Key: id})
 	if told := query[int](t, address, "SELECT count(*) FROM meta.changes WHERE kind = 'key'"); told != 1 {
 		t.Errorf("keys have %d changes: its use is none", told)
 	}
