@@ -103,6 +103,8 @@ func TestSpoofedHeaders(t *testing.T) {
 		{"X-HTTP-Method-Override", "GET"},
 		{"X-Envoke-Session", session, "X-Envoke-Cluster", "runtime-nodejs"},
 		{"X-Envoke-Uncached", "1"},
+		{"X-Envoke-Namespace", "team-b"},
+		{"X-User-ID", "ada", "X-Envoke-Namespace", "team-b", "X-Envoke-Issuer", teamsURL},
 	} {
 		for _, path := range []string{wanted, "/api/v1/execute/" + session, "/function/nodejs-calculator"} {
 			t.Run(strings.Join(spoof, " ")+" "+path, func(t *testing.T) {
