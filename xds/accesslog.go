@@ -27,7 +27,7 @@ var accessLogFormat = map[string]any{
 	"duration_us":    "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",
 	"client_ip":      "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
 	"user_id":        "%REQ(X-USER-ID):256%",
-	"namespace":      "%REQ(X-ENVOKE-NAMESPACE):63%",
+	"namespace":      "%REQ(X-ENVOKE-NAMESPACE):64%",
 	"bytes_in":       "%BYTES_RECEIVED%",
 	"bytes_out":      "%BYTES_SENT%",
 	"details":        "%RESPONSE_CODE_DETAILS%",

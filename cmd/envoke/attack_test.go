@@ -351,6 +351,8 @@ func TestCallersByGRPC(t *testing.T) {
 		{"nobody, who says to be somebody", []string{"x-user-id", "ada"}, codes.Unauthenticated},
 		{"expired", d.caller(t, "expired"), codes.Unauthenticated},
 		{"ada", d.caller(t, "ada"), codes.OK},
+		{"ada, who says to be of another namespace", append(d.caller(t, "ada"), "x-envoke-namespace", "team-b"), codes.OK},
+		{"ada of another namespace", d.caller(t, "other"), codes.NotFound},
 		{"bob", d.caller(t, "bob"), codes.NotFound},
 		{"python", d.caller(t, "python"), codes.PermissionDenied},
 	} {

@@ -24,10 +24,10 @@ type Door struct {
 	CertScopes      string
 	CertNamespace   string
 
-	RateExecute, RateAnonymous, RateFunctions int // a minute
+	RateExecute, RateAnonymous, RateFunctions, RateNamespace int // a minute
 }
 
-var flagsOfDoor = []string{"auth", "anonymous-scopes", "client-cert-namespace", "client-cert-scopes", "jwt-issuers-file", "rate-execute-per-minute", "rate-anonymous-per-minute", "rate-functions-per-minute"}
+var flagsOfDoor = []string{"auth", "anonymous-scopes", "client-cert-namespace", "client-cert-scopes", "jwt-issuers-file", "rate-execute-per-minute", "rate-anonymous-per-minute", "rate-functions-per-minute", "rate-namespace-per-minute"}
 
 func (d *Door) bindDoor(f *pflag.FlagSet) {
 	f.BoolVar(&d.Auth, "auth", false, "let callers in who show an API key, a token or a client certificate, with the scopes that these have, and no others")
@@ -39,6 +39,7 @@ func (d *Door) bindDoor(f *pflag.FlagSet) {
 	f.IntVar(&d.RateExecute, "rate-execute-per-minute", 100, of+"a caller to run functions; 0: any number")
 	f.IntVar(&d.RateAnonymous, "rate-anonymous-per-minute", 10, of+"an address whose callers show nothing, to run functions; 0: any number")
 	f.IntVar(&d.RateFunctions, "rate-functions-per-minute", 60, of+"a caller, about functions and sessions; 0: any number")
+	f.IntVar(&d.RateNamespace, "rate-namespace-per-minute", 0, of+"all callers of one namespace together; 0: any number")
 }
 
 func (d *Door) checkDoor() (faults []error) {
@@ -54,6 +55,7 @@ func (d *Door) checkDoor() (faults []error) {
 		{"RATE_EXECUTE_PER_MINUTE", d.RateExecute, 0, 1 << 30},
 		{"RATE_ANONYMOUS_PER_MINUTE", d.RateAnonymous, 0, 1 << 30},
 		{"RATE_FUNCTIONS_PER_MINUTE", d.RateFunctions, 0, 1 << 30},
+		{"RATE_NAMESPACE_PER_MINUTE", d.RateNamespace, 0, 1 << 30},
 	})...)
 	if _, err := d.issuers(); err != nil {
 		faults = append(faults, fmt.Errorf("JWT_ISSUERS_FILE: %w", err))
@@ -136,7 +138,7 @@ func (c *control) openDoor(ctx context.Context, e *environment) error {
 }
 
 func (d *Door) rates() xds.Rates {
-	return xds.Rates{Executes: d.RateExecute, Anonymous: d.RateAnonymous, Functions: d.RateFunctions}
+	return xds.Rates{Executes: d.RateExecute, Anonymous: d.RateAnonymous, Functions: d.RateFunctions, Namespace: d.RateNamespace}
 }
 
 // keyOfOwn is what this process shows at the door; empty: there is none.

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -70,6 +72,7 @@ func TestNamespaces(t *testing.T) {
 			t.Run("workers", s.testWorkers)
 			t.Run("secrets", s.testSecrets)
 			t.Run("keys", s.testKeys)
+			t.Run("rows", s.testRows)
 		})
 	}
 }
@@ -122,7 +125,9 @@ func (s teams) testFunctions(t *testing.T) {
 // errorOf is what an error says, without the request's id.
 func errorOf(t *testing.T, r reply) string {
 	t.Helper()
-	var body struct{ Error struct{ Code, Message string } }
+	var body struct {
+		Error struct{ Code, Message string }
+	}
 	if err := json.Unmarshal(r.body, &body); err != nil {
 		t.Fatalf("%s", r.body)
 	}
@@ -181,6 +186,21 @@ func (s teams) testResults(t *testing.T) {
 	}
 	if len(seen) != 6 {
 		t.Errorf("%d results of 6 questions", len(seen))
+	}
+	// What one team's function says of caching is not for the other's of that name.
+	s.mustAs(t, s.none, 201, "POST "+functionsPath, `{"language":"nodejs","title":"mixed","script_content":"return 0","cache_ttl_seconds":60}`)
+	s.mustAs(t, s.a, 201, "POST "+functionsPath, `{"language":"nodejs","title":"mixed","script_content":"return 1"}`)
+	s.mustAs(t, s.a, 200, "PUT "+functionsPath+"/nodejs-mixed", `{"script_content":"return 2"}`)
+	session := s.sessionOf(t, s.a, "nodejs-mixed", "{}")
+	for range 2 {
+		for _, path := range []string{"/runtime/nodejs/mixed", "/api/v1/execute/" + session} {
+			if r := s.mustAs(t, s.a, 200, "POST "+path, "{}"); r.result(t) != "2" || r.cached(t) {
+				t.Errorf("%s: %s", path, r.body)
+			}
+		}
+	}
+	if !faas.SessionID(session).Plain() {
+		t.Error("its session is not plain")
 	}
 }
 
@@ -241,6 +261,28 @@ func (s teams) testKeys(t *testing.T) {
 	s.mustAs(t, s.of(t, "team-b", "boss", "admin"), 404, "DELETE /api/v1/keys/"+made.ID, "")
 	s.mustAs(t, s.caller(t, "admin"), 404, "DELETE /api/v1/keys/"+made.ID, "")
 	s.mustAs(t, s.caller(t, "admin"), 204, "DELETE /api/v1/keys/"+made.ID+"?namespace=team-a", "")
+}
+
+// testRows: rows of requests tell of which namespace their callers were.
+func (s teams) testRows(t *testing.T) {
+	count := func(where string) (n int) {
+		t.Helper()
+		db, err := sql.Open("sqlite", "file:"+filepath.Join(s.dataDir, "envoke.db")+"?mode=ro&_pragma=busy_timeout(5000)")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if err := db.QueryRow("SELECT count(*) FROM request_logs WHERE user_id = 'ann' AND " + where).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	testrig.Eventually(t, "rows of each", func() bool {
+		return count("namespace = 'team-a'") > 0 && count("namespace = 'team-b'") > 0 && count("namespace IS NULL") > 0
+	})
+	if n := count("namespace NOT IN ('team-a', 'team-b')"); n > 0 {
+		t.Errorf("%d rows of other namespaces", n)
+	}
 }
 
 // TestOddNamespaces: what a token claims and is none lets nobody in, least of all into the

@@ -48,7 +48,7 @@ func rowOf(entry *datav3.HTTPAccessLogEntry) (faas.RequestLog, bool) {
 		StartedAt:     common.GetStartTime().AsTime().Truncate(time.Microsecond),
 		ClientIP:      cutTo(common.GetDownstreamRemoteAddress().GetSocketAddress().GetAddress(), maxText),
 		UserID:        cutTo(headers[userHeader], maxText),
-		Namespace:     faas.Namespace(cutTo(headers[faas.NamespaceHeader], faas.MaxNamespace)),
+		Namespace:     namespace(headers[faas.NamespaceHeader]),
 		BytesIn:       int64(min(request.GetRequestBodyBytes(), 1<<62)),
 		BytesOut:      int64(min(response.GetResponseBodyBytes(), 1<<62)),
 		Cached:        cached(details),

@@ -68,7 +68,7 @@ func parseLine(text []byte) (faas.RequestLog, error) {
 		StartedAt:     started,
 		ClientIP:      known(l.ClientIP),
 		UserID:        known(l.UserID),
-		Namespace:     faas.Namespace(known(l.Namespace)),
+		Namespace:     namespace(known(l.Namespace)),
 		BytesIn:       integer(l.BytesIn),
 		BytesOut:      integer(l.BytesOut),
 		Cached:        cached(l.Details),
@@ -158,6 +158,14 @@ func known(text string) string {
 		return ""
 	}
 	return text
+}
+
+// namespace is what a token claimed and was let in with: what is none was refused, and is nobody's.
+func namespace(text string) faas.Namespace {
+	if n := faas.Namespace(text); n.Valid() {
+		return n
+	}
+	return ""
 }
 
 func unquote(n number) string { return strings.Trim(string(n), `"`) }

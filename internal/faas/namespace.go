@@ -24,11 +24,11 @@ const IssuerHeader = "x-envoke-issuer"
 const (
 	// MaxNamespace bounds a namespace, in bytes.
 	MaxNamespace = 63
-	// NamespacePattern is what a namespace may be, but for what is longer, which is what
-	// LongNamespace matches of that, and for DefaultNamespace. Envoy takes no larger expression
-	// than each of them.
+	// NamespacePattern is what a namespace may be, but for LongNamespace and DefaultNamespace.
 	NamespacePattern = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
-	LongNamespace    = "[!-~]{64}[!-~]*"
+	// LongNamespace is what is longer than MaxNamespace. As one expression with NamespacePattern
+	// it would be larger than Envoy takes.
+	LongNamespace = "[!-~]{64}[!-~]*"
 )
 
 // ParseNamespace reads what people wrote. The error is an *Error of code INVALID_REQUEST.
