@@ -18,7 +18,7 @@ func TestNamespaces(t *testing.T) {
 	for caller, ours := range map[string]bool{
 		"\nx-user-id: ann\nx-envoke-namespace: team-a": true,
 		"\nx-user-id: ann\nx-envoke-namespace: team-b": false,
-		"\nx-user-id: ann":                             false,
+		"\nx-user-id: ann": false,
 		"\nx-user-id: bob\nx-envoke-namespace: team-a": false,
 		"\nx-envoke-namespace: team-a":                 false,
 	} {

@@ -291,7 +291,10 @@ func TestOddNamespaces(t *testing.T) {
 	d := openDoorWith(t, "--anonymous-scopes", "execute:nodejs")
 	for _, team := range []any{
 		nil, "", " ", "default", "Team", "team a", "team\ta", "team-a,team-b", "../team", "team-a/nodejs-calculator", "-", "*", "a\x00", "é",
-		strings.Repeat("a", 64), []string{"team-a"}, map[string]any{"a": 1}, true, -1, 1.5,
+		strings.Repeat("a", 64),
+		[]string{"team-a"},
+		map[string]any{"a": 1},
+		true, -1, 1.5,
 	} {
 		r := d.send(t, http.MethodPost, "/runtime/nodejs/calculator", `{"params":{"operation":"add","a":1,"b":2}}`, d.of(t, team, "ada", "admin")...)
 		if r.status < 400 {

@@ -52,8 +52,16 @@ func TestNamespaces(t *testing.T) {
 func TestOwners(t *testing.T) {
 	seen := map[string]Caller{}
 	for _, c := range []Caller{
-		{UserID: "ann"}, {UserID: ""}, {UserID: "a ann"}, {UserID: "a/ann"}, {UserID: "a:ann"},
-		{Namespace: "a", UserID: "ann"}, {Namespace: "a"}, {Namespace: "a", UserID: "a/ann"}, {Namespace: "ann"}, {Namespace: "b", UserID: "ann"},
+		{UserID: "ann"},
+		{UserID: ""},
+		{UserID: "a ann"},
+		{UserID: "a/ann"},
+		{UserID: "a:ann"},
+		{Namespace: "a", UserID: "ann"},
+		{Namespace: "a"},
+		{Namespace: "a", UserID: "a/ann"},
+		{Namespace: "ann"},
+		{Namespace: "b", UserID: "ann"},
 	} {
 		if other, there := seen[c.Owner()]; there {
 			t.Errorf("%+v and %+v are both %q", c, other, c.Owner())
