@@ -29,6 +29,33 @@ CREATE CONSTRAINT TRIGGER announce
 -- NULL is the default one.
 ALTER TABLE public.request_logs ADD COLUMN namespace text;
 
+-- Functions of one name in two namespaces are two.
+CREATE OR REPLACE VIEW analytics.daily_usage_stats AS
+SELECT (timestamp AT TIME ZONE 'UTC')::date AS day, language_title, operation,
+    count(*) AS requests,
+    count(*) FILTER (WHERE status_code >= 400) AS errors,
+    count(*) FILTER (WHERE cached) AS cached,
+    count(DISTINCT user_id) AS users,
+    avg(duration_ms) AS avg_duration_ms,
+    sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out,
+    namespace
+FROM public.request_logs GROUP BY 1, 2, 3, namespace;
+
+CREATE OR REPLACE VIEW analytics.function_performance AS
+SELECT language_title,
+    count(*) AS calls,
+    count(*) FILTER (WHERE status_code >= 400) AS errors,
+    count(*) FILTER (WHERE cached) AS cached,
+    avg(duration_ms) AS avg_duration_ms,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms) AS p50_duration_ms,
+    percentile_cont(0.95) WITHIN GROUP (ORDER BY duration_ms) AS p95_duration_ms,
+    percentile_cont(0.99) WITHIN GROUP (ORDER BY duration_ms) AS p99_duration_ms,
+    max(duration_ms) AS max_duration_ms,
+    namespace
+FROM public.request_logs
+WHERE timestamp > now() - interval '7 days' AND language_title IS NOT NULL
+GROUP BY language_title, namespace;
+
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION meta.envoke_function_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -93,7 +120,32 @@ END
 $$;
 -- +goose StatementEnd
 
+DROP VIEW analytics.function_performance, analytics.daily_usage_stats;
 ALTER TABLE public.request_logs DROP COLUMN namespace;
+
+CREATE VIEW analytics.daily_usage_stats AS
+SELECT (timestamp AT TIME ZONE 'UTC')::date AS day, language_title, operation,
+    count(*) AS requests,
+    count(*) FILTER (WHERE status_code >= 400) AS errors,
+    count(*) FILTER (WHERE cached) AS cached,
+    count(DISTINCT user_id) AS users,
+    avg(duration_ms) AS avg_duration_ms,
+    sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out
+FROM public.request_logs GROUP BY 1, 2, 3;
+
+CREATE VIEW analytics.function_performance AS
+SELECT language_title,
+    count(*) AS calls,
+    count(*) FILTER (WHERE status_code >= 400) AS errors,
+    count(*) FILTER (WHERE cached) AS cached,
+    avg(duration_ms) AS avg_duration_ms,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms) AS p50_duration_ms,
+    percentile_cont(0.95) WITHIN GROUP (ORDER BY duration_ms) AS p95_duration_ms,
+    percentile_cont(0.99) WITHIN GROUP (ORDER BY duration_ms) AS p99_duration_ms,
+    max(duration_ms) AS max_duration_ms
+FROM public.request_logs
+WHERE timestamp > now() - interval '7 days' AND language_title IS NOT NULL
+GROUP BY language_title;
 
 DROP TRIGGER announce ON meta.api_keys;
 CREATE CONSTRAINT TRIGGER announce

@@ -143,6 +143,47 @@ CREATE VIEW request_logs AS SELECT
     line ->> 15 AS namespace -- NULL: the default one
 FROM request_lines;
 
+-- Functions of one name in two namespaces are two.
+DROP VIEW analytics_function_performance;
+DROP VIEW analytics_daily_usage_stats;
+DROP VIEW analytics_requests;
+
+CREATE VIEW analytics_requests AS SELECT
+    coalesce(language_title, (SELECT language || '-' || title FROM meta_sessions s WHERE s.id = session_id)) AS language_title,
+    request_id, operation, status_code, duration_us, started_at, user_id, bytes_in, bytes_out, cached, error_details, namespace
+FROM request_logs;
+
+CREATE VIEW analytics_daily_usage_stats AS SELECT
+    date(started_at / 1000000, 'unixepoch') AS day, language_title, operation,
+    count(*) AS requests,
+    sum(status_code >= 400) AS errors,
+    sum(cached) AS cached,
+    count(DISTINCT user_id) AS users,
+    avg(duration_us) / 1000.0 AS avg_duration_ms,
+    sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out,
+    namespace
+FROM analytics_requests GROUP BY 1, 2, 3, namespace;
+
+CREATE VIEW analytics_function_performance AS
+WITH calls AS (
+    SELECT language_title, namespace, status_code, cached, duration_us,
+        row_number() OVER (PARTITION BY language_title, namespace ORDER BY duration_us) AS place,
+        count(*) OVER (PARTITION BY language_title, namespace) AS calls
+    FROM analytics_requests
+    WHERE started_at > (unixepoch() - 7 * 86400) * 1000000 AND language_title IS NOT NULL
+)
+SELECT language_title,
+    count(*) AS calls,
+    sum(status_code >= 400) AS errors,
+    sum(cached) AS cached,
+    avg(duration_us) / 1000.0 AS avg_duration_ms,
+    min(iif(place >= 0.5 * calls, duration_us, NULL)) / 1000.0 AS p50_duration_ms,
+    min(iif(place >= 0.95 * calls, duration_us, NULL)) / 1000.0 AS p95_duration_ms,
+    min(iif(place >= 0.99 * calls, duration_us, NULL)) / 1000.0 AS p99_duration_ms,
+    max(duration_us) / 1000.0 AS max_duration_ms,
+    namespace
+FROM calls GROUP BY language_title, namespace;
+
 -- +goose Down
 
 -- Without namespaces all could see what was in one: it goes.
@@ -177,6 +218,44 @@ CREATE VIEW request_logs AS SELECT
     (SELECT response_payload FROM request_payloads p WHERE p.request_id = line ->> 0 AND p.started_at = line ->> 8) AS response_payload,
     (SELECT runtime_metrics FROM request_payloads p WHERE p.request_id = line ->> 0 AND p.started_at = line ->> 8) AS runtime_metrics
 FROM request_lines;
+
+DROP VIEW analytics_function_performance;
+DROP VIEW analytics_daily_usage_stats;
+DROP VIEW analytics_requests;
+
+CREATE VIEW analytics_requests AS SELECT
+    coalesce(language_title, (SELECT language || '-' || title FROM meta_sessions s WHERE s.id = session_id)) AS language_title,
+    request_id, operation, status_code, duration_us, started_at, user_id, bytes_in, bytes_out, cached, error_details
+FROM request_logs;
+
+CREATE VIEW analytics_daily_usage_stats AS SELECT
+    date(started_at / 1000000, 'unixepoch') AS day, language_title, operation,
+    count(*) AS requests,
+    sum(status_code >= 400) AS errors,
+    sum(cached) AS cached,
+    count(DISTINCT user_id) AS users,
+    avg(duration_us) / 1000.0 AS avg_duration_ms,
+    sum(bytes_in) AS bytes_in, sum(bytes_out) AS bytes_out
+FROM analytics_requests GROUP BY 1, 2, 3;
+
+CREATE VIEW analytics_function_performance AS
+WITH calls AS (
+    SELECT language_title, status_code, cached, duration_us,
+        row_number() OVER (PARTITION BY language_title ORDER BY duration_us) AS place,
+        count(*) OVER (PARTITION BY language_title) AS calls
+    FROM analytics_requests
+    WHERE started_at > (unixepoch() - 7 * 86400) * 1000000 AND language_title IS NOT NULL
+)
+SELECT language_title,
+    count(*) AS calls,
+    sum(status_code >= 400) AS errors,
+    sum(cached) AS cached,
+    avg(duration_us) / 1000.0 AS avg_duration_ms,
+    min(iif(place >= 0.5 * calls, duration_us, NULL)) / 1000.0 AS p50_duration_ms,
+    min(iif(place >= 0.95 * calls, duration_us, NULL)) / 1000.0 AS p95_duration_ms,
+    min(iif(place >= 0.99 * calls, duration_us, NULL)) / 1000.0 AS p99_duration_ms,
+    max(duration_us) / 1000.0 AS max_duration_ms
+FROM calls GROUP BY language_title;
 
 CREATE TABLE old_users (
     user_id               TEXT    PRIMARY KEY,
