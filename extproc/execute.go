@@ -23,7 +23,7 @@ func (s *Server) execute(ctx context.Context, r *request) (pass, error) {
 	if err != nil {
 		return pass{}, err
 	}
-	if session.UserID != r.user() { // another one's does not exist
+	if !r.from(session.Name.Namespace, session.UserID) { // another one's does not exist
 		return pass{}, faas.ErrNoSession
 	}
 	if err := s.may(r, faas.Execute, language); err != nil {

@@ -70,7 +70,8 @@ func (s *Server) ref(r *request) (faas.Ref, error) {
 	if r.title.count > 1 {
 		return faas.Ref{}, &faas.Error{Code: faas.InvalidRequest, Message: "send the Language-Title header exactly once"}
 	}
-	return s.choose(faas.InHeader, r.title.value)
+	ref, err := s.choose(faas.InHeader, r.title.value)
+	return ref.In(r.namespace()), err
 }
 
 func noRuntime(language faas.Language) error {

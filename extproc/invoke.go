@@ -15,17 +15,17 @@ import (
 // route is for.
 func (s *Server) invokeHTTP(ctx context.Context, r *request) (pass, error) {
 	escaped, _, _ := strings.Cut(r.path[len(functionPath):], "/")
-	ref, err := s.refInPath(escaped)
+	ref, err := s.refInPath(r, escaped)
 	if err != nil {
 		return pass{}, err
 	}
-	cacheable := r.method == http.MethodGet && r.contentLength <= 0 && r.caller == [5]string{}
+	cacheable := r.method == http.MethodGet && r.contentLength <= 0 && r.caller == [6]string{}
 	return s.callFunction(ctx, r, ref, cacheable)
 }
 
 // invoke finds how results of a function that is called once are cached (E10).
 func (s *Server) invoke(ctx context.Context, r *request) (pass, error) {
-	ref, err := s.refInPath(strings.Replace(r.path[len(runtimePath):], "/", "-", 1))
+	ref, err := s.refInPath(r, strings.Replace(r.path[len(runtimePath):], "/", "-", 1))
 	if err != nil {
 		return pass{}, err
 	}
@@ -36,12 +36,13 @@ func (s *Server) invoke(ctx context.Context, r *request) (pass, error) {
 	return p, err
 }
 
-func (s *Server) refInPath(escaped string) (faas.Ref, error) {
+func (s *Server) refInPath(r *request, escaped string) (faas.Ref, error) {
 	name, err := url.PathUnescape(escaped)
 	if err != nil {
 		return faas.Ref{}, &faas.Error{Code: faas.InvalidRequest, Message: "the function's name in the path is not well escaped"}
 	}
-	return s.choose(faas.InPath, name)
+	ref, err := s.choose(faas.InPath, name)
+	return ref.In(r.namespace()), err
 }
 
 // callFunction names the cluster and the function. What may be cached names the very

@@ -55,7 +55,7 @@ func (r registry) FindFunction(_ context.Context, ref faas.Ref) (faas.Function, 
 	if r.failure != nil {
 		return faas.Function{}, r.failure
 	}
-	if f, ok := r.functions[ref.String()]; ok {
+	if f, ok := r.functions[ref.Key()]; ok {
 		return f, nil
 	}
 	return faas.Function{}, &faas.Error{Code: faas.NotFound}

@@ -24,7 +24,7 @@ type request struct {
 	title        field
 	cacheControl field
 
-	caller        [5]string // the values of faas.CallerHeaders
+	caller        [6]string // the values of faas.CallerHeaders
 	scopes        string    // of the caller, where callers are checked
 	callKey       string
 	grpc          bool  // by its content type
@@ -87,7 +87,18 @@ func lengthOf(h *corev3.HeaderValue) int64 {
 // user is who calls: Envoy has checked it, or nobody is named.
 func (r *request) user() string { return r.caller[userIndex] }
 
-var userIndex = slices.Index(faas.CallerHeaders(), faas.UserHeader)
+// namespace is that of the caller, which Envoy has checked too.
+func (r *request) namespace() faas.Namespace { return faas.Namespace(r.caller[namespaceIndex]) }
+
+// from tells whether the caller is that user of that namespace.
+func (r *request) from(n faas.Namespace, user string) bool {
+	return faas.Caller{Namespace: r.namespace(), UserID: r.user()}.Is(n, user)
+}
+
+var (
+	userIndex      = slices.Index(faas.CallerHeaders(), faas.UserHeader)
+	namespaceIndex = slices.Index(faas.CallerHeaders(), faas.NamespaceHeader)
+)
 
 var callerHeaders = faas.CallerHeaders()
 

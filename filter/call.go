@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -47,7 +48,13 @@ func find(stream uint32) *call {
 // forget keeps the memory of the key.
 func (c *call) forget() { *c = call{key: c.key[:0]} }
 
-var callerHeaders = faas.CallerHeaders()
+var (
+	callerHeaders  = faas.CallerHeaders()
+	namespaceIndex = slices.Index(callerHeaders, faas.NamespaceHeader)
+)
+
+// namespace is that of the caller.
+func (h *head) namespace() string { return h.caller[namespaceIndex] }
 
 // head is what a request's headers say that matters here.
 type head struct {
@@ -55,7 +62,7 @@ type head struct {
 	cacheControl        string
 	length              string
 	grpc                bool // Envoy makes gRPC of what it is answered here
-	caller              [5]string
+	caller              [6]string
 }
 
 // read finds the headers in one pass. Texts are parts of the pairs.

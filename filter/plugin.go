@@ -79,7 +79,7 @@ func onRequestHeaders(stream, _ uint32, last bool) host.Action {
 	case !last:
 		c.stream = stream
 		return host.Pause // for the body
-	case c.goesPast(h.path):
+	case c.goesPast(h.namespace(), h.path):
 		host.Request.SetHeader(uncachedHeader, []byte("1"))
 	default:
 		c.stream = stream

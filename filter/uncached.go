@@ -43,11 +43,14 @@ func isUncached(name string, now int64) bool {
 
 // goesPast tells whether ext_proc need not be asked about the call. Where it must, the
 // name of the function is noted for its answer.
-func (c *call) goesPast(path string) bool {
+func (c *call) goesPast(namespace, path string) bool {
 	if c.envelope || c.asked {
 		return false
 	}
 	name := functionOf(path)
+	if namespace != "" { // another function than that of the name in another namespace
+		name = namespace + "/" + name
+	}
 	if isUncached(name, host.Now().UnixNano()) {
 		return true
 	}

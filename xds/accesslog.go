@@ -7,6 +7,8 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	filev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
 	grpcv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
+
+	"envoke/internal/faas"
 )
 
 // accessLogFormat is one request's line. Text that a client chose is cut, so that
@@ -25,6 +27,7 @@ var accessLogFormat = map[string]any{
 	"duration_us":    "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",
 	"client_ip":      "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
 	"user_id":        "%REQ(X-USER-ID):256%",
+	"namespace":      "%REQ(X-ENVOKE-NAMESPACE):64%",
 	"bytes_in":       "%BYTES_RECEIVED%",
 	"bytes_out":      "%BYTES_SENT%",
 	"details":        "%RESPONSE_CODE_DETAILS%",
@@ -63,7 +66,7 @@ func streamLog() *accesslogv3.AccessLog {
 				GrpcService:         controlService(), // not tried again: a row would come twice
 				BufferFlushInterval: duration(100 * time.Millisecond),
 			},
-			AdditionalRequestHeadersToLog:   []string{"x-envoke-session", "language-title", "x-user-id"},
+			AdditionalRequestHeadersToLog:   []string{"x-envoke-session", "language-title", "x-user-id", faas.NamespaceHeader},
 			AdditionalResponseHeadersToLog:  []string{"x-request-id", "x-envoke-executed"},
 			AdditionalResponseTrailersToLog: []string{"x-envoke-executed"},
 		})},

@@ -34,7 +34,7 @@ func TestAccessLog(t *testing.T) {
 	lines := s.logLines(4)
 	want := []string{
 		"bytes_in", "bytes_out", "client_ip", "details", "duration_us", "flags", "language_title", "method",
-		"path", "request_id", "route", "session", "start", "status", "user_id",
+		"namespace", "path", "request_id", "route", "session", "start", "status", "user_id",
 	}
 	for _, line := range lines {
 		if diff := cmp.Diff(want, slices.Sorted(maps.Keys(line))); diff != "" {
@@ -49,11 +49,11 @@ func TestAccessLog(t *testing.T) {
 		}
 	}
 	first := map[string]any{}
-	for _, key := range []string{"request_id", "route", "method", "path", "status", "client_ip", "bytes_in", "user_id"} {
+	for _, key := range []string{"request_id", "route", "method", "namespace", "path", "status", "client_ip", "bytes_in", "user_id"} {
 		first[key] = lines[0][key]
 	}
 	if diff := cmp.Diff(map[string]any{
-		"request_id": "one", "route": "execute-plain-nodejs", "method": "POST", "path": executePath + "/" + id,
+		"request_id": "one", "route": "execute-plain-nodejs", "method": "POST", "namespace": nil, "path": executePath + "/" + id,
 		"status": 200.0, "client_ip": "127.0.0.1", "bytes_in": 12.0, "user_id": nil,
 	}, first); diff != "" {
 		t.Errorf("plain execute (-want +got):\n%s", diff)

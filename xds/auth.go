@@ -28,6 +28,10 @@ type Issuer struct {
 	UserClaim  []string      `json:"user_claim"`
 	ScopeClaim []string      `json:"scope_claim"` // a string with spaces (RFC 8693, 4.2)
 	ClockSkew  time.Duration `json:"clock_skew"`
+	// Namespace is that of its callers, or NamespaceClaim the path of the claim that says it;
+	// without both it is the default one.
+	Namespace      faas.Namespace `json:"namespace"`
+	NamespaceClaim []string       `json:"namespace_claim"`
 }
 
 func (a *Auth) check() error {
@@ -52,12 +56,14 @@ func (a *Auth) check() error {
 }
 
 func (i Issuer) check() error {
-	texts := append([]string{i.Issuer, i.Keys}, slices.Concat(i.Audiences, i.UserClaim, i.ScopeClaim)...)
+	texts := append([]string{i.Issuer, i.Keys}, slices.Concat(i.Audiences, i.UserClaim, i.ScopeClaim, i.NamespaceClaim)...)
 	switch {
 	case slices.Contains(texts, "") || len(i.UserClaim) == 0 || len(i.ScopeClaim) == 0:
 		return fmt.Errorf("issuer %q: something is empty", i.Issuer)
 	case slices.ContainsFunc(texts, func(s string) bool { return !utf8.ValidString(s) }):
 		return fmt.Errorf("issuer %q: something is not UTF-8", i.Issuer)
+	case !i.Namespace.Valid() || i.Namespace != "" && len(i.NamespaceClaim) > 0:
+		return fmt.Errorf("issuer %q: it has no one namespace", i.Issuer)
 	case i.ClockSkew < 0:
 		return fmt.Errorf("issuer %q: clock_skew %v is negative", i.Issuer, i.ClockSkew)
 	}

@@ -67,6 +67,7 @@ func authFilters(s State) (filters []*hcmv3.HttpFilter) {
 				TypeUrls:     []string{typeOf(&jwtv3.JwtAuthentication{})},
 			}},
 		})
+		filters = append(filters, namespaceFilters(s.Auth)...)
 	}
 	return append(filters,
 		&hcmv3.HttpFilter{Name: keyFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(keyCheck(s))}},
@@ -79,7 +80,7 @@ func scopeFilters(s State) []*hcmv3.HttpFilter {
 		return nil
 	}
 	return []*hcmv3.HttpFilter{{Name: scopeFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&httprbacv3.RBAC{
-		Rules: rules(named()), // what no route says anything of is for all who are somebody
+		Rules: rules(s.Auth.named()), // what no route says anything of is for all who are somebody
 	})}}}
 }
 
@@ -144,9 +145,9 @@ func provider(issuer Issuer) *jwtv3.JwtProvider {
 			{Name: authorizationHeader, ValuePrefix: bearer}, {Name: authorizationHeader, ValuePrefix: strings.ToLower(bearer)},
 		},
 		JwtCacheConfig: &jwtv3.JwtCacheConfig{JwtCacheSize: tokensRemembered, JwtMaxTokenSize: maxToken},
-		ClaimToHeaders: []*jwtv3.JwtClaimToHeader{
+		ClaimToHeaders: append([]*jwtv3.JwtClaimToHeader{
 			claim(faas.UserHeader, issuer.UserClaim), claim(faas.ScopesHeader, issuer.ScopeClaim),
-		},
+		}, placing(issuer)...),
 	}
 }
 
@@ -184,9 +185,12 @@ func keyService(s State) *corev3.GrpcService {
 
 // unless skips the filter for requests of which none of the predicates is true.
 func unless(predicates ...*xdsmatcherv3.Matcher_MatcherList_Predicate) *xdsmatcherv3.Matcher {
-	anyOf := &xdsmatcherv3.Matcher_MatcherList_Predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_OrMatcher{
-		OrMatcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_PredicateList{Predicate: predicates},
-	}}
+	anyOf := predicates[0]
+	if len(predicates) > 1 { // Envoy takes no list of one
+		anyOf = &xdsmatcherv3.Matcher_MatcherList_Predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_OrMatcher{
+			OrMatcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_PredicateList{Predicate: predicates},
+		}}
+	}
 	return &xdsmatcherv3.Matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: &xdsmatcherv3.Matcher_MatcherList{
 		Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{
 			Predicate: &xdsmatcherv3.Matcher_MatcherList_Predicate{
@@ -277,22 +281,22 @@ func (a *Auth) principals(needs []faas.Scope) []*rbacv3.Principal {
 	for i, scope := range needs {
 		names[i] = regexp.QuoteMeta(string(scope))
 	}
-	all := []*rbacv3.Principal{both(named(), principal(header(faas.ScopesHeader, &matcherv3.StringMatcher{
+	all := []*rbacv3.Principal{both(a.named(), principal(header(faas.ScopesHeader, &matcherv3.StringMatcher{
 		MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{
 			Regex: "(.* )?(" + strings.Join(names, "|") + ")( .*)?",
 		}},
 	})))}
 	if a.Anonymous.Allow(needs...) {
-		all = append(all, both(principal(absent(faas.UserHeader)), principal(absent(faas.ScopesHeader))))
+		all = append(all, a.unplaced(both(principal(absent(faas.UserHeader)), principal(absent(faas.ScopesHeader)))))
 	}
 	return all
 }
 
 // named are all who are somebody. What comes behind takes such names and no others.
-func named() *rbacv3.Principal {
-	return principal(header(faas.UserHeader, &matcherv3.StringMatcher{
+func (a *Auth) named() *rbacv3.Principal {
+	return a.placed(principal(header(faas.UserHeader, &matcherv3.StringMatcher{
 		MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: faas.UserPattern}},
-	}))
+	})))
 }
 
 func principal(h *routev3.HeaderMatcher) *rbacv3.Principal {

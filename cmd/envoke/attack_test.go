@@ -103,6 +103,8 @@ func TestSpoofedHeaders(t *testing.T) {
 		{"X-HTTP-Method-Override", "GET"},
 		{"X-Envoke-Session", session, "X-Envoke-Cluster", "runtime-nodejs"},
 		{"X-Envoke-Uncached", "1"},
+		{"X-Envoke-Namespace", "team-b"},
+		{"X-User-ID", "ada", "X-Envoke-Namespace", "team-b", "X-Envoke-Issuer", teamsURL},
 	} {
 		for _, path := range []string{wanted, "/api/v1/execute/" + session, "/function/nodejs-calculator"} {
 			t.Run(strings.Join(spoof, " ")+" "+path, func(t *testing.T) {
@@ -349,6 +351,8 @@ func TestCallersByGRPC(t *testing.T) {
 		{"nobody, who says to be somebody", []string{"x-user-id", "ada"}, codes.Unauthenticated},
 		{"expired", d.caller(t, "expired"), codes.Unauthenticated},
 		{"ada", d.caller(t, "ada"), codes.OK},
+		{"ada, who says to be of another namespace", append(d.caller(t, "ada"), "x-envoke-namespace", "team-b"), codes.OK},
+		{"ada of another namespace", d.caller(t, "other"), codes.NotFound},
 		{"bob", d.caller(t, "bob"), codes.NotFound},
 		{"python", d.caller(t, "python"), codes.PermissionDenied},
 	} {

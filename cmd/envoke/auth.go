@@ -22,21 +22,24 @@ type Door struct {
 	AnonymousScopes string
 	JWTIssuersFile  string
 	CertScopes      string
+	CertNamespace   string
 
-	RateExecute, RateAnonymous, RateFunctions int // a minute
+	RateExecute, RateAnonymous, RateFunctions, RateNamespace int // a minute
 }
 
-var flagsOfDoor = []string{"auth", "anonymous-scopes", "client-cert-scopes", "jwt-issuers-file", "rate-execute-per-minute", "rate-anonymous-per-minute", "rate-functions-per-minute"}
+var flagsOfDoor = []string{"auth", "anonymous-scopes", "client-cert-namespace", "client-cert-scopes", "jwt-issuers-file", "rate-execute-per-minute", "rate-anonymous-per-minute", "rate-functions-per-minute", "rate-namespace-per-minute"}
 
 func (d *Door) bindDoor(f *pflag.FlagSet) {
 	f.BoolVar(&d.Auth, "auth", false, "let callers in who show an API key, a token or a client certificate, with the scopes that these have, and no others")
 	f.StringVar(&d.AnonymousScopes, "anonymous-scopes", "", "with --auth: scopes of callers who show nothing, with spaces between, such as execute:nodejs; empty: none")
 	f.StringVar(&d.CertScopes, "client-cert-scopes", "execute:all", "with --auth: scopes of callers whose certificate is of --tls-client-ca-file")
+	f.StringVar(&d.CertNamespace, "client-cert-namespace", faas.DefaultNamespace, "with --auth: namespace of those callers")
 	f.StringVar(&d.JWTIssuersFile, "jwt-issuers-file", "", "with --auth: YAML file of those whose tokens (JWT) are taken; docs/security.md")
 	const of = "with --auth: requests a minute that each Envoy takes of "
 	f.IntVar(&d.RateExecute, "rate-execute-per-minute", 100, of+"a caller to run functions; 0: any number")
 	f.IntVar(&d.RateAnonymous, "rate-anonymous-per-minute", 10, of+"an address whose callers show nothing, to run functions; 0: any number")
 	f.IntVar(&d.RateFunctions, "rate-functions-per-minute", 60, of+"a caller, about functions and sessions; 0: any number")
+	f.IntVar(&d.RateNamespace, "rate-namespace-per-minute", 0, of+"all callers of one namespace together; 0: any number")
 }
 
 func (d *Door) checkDoor() (faults []error) {
@@ -52,12 +55,16 @@ func (d *Door) checkDoor() (faults []error) {
 		{"RATE_EXECUTE_PER_MINUTE", d.RateExecute, 0, 1 << 30},
 		{"RATE_ANONYMOUS_PER_MINUTE", d.RateAnonymous, 0, 1 << 30},
 		{"RATE_FUNCTIONS_PER_MINUTE", d.RateFunctions, 0, 1 << 30},
+		{"RATE_NAMESPACE_PER_MINUTE", d.RateNamespace, 0, 1 << 30},
 	})...)
 	if _, err := d.issuers(); err != nil {
 		faults = append(faults, fmt.Errorf("JWT_ISSUERS_FILE: %w", err))
 	}
 	if _, err := faas.ParseScopes(d.CertScopes); err != nil {
 		faults = append(faults, fmt.Errorf("CLIENT_CERT_SCOPES: %w", err))
+	}
+	if _, err := faas.ParseNamespace(d.CertNamespace); err != nil {
+		faults = append(faults, fmt.Errorf("CLIENT_CERT_NAMESPACE: %w", err))
 	}
 	if _, err := d.anonymous(); err != nil {
 		faults = append(faults, fmt.Errorf("ANONYMOUS_SCOPES: %w", err))
@@ -113,7 +120,8 @@ func (c *control) openDoor(ctx context.Context, e *environment) error {
 		},
 	})
 	c.issuers.Open(ctx)
-	certScopes, _ := faas.ParseScopes(e.config.CertScopes) // they were checked
+	certScopes, _ := faas.ParseScopes(e.config.CertScopes) // they were checked, as is the next
+	certNamespace, _ := faas.ParseNamespace(e.config.CertNamespace)
 	authv3.RegisterAuthorizationServer(c.grpc, authz.New(authz.Options{
 		Verify: func(ctx context.Context, key, address string) (faas.Caller, error) {
 			if subtle.ConstantTimeCompare([]byte(key), []byte(e.ownKey)) == 1 {
@@ -122,14 +130,15 @@ func (c *control) openDoor(ctx context.Context, e *environment) error {
 			known, err := c.keys.VerifyFrom(ctx, address, key)
 			return known.Caller(), err
 		},
-		Certificates: append(faas.Scopes{}, certScopes...), // not nil: these are what certificates have
-		Failed:       e.failed(c.records), Logger: e.logger,
+		Certificates:         append(faas.Scopes{}, certScopes...), // not nil: these are what certificates have
+		CertificateNamespace: certNamespace,
+		Failed:               e.failed(c.records), Logger: e.logger,
 	}))
 	return nil
 }
 
 func (d *Door) rates() xds.Rates {
-	return xds.Rates{Executes: d.RateExecute, Anonymous: d.RateAnonymous, Functions: d.RateFunctions}
+	return xds.Rates{Executes: d.RateExecute, Anonymous: d.RateAnonymous, Functions: d.RateFunctions, Namespace: d.RateNamespace}
 }
 
 // keyOfOwn is what this process shows at the door; empty: there is none.
@@ -149,8 +158,10 @@ func (c *control) authState(e *environment) *xds.Auth {
 	auth := &xds.Auth{Anonymous: anonymous}
 	keys := c.issuers.Keys()
 	for n, i := range c.issuers.Issuers {
+		home, _ := i.Home() // it was checked
 		auth.Issuers = append(auth.Issuers, xds.Issuer{
 			Issuer: i.Issuer, Audiences: i.Audiences, Keys: keys[n], UserClaim: i.User(), ScopeClaim: i.Scope(), ClockSkew: i.Skew(),
+			Namespace: home, NamespaceClaim: i.NamespacePath(),
 		})
 	}
 	return auth

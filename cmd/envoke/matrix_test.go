@@ -26,7 +26,8 @@ func openDoorWith(t *testing.T, args ...string) *door {
 	issuer := testrig.NewIssuer(t, "https://issuer.test/", "1")
 	dir := t.TempDir()
 	keys, file := filepath.Join(dir, "keys.json"), filepath.Join(dir, "issuers.yaml")
-	text := fmt.Sprintf("issuers:\n- issuer: %s\n  audiences: [envoke]\n  jwks_file: %s\n", issuer.URL, keys)
+	const entry = "- issuer: %s\n  audiences: [envoke]\n  jwks_file: %s\n  user_claim: sub\n"
+	text := "issuers:\n" + fmt.Sprintf(entry, issuer.URL, keys) + fmt.Sprintf(entry, teamsURL, keys) + "  namespace_claim: org.team\n"
 	for path, content := range map[string]string{keys: testrig.KeySet(issuer), file: text} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -43,14 +44,26 @@ func openDoorWith(t *testing.T, args ...string) *door {
 	return d
 }
 
+// teamsURL issues tokens, by the same keys, that say of which namespace their callers are.
+const teamsURL = "https://teams.test/"
+
+// of are the headers of a caller of that name and those scopes in a namespace.
+func (d *door) of(t *testing.T, team any, user, scopes string, more ...string) []string {
+	t.Helper()
+	return append([]string{"Authorization", "Bearer " + d.issuer.Token(t, map[string]any{
+		"iss": teamsURL, "sub": user, "scope": scopes, "aud": "envoke", "org": map[string]any{"team": team},
+	})}, more...)
+}
+
 // as are the headers of a caller of that name and those scopes.
 func (d *door) as(t *testing.T, user, scopes string, more ...string) []string {
 	t.Helper()
 	return append([]string{"Authorization", "Bearer " + d.issuer.Token(t, map[string]any{"sub": user, "scope": scopes, "aud": "envoke"})}, more...)
 }
 
-// The kinds of callers. Ada has made the sessions, carol the functions; the key is ada's.
-const callerKinds = "nobody expired ada bob python reader carol dave admin key"
+// The kinds of callers. Ada has made the sessions, carol the functions; the key is ada's. Other is
+// called ada too, and boss carol, in another namespace, which boss administers.
+const callerKinds = "nobody expired other boss ada bob python reader carol dave admin key"
 
 func (d *door) caller(t *testing.T, name string) []string {
 	t.Helper()
@@ -61,6 +74,10 @@ func (d *door) caller(t *testing.T, name string) []string {
 		return []string{"Authorization", "Bearer " + d.issuer.Token(t, map[string]any{
 			"sub": "ada", "scope": "admin", "aud": "envoke", "exp": time.Now().Add(-time.Hour).Unix(),
 		})}
+	case "other":
+		return d.of(t, "team-b", "ada", "execute:nodejs write:functions")
+	case "boss":
+		return d.of(t, "team-b", "carol", "admin")
 	case "ada", "bob":
 		return d.as(t, name, "execute:nodejs")
 	case "python":
@@ -79,47 +96,59 @@ func (d *door) caller(t *testing.T, name string) []string {
 // status. {plain} and {cached} are sessions of ada's, {own} is carol's function and a new one
 // for each request.
 var matrix = []struct{ request, header, body, want string }{
-	//                                              nobody expired ada bob python reader carol dave admin key
-	{"POST /api/v1/initialize", "Language-Title: nodejs-x", `{"script_content":"return 1"}`, "401 401 200 200 403 403 403 403 200 200"},
-	{"POST /api/v1/initialize", "Language-Title: nodejs-calculator", `{}`, "401 401 200 200 403 403 403 403 200 200"},
-	{"POST /api/v1/execute", "Language-Title: nodejs-x", `{"params":1,"script_content":"return 1"}`, "401 401 200 200 403 403 403 403 200 200"},
-	{"POST /api/v1/execute/{plain}", "", `{}`, "401 401 200 404 403 403 403 403 404 200"},
-	{"POST /api/v1/execute/{plain}", "X-Cache-Control: max-age=60", `{}`, "401 401 200 404 403 403 403 403 404 200"},
-	{"POST /api/v1/execute/{plain}", "X-Cache-Control: no-cache", `{}`, "401 401 200 404 403 403 403 403 404 200"},
-	{"POST /api/v1/execute/{cached}", "", `{}`, "401 401 200 404 403 403 403 403 404 200"},
-	{"POST /api/v1/execute/00000000-0000-8110-8000-000000000000", "", `{}`, "401 401 404 404 403 403 403 403 404 404"},
-	{"GET /api/v1/sessions/{plain}", "", "", "401 401 200 404 404 403 403 403 200 200"},
-	{"DELETE /api/v1/sessions/{fresh}", "", "", "401 401 204 404 404 403 403 403 204 204"},
-	{"GET /api/v1/functions", "", "", "401 401 403 403 403 200 200 200 200 403"},
-	{"GET /api/v1/functions?type=dynamic&user_id=ada", "", "", "401 401 403 403 403 403 403 403 200 403"},
-	{"GET /api/v1/functions/nodejs-calculator", "", "", "401 401 403 403 403 200 200 200 200 403"},
-	{"GET /api/v1/functions/nodejs-calculator/versions", "", "", "401 401 403 403 403 200 200 200 200 403"},
-	{"GET /api/v1/functions/nodejs-calculator/aliases", "", "", "401 401 403 403 403 200 200 200 200 403"},
-	{"POST /api/v1/functions", "", `{"language":"nodejs","title":"{new}","script_content":"return 1"}`, "401 401 403 403 403 403 201 201 201 403"},
-	{"PUT /api/v1/functions/{own}", "", `{"script_content":"return 2"}`, "401 401 403 403 403 403 200 403 200 403"},
-	{"POST /api/v1/functions/{own}/rollback", "", `{"version":1}`, "401 401 403 403 403 403 200 403 200 403"},
-	{"PUT /api/v1/functions/{own}/aliases/a", "", `{"version":1}`, "401 401 403 403 403 403 200 403 200 403"},
-	{"DELETE /api/v1/functions/{own}/aliases/b", "", "", "401 401 403 403 403 403 204 403 204 403"},
-	{"DELETE /api/v1/functions/{own}", "", "", "401 401 403 403 403 403 204 403 204 403"},
-	{"DELETE /api/v1/functions/nodejs-calculator@1", "", "", "401 401 403 403 403 403 400 400 400 403"},
-	{"PUT /api/v1/functions/nodejs-calculator", "", `{"script_content":"return 2"}`, "401 401 403 403 403 403 403 403 200 403"},
-	{"GET /api/v1/secrets", "", "", "401 401 403 403 403 403 200 200 200 403"},
-	{"PUT /api/v1/secrets/MATRIX", "", `{"value":"v"}`, "401 401 403 403 403 403 204 204 204 403"},
-	{"DELETE /api/v1/secrets/CAROLS", "", "", "401 401 403 403 403 403 204 404 404 403"},
-	{"DELETE /api/v1/secrets/MATRIX", "", "", "401 401 403 403 403 403 204 204 204 403"},
-	{"POST /runtime/nodejs/own", "", `{}`, "401 401 200 200 403 403 403 403 200 200"},
-	{"POST /runtime/nodejs/own", "X-Cache-Control: max-age=60", `{}`, "401 401 200 200 403 403 403 403 200 200"},
-	{"POST /function/nodejs-own", "", `{}`, "401 401 200 200 403 403 403 403 200 200"},
-	{"GET /function/nodejs-own", "", "", "401 401 200 200 403 403 403 403 200 200"},
-	{"GET /function/nodejs-cached", "", "", "401 401 200 200 403 403 403 403 200 200"},
-	{"POST /function/python-own", "", `{}`, "401 401 403 403 404 403 403 403 404 403"},
-	{"GET /api/v1/initialize", "", "", "401 401 405 405 405 405 405 405 405 405"},
-	{"GET /no/such/path", "", "", "401 401 404 404 404 404 404 404 404 404"},
-	{"GET /api/v1/keys", "", "", "401 401 403 403 403 403 403 403 200 403"},
-	{"POST /api/v1/keys", "", `{"name":"x","user_id":"x","scopes":["admin"]}`, "401 401 403 403 403 403 403 403 201 403"},
-	{"DELETE /api/v1/keys/000000000000", "", "", "401 401 403 403 403 403 403 403 404 403"},
-	{"GET /health", "", "", "200 200 200 200 200 200 200 200 200 200"},
-	{"GET /api/v1/openapi.json", "", "", "200 200 200 200 200 200 200 200 200 200"},
+	//                                              nobody expired other boss ada bob python reader carol dave admin key
+	{"POST /api/v1/initialize", "Language-Title: nodejs-x", `{"script_content":"return 1"}`, "401 401 200 200 200 200 403 403 403 403 200 200"},
+	{"POST /api/v1/initialize", "Language-Title: nodejs-calculator", `{}`, "401 401 404 404 200 200 403 403 403 403 200 200"},
+	{"POST /api/v1/execute", "Language-Title: nodejs-x", `{"params":1,"script_content":"return 1"}`, "401 401 200 200 200 200 403 403 403 403 200 200"},
+	{"POST /api/v1/execute/{plain}", "", `{}`, "401 401 404 404 200 404 403 403 403 403 404 200"},
+	{"POST /api/v1/execute/{plain}", "X-Cache-Control: max-age=60", `{}`, "401 401 404 404 200 404 403 403 403 403 404 200"},
+	{"POST /api/v1/execute/{plain}", "X-Cache-Control: no-cache", `{}`, "401 401 404 404 200 404 403 403 403 403 404 200"},
+	{"POST /api/v1/execute/{cached}", "", `{}`, "401 401 404 404 200 404 403 403 403 403 404 200"},
+	{"POST /api/v1/execute/00000000-0000-8110-8000-000000000000", "", `{}`, "401 401 404 404 404 404 403 403 403 403 404 404"},
+	{"GET /api/v1/sessions/{plain}", "", "", "401 401 404 404 200 404 404 403 403 403 200 200"},
+	{"DELETE /api/v1/sessions/{fresh}", "", "", "401 401 404 404 204 404 404 403 403 403 204 204"},
+	{"GET /api/v1/functions", "", "", "401 401 200 200 403 403 403 200 200 200 200 403"},
+	{"GET /api/v1/functions?type=dynamic&user_id=ada", "", "", "401 401 200 200 403 403 403 403 403 403 200 403"},
+	{"GET /api/v1/functions/nodejs-calculator", "", "", "401 401 404 404 403 403 403 200 200 200 200 403"},
+	{"GET /api/v1/functions/nodejs-calculator/versions", "", "", "401 401 404 404 403 403 403 200 200 200 200 403"},
+	{"GET /api/v1/functions/nodejs-calculator/aliases", "", "", "401 401 404 404 403 403 403 200 200 200 200 403"},
+	{"POST /api/v1/functions", "", `{"language":"nodejs","title":"{new}","script_content":"return 1"}`, "401 401 201 201 403 403 403 403 201 201 201 403"},
+	{"PUT /api/v1/functions/{own}", "", `{"script_content":"return 2"}`, "401 401 404 404 403 403 403 403 200 403 200 403"},
+	{"POST /api/v1/functions/{own}/rollback", "", `{"version":1}`, "401 401 404 404 403 403 403 403 200 403 200 403"},
+	{"PUT /api/v1/functions/{own}/aliases/a", "", `{"version":1}`, "401 401 404 404 403 403 403 403 200 403 200 403"},
+	{"DELETE /api/v1/functions/{own}/aliases/b", "", "", "401 401 404 404 403 403 403 403 204 403 204 403"},
+	{"DELETE /api/v1/functions/{own}", "", "", "401 401 404 404 403 403 403 403 204 403 204 403"},
+	{"DELETE /api/v1/functions/nodejs-calculator@1", "", "", "401 401 400 400 403 403 403 403 400 400 400 403"},
+	{"PUT /api/v1/functions/nodejs-calculator", "", `{"script_content":"return 2"}`, "401 401 404 404 403 403 403 403 403 403 200 403"},
+	{"GET /api/v1/secrets", "", "", "401 401 200 200 403 403 403 403 200 200 200 403"},
+	{"PUT /api/v1/secrets/MATRIX", "", `{"value":"v"}`, "401 401 204 204 403 403 403 403 204 204 204 403"},
+	{"DELETE /api/v1/secrets/CAROLS", "", "", "401 401 404 404 403 403 403 403 204 404 404 403"},
+	{"DELETE /api/v1/secrets/MATRIX", "", "", "401 401 204 204 403 403 403 403 204 204 204 403"},
+	{"POST /runtime/nodejs/own", "", `{}`, "401 401 404 404 200 200 403 403 403 403 200 200"},
+	{"POST /runtime/nodejs/own", "X-Cache-Control: max-age=60", `{}`, "401 401 404 404 200 200 403 403 403 403 200 200"},
+	{"POST /function/nodejs-own", "", `{}`, "401 401 404 404 200 200 403 403 403 403 200 200"},
+	{"GET /function/nodejs-own", "", "", "401 401 404 404 200 200 403 403 403 403 200 200"},
+	{"GET /function/nodejs-cached", "", "", "401 401 404 404 200 200 403 403 403 403 200 200"},
+	{"POST /function/python-own", "", `{}`, "401 401 403 404 403 403 404 403 403 403 404 403"},
+	{"GET /api/v1/initialize", "", "", "401 401 405 405 405 405 405 405 405 405 405 405"},
+	{"GET /no/such/path", "", "", "401 401 404 404 404 404 404 404 404 404 404 404"},
+	{"GET /api/v1/keys", "", "", "401 401 403 200 403 403 403 403 403 403 200 403"},
+	{"POST /api/v1/keys", "", `{"name":"x","user_id":"x","scopes":["admin"]}`, "401 401 403 201 403 403 403 403 403 403 201 403"},
+	{"DELETE /api/v1/keys/000000000000", "", "", "401 401 403 404 403 403 403 403 403 403 404 403"},
+	{"GET /api/v1/functions?namespace=team-b", "", "", "401 401 200 200 403 403 403 403 403 403 200 403"},
+	{"GET /api/v1/functions?namespace=Team", "", "", "401 401 400 400 403 403 403 400 400 400 400 403"},
+	{"GET /api/v1/functions?namespace=a&namespace=b", "", "", "401 401 400 400 403 403 403 400 400 400 400 403"},
+	{"GET /api/v1/functions/nodejs-calculator?namespace=default", "", "", "401 401 403 403 403 403 403 200 200 200 200 403"},
+	{"GET /api/v1/functions/nodejs-calculator?namespace=team-b", "", "", "401 401 404 404 403 403 403 403 403 403 404 403"},
+	{"PUT /api/v1/functions/{own}?namespace=default", "", `{"script_content":"return 2"}`, "401 401 403 403 403 403 403 403 200 403 200 403"},
+	{"POST /api/v1/functions?namespace=team-c", "", `{"language":"nodejs","title":"{new}","script_content":"return 1"}`, "401 401 403 403 403 403 403 403 403 403 201 403"},
+	{"GET /api/v1/sessions/{plain}?namespace=default", "", "", "401 401 403 403 200 404 404 403 403 403 200 200"},
+	{"GET /api/v1/sessions/{plain}?namespace=team-b", "", "", "401 401 404 404 403 403 403 403 403 403 404 403"},
+	{"GET /api/v1/keys?namespace=team-b", "", "", "401 401 403 200 403 403 403 403 403 403 200 403"},
+	{"POST /api/v1/keys?namespace=team-c", "", `{"name":"x","user_id":"x","scopes":["admin"]}`, "401 401 403 403 403 403 403 403 403 403 201 403"},
+	{"DELETE /api/v1/keys/000000000000?namespace=team-c", "", "", "401 401 403 403 403 403 403 403 403 403 404 403"},
+	{"GET /health", "", "", "200 200 200 200 200 200 200 200 200 200 200 200"},
+	{"GET /api/v1/openapi.json", "", "", "200 200 200 200 200 200 200 200 200 200 200 200"},
 }
 
 // TestMatrix walks the table.

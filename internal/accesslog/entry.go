@@ -16,7 +16,7 @@ const (
 	sessionHeader  = "x-envoke-session"
 	executedHeader = "x-envoke-executed"
 	titleHeader    = "language-title"
-	userHeader     = "x-user-id"
+	userHeader     = faas.UserHeader
 	idHeader       = "x-request-id"
 )
 
@@ -48,6 +48,7 @@ func rowOf(entry *datav3.HTTPAccessLogEntry) (faas.RequestLog, bool) {
 		StartedAt:     common.GetStartTime().AsTime().Truncate(time.Microsecond),
 		ClientIP:      cutTo(common.GetDownstreamRemoteAddress().GetSocketAddress().GetAddress(), maxText),
 		UserID:        cutTo(headers[userHeader], maxText),
+		Namespace:     namespace(headers[faas.NamespaceHeader]),
 		BytesIn:       int64(min(request.GetRequestBodyBytes(), 1<<62)),
 		BytesOut:      int64(min(response.GetResponseBodyBytes(), 1<<62)),
 		Cached:        cached(details),

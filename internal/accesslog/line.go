@@ -28,6 +28,7 @@ type line struct {
 	DurationUS    number `json:"duration_us"`
 	ClientIP      string `json:"client_ip"`
 	UserID        string `json:"user_id"`
+	Namespace     string `json:"namespace"`
 	BytesIn       number `json:"bytes_in"`
 	BytesOut      number `json:"bytes_out"`
 	Details       string `json:"details"`
@@ -67,6 +68,7 @@ func parseLine(text string) (faas.RequestLog, error) {
 		StartedAt:     started,
 		ClientIP:      known(l.ClientIP),
 		UserID:        known(l.UserID),
+		Namespace:     namespace(known(l.Namespace)),
 		BytesIn:       integer(l.BytesIn),
 		BytesOut:      integer(l.BytesOut),
 		Cached:        cached(l.Details),
@@ -161,6 +163,14 @@ func known(text string) string {
 		return ""
 	}
 	return text
+}
+
+// namespace is what a token claimed and was let in with: what is none was refused, and is nobody's.
+func namespace(text string) faas.Namespace {
+	if n := faas.Namespace(text); n.Valid() {
+		return n
+	}
+	return ""
 }
 
 func unquote(n number) string { return strings.Trim(string(n), `"`) }

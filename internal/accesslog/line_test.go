@@ -40,6 +40,14 @@ func TestParseLine(t *testing.T) {
 				ErrorDetails: "response_timeout UT",
 			},
 		},
+		"of a namespace": {
+			line: `{"method":"GET","namespace":"team-a","path":"/","start":1763834873.123456,"status":200,"user_id":"ada"}`,
+			want: faas.RequestLog{Operation: faas.OtherOperation, Method: "GET", Path: "/", StatusCode: 200, StartedAt: start, Namespace: "team-a", UserID: "ada"},
+		},
+		"refused with what is no namespace": {
+			line: `{"method":"GET","namespace":"Team\u0000","path":"/","start":1763834873.123456,"status":403}`,
+			want: faas.RequestLog{Operation: faas.OtherOperation, Method: "GET", Path: "/", StatusCode: 403, StartedAt: start},
+		},
 		"from ext_proc's cache": {
 			line: `{"details":"envoke_cache","flags":"-","method":"POST","path":"/api/v1/execute/` + pathID + `","route":"execute-nodejs","start":1763834873.123456,"status":200}`,
 			want: faas.RequestLog{Operation: faas.Execute, SessionID: pathID, Method: "POST", Path: "/api/v1/execute/" + pathID, StatusCode: 200, StartedAt: start, Cached: true},

@@ -122,6 +122,8 @@ func (l *line) text(key string) *string {
 		return &l.ClientIP
 	case "user_id":
 		return &l.UserID
+	case "namespace":
+		return &l.Namespace
 	case "details":
 		return &l.Details
 	case "flags":

@@ -87,7 +87,7 @@ func entryOf(id string, session faas.SessionID) *datav3.HTTPAccessLogEntry {
 		},
 		Request: &datav3.HTTPRequestProperties{
 			RequestMethod: corev3.RequestMethod_POST, Path: "/api/v1/execute/" + string(session) + "?a=b", RequestId: id, RequestBodyBytes: 7,
-			RequestHeaders: map[string]string{"x-user-id": "ada", "language-title": "nodejs-f"},
+			RequestHeaders: map[string]string{"x-user-id": "ada", "x-envoke-namespace": "team-a", "language-title": "nodejs-f"},
 		},
 		Response: &datav3.HTTPResponseProperties{ResponseCode: wrapperspb.UInt32(504), ResponseBodyBytes: 9, ResponseCodeDetails: "response_timeout"},
 	}
@@ -104,7 +104,7 @@ func TestRowOfAnEntry(t *testing.T) {
 	got, ok := rowOf(entryOf("one", id))
 	want := faas.RequestLog{
 		RequestID: "one", Operation: faas.Execute, SessionID: id, LanguageTitle: "nodejs-f", Method: "POST", Path: "/api/v1/execute/" + string(id),
-		StatusCode: 504, Duration: 1500 * time.Microsecond, StartedAt: time.Unix(1763834873, 1000).UTC(), ClientIP: "10.0.0.1", UserID: "ada",
+		StatusCode: 504, Duration: 1500 * time.Microsecond, StartedAt: time.Unix(1763834873, 1000).UTC(), ClientIP: "10.0.0.1", Namespace: "team-a", UserID: "ada",
 		BytesIn: 7, BytesOut: 9, ErrorDetails: "response_timeout UT,DT",
 	}
 	if diff := cmp.Diff(want, got); diff != "" || !ok {

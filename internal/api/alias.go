@@ -87,7 +87,7 @@ func (a *api) putAlias(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if _, err := a.resolve(r, f.UserID, environment); err != nil {
+	if _, err := a.resolve(r, f.SecretOwner(), environment); err != nil {
 		return 0, nil, err
 	}
 	stored, err := a.Store.PutAlias(r.Context(), name, faas.Alias{

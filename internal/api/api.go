@@ -63,7 +63,7 @@ type Keys interface {
 	// Create makes a key with a secret, which nobody can have again.
 	Create(context.Context, faas.APIKey) (key faas.APIKey, secret string, err error)
 	List(context.Context, faas.KeyQuery) (keys []faas.APIKey, total int, err error)
-	Revoke(ctx context.Context, id string) error
+	Revoke(ctx context.Context, namespace faas.Namespace, id string) error
 }
 
 // Options are what the API needs. All but OnPostgres and Redis are required.
@@ -187,6 +187,9 @@ func (a *api) run(m methods, r *http.Request) (status int, body any, err error) 
 	}()
 	if len(r.Header.Get(faas.UserHeader)) > faas.MaxUser {
 		return faas.ErrLongUser.HTTPStatus(), nil, faas.ErrLongUser
+	}
+	if !faas.Namespace(r.Header.Get(faas.NamespaceHeader)).Valid() { // Envoy has let none such pass
+		return http.StatusForbidden, nil, faas.ErrOtherNamespace
 	}
 	e, err := m.find(r.Method)
 	if err != nil {

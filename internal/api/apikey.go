@@ -21,6 +21,7 @@ const (
 type apiKey struct {
 	ID         string          `json:"id"`
 	Name       string          `json:"name"`
+	Namespace  string          `json:"namespace"`
 	UserID     string          `json:"user_id"`
 	Scopes     []faas.Scope    `json:"scopes"`
 	Languages  []faas.Language `json:"languages"` // null: all
@@ -51,7 +52,7 @@ func showKey(k *faas.APIKey) apiKey {
 	var languages []faas.Language // null for none, which is all
 	languages = append(languages, k.Languages...)
 	return apiKey{
-		ID: k.ID, Name: k.Name, UserID: k.UserID, Scopes: append([]faas.Scope{}, k.Scopes...), Languages: languages,
+		ID: k.ID, Name: k.Name, Namespace: k.Namespace.String(), UserID: k.UserID, Scopes: append([]faas.Scope{}, k.Scopes...), Languages: languages,
 		CreatedAt: k.CreatedAt.UTC(), CreatedBy: orNull(k.CreatedBy), ExpiresAt: orNull(k.ExpiresAt.UTC()),
 		LastUsedAt: orNull(k.LastUsedAt.UTC()), RevokedAt: orNull(k.RevokedAt.UTC()),
 	}
@@ -77,7 +78,11 @@ func (a *api) createKey(r *http.Request) (int, any, error) {
 	if err := d.check(); err != nil {
 		return 0, nil, err
 	}
-	key := faas.APIKey{Name: *d.Name, UserID: *d.UserID, Scopes: d.Scopes, Languages: d.Languages, CreatedBy: userOf(r)}
+	n, err := a.namespaceOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	key := faas.APIKey{Name: *d.Name, Namespace: n, UserID: *d.UserID, Scopes: d.Scopes, Languages: d.Languages, CreatedBy: userOf(r)}
 	if d.ExpiresIn != nil {
 		key.ExpiresAt = time.Now().Add(time.Duration(*d.ExpiresIn) * time.Second)
 	}
@@ -149,11 +154,16 @@ func (a *api) listKeys(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	p.only("user_id", "page", "per_page")
+	p.only("namespace", "user_id", "page", "per_page")
+	n, err := a.namespaceOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
 	q := faas.KeyQuery{
-		UserID:  p.text("user_id"),
-		Page:    p.number("page", 1, maxPage),
-		PerPage: p.number("per_page", defaultPerPage, maxPerPage),
+		Namespace: n,
+		UserID:    p.text("user_id"),
+		Page:      p.number("page", 1, maxPage),
+		PerPage:   p.number("per_page", defaultPerPage, maxPerPage),
 	}
 	if p.err != nil {
 		return 0, nil, p.err
@@ -171,5 +181,9 @@ func (a *api) listKeys(r *http.Request) (int, any, error) {
 
 // revokeKey has a key accepted no more. It stays in the list.
 func (a *api) revokeKey(r *http.Request) (int, any, error) {
-	return http.StatusNoContent, nil, a.Keys.Revoke(r.Context(), r.PathValue("id"))
+	n, err := a.namespaceOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusNoContent, nil, a.Keys.Revoke(r.Context(), n, r.PathValue("id"))
 }

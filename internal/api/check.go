@@ -54,6 +54,9 @@ func (h Hosts) Check(ctx context.Context, requestID string, f faas.Function, env
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Language-Title", name.String())
 	request.Header.Set("X-Request-ID", requestID)
+	if name.Namespace != "" {
+		request.Header.Set(faas.NamespaceHeader, string(name.Namespace))
+	}
 	if f.Network != faas.NoNetwork {
 		request.Header.Set("X-Envoke-Network", string(f.Network))
 	}

@@ -81,7 +81,7 @@ func (a *api) resolve(r *http.Request, owner string, e faas.Environment) (*faas.
 	if len(names) == 0 {
 		return e.Resolve(nil), nil
 	}
-	if a.Auth && owner == "" && !a.callerOf(r).Scopes.Allow(faas.Admin) {
+	if a.Auth && faas.UserOf(owner) == "" && !a.callerOf(r).Scopes.Allow(faas.Admin) {
 		return nil, errNobodysSecrets
 	}
 	values, err := a.Secrets.Values(r.Context(), owner, names)

@@ -38,7 +38,7 @@ func parseQuery(raw string) (faas.FunctionQuery, error) {
 	if err != nil {
 		return faas.FunctionQuery{}, err
 	}
-	p.only("type", "language", "user_id", "tag", "page", "per_page")
+	p.only("namespace", "type", "language", "user_id", "tag", "page", "per_page")
 	q := faas.FunctionQuery{
 		Type:     oneOf(&p, "type", faas.Predefined, faas.Dynamic),
 		Language: oneOf(&p, "language", faas.Languages()...),

@@ -15,6 +15,9 @@ func (a *api) createFunction(r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	name, err := d.name(a.Served)
+	if err == nil {
+		name.Namespace, err = a.namespaceOf(r)
+	}
 	if err != nil {
 		return 0, nil, err
 	}
@@ -26,7 +29,7 @@ func (a *api) createFunction(r *http.Request) (int, any, error) {
 	if _, err := a.Store.FindFunction(r.Context(), faas.Ref{Name: name}); err == nil {
 		return 0, nil, &faas.Error{Code: faas.Conflict, Message: "a function is registered as " + name.String() + " already: PUT makes a new version of it"}
 	}
-	stored, err := a.put(r, f, userOf(r), a.Store.CreateFunction)
+	stored, err := a.put(r, f, faas.OwnerOf(name.Namespace, userOf(r)), a.Store.CreateFunction)
 	return http.StatusCreated, stored, err
 }
 
@@ -52,7 +55,7 @@ func (a *api) updateFunction(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	stored, err := a.put(r, f, known.UserID, a.Store.AddVersion)
+	stored, err := a.put(r, f, known.SecretOwner(), a.Store.AddVersion)
 	return http.StatusOK, stored, err
 }
 
@@ -128,14 +131,19 @@ func (d *definition) checkName(served faas.Served) error {
 	return nil
 }
 
-// refOf is the function in the path. What lists show is always understood; other
-// names as those who call functions write them.
+// refOf is the function in the path, of the request's namespace. What lists show is always
+// understood; other names as those who call functions write them.
 func (a *api) refOf(r *http.Request) (faas.Ref, error) {
-	name := r.PathValue("name")
-	if ref, err := faas.ParseRef(name); err == nil {
-		return ref, nil
+	n, err := a.namespaceOf(r)
+	if err != nil {
+		return faas.Ref{}, err
 	}
-	return a.Select(faas.InPath, name)
+	name := r.PathValue("name")
+	ref, err := faas.ParseRef(name)
+	if err != nil {
+		ref, err = a.Select(faas.InPath, name)
+	}
+	return ref.In(n), err
 }
 
 // nameOf is the function in the path, which is changed as a whole: by its bare name.

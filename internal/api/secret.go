@@ -38,7 +38,7 @@ func (a *api) listSecrets(r *http.Request) (int, any, error) {
 	}
 	list := secretList{Secrets: make([]secret, len(found))}
 	for i, s := range found {
-		list.Secrets[i] = secret{Name: s.Name, Owner: orNull(s.Owner), CreatedAt: s.CreatedAt.UTC(), UpdatedAt: s.UpdatedAt.UTC()}
+		list.Secrets[i] = secret{Name: s.Name, Owner: orNull(faas.UserOf(s.Owner)), CreatedAt: s.CreatedAt.UTC(), UpdatedAt: s.UpdatedAt.UTC()}
 	}
 	return http.StatusOK, list, nil
 }
@@ -69,11 +69,11 @@ func (a *api) putSecret(r *http.Request) (int, any, error) {
 
 // secretOwner is the caller, who must be somebody where callers are checked.
 func (a *api) secretOwner(r *http.Request) (string, error) {
-	user := userOf(r)
-	if a.Auth && user == "" {
+	caller := a.callerOf(r)
+	if a.Auth && caller.UserID == "" {
 		return "", errNobodysSecrets
 	}
-	return user, nil
+	return caller.Owner(), nil
 }
 
 // secretOf is the caller's secret that the path names.

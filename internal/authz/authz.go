@@ -34,15 +34,17 @@ const (
 	certificateHeader   = "x-forwarded-client-cert"
 )
 
-// Options make a Server. All fields are required but Certificates.
+// Options make a Server. All fields are required but Certificates and CertificateNamespace.
 type Options struct {
 	// Verify finds who has the API key. The address is the caller's. Its errors are for the
 	// caller to read.
 	Verify func(ctx context.Context, key, address string) (faas.Caller, error)
 	// Certificates are the scopes of who shows a certificate that Envoy has verified.
 	Certificates faas.Scopes
-	Failed       func(faas.Failure) // hears of each request that is refused
-	Logger       *slog.Logger
+	// CertificateNamespace is that of who shows one.
+	CertificateNamespace faas.Namespace
+	Failed               func(faas.Failure) // hears of each request that is refused
+	Logger               *slog.Logger
 }
 
 // Server implements Envoy's Authorization service.
@@ -66,7 +68,19 @@ func (s *Server) Check(ctx context.Context, r *authv3.CheckRequest) (*authv3.Che
 	if sent[faas.UserHeader] != "" { // a token has said who calls
 		return admitted(), nil
 	}
-	return admitted(option(faas.UserHeader, caller.UserID), option(faas.ScopesHeader, caller.Scopes.String())), nil
+	ok := admitted(option(faas.UserHeader, caller.UserID), option(faas.ScopesHeader, caller.Scopes.String()))
+	place(ok.GetOkResponse(), caller.Namespace)
+	return ok, nil
+}
+
+// place says of which namespace the caller is, whatever a token that names nobody has said.
+func place(ok *authv3.OkHttpResponse, n faas.Namespace) {
+	ok.HeadersToRemove = append(ok.HeadersToRemove, faas.IssuerHeader)
+	if n == "" {
+		ok.HeadersToRemove = append(ok.HeadersToRemove, faas.NamespaceHeader)
+		return
+	}
+	ok.Headers = append(ok.Headers, option(faas.NamespaceHeader, string(n)))
 }
 
 // find contains a panic in the request that caused it.
@@ -89,7 +103,7 @@ func (s *Server) find(ctx context.Context, sent map[string]string, source *authv
 	if user == "" {
 		return faas.Caller{}, &faas.Error{Code: faas.Unauthorized, Message: "the client's certificate names nobody: it needs one URI, or without any one DNS name, or without any one common name, of printable ASCII"}
 	}
-	return faas.Caller{UserID: user, Scopes: s.Certificates}, nil
+	return faas.Caller{Namespace: s.CertificateNamespace, UserID: user, Scopes: s.Certificates}, nil
 }
 
 // keyOf is the API key that the request shows, in either header.

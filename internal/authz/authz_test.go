@@ -31,6 +31,8 @@ func verify(_ context.Context, key, address string) (faas.Caller, error) {
 	switch key {
 	case "ek_ada":
 		return faas.Caller{UserID: "ada@" + address, Scopes: faas.Scopes{faas.ExecuteAll, faas.ReadFunctions}}, nil
+	case "ek_team":
+		return faas.Caller{Namespace: "team-a", UserID: "ada", Scopes: faas.Scopes{faas.Admin}}, nil
 	case "ek_panic":
 		panic("verify")
 	case "ek_broken":
@@ -52,10 +54,11 @@ func TestCheck(t *testing.T) {
 	}{
 		{"a key", map[string]string{"x-api-key": "ek_ada"}, 0, "", map[string]string{"x-user-id": "ada@10.0.0.1", "x-envoke-scopes": "execute:all read:functions"}},
 		{"a key as a token", map[string]string{"authorization": "Bearer ek_ada"}, 0, "", map[string]string{"x-user-id": "ada@10.0.0.1", "x-envoke-scopes": "execute:all read:functions"}},
+		{"a key of a namespace", map[string]string{"x-api-key": "ek_team", "x-envoke-namespace": "team-b"}, 0, "", map[string]string{"x-user-id": "ada", "x-envoke-scopes": "admin", "x-envoke-namespace": "team-a"}},
 		{"no key of ours", map[string]string{"x-api-key": "ada"}, 401, faas.Unauthorized, nil},
 		{"two keys, joined", map[string]string{"x-api-key": "ek_ada,ek_ada"}, 401, faas.Unauthorized, nil},
 		{"a key and a token", map[string]string{"x-api-key": "ek_ada", "x-user-id": "bob"}, 400, faas.InvalidRequest, nil},
-		{"a certificate", map[string]string{"x-forwarded-client-cert": cert}, 0, "", map[string]string{"x-user-id": "ada", "x-envoke-scopes": "execute:nodejs"}},
+		{"a certificate", map[string]string{"x-forwarded-client-cert": cert}, 0, "", map[string]string{"x-user-id": "ada", "x-envoke-scopes": "execute:nodejs", "x-envoke-namespace": "team-c"}},
 		{"a certificate and a key", map[string]string{"x-forwarded-client-cert": cert, "x-api-key": "ek_ada"}, 0, "", map[string]string{"x-user-id": "ada@10.0.0.1", "x-envoke-scopes": "execute:all read:functions"}},
 		{"a certificate and a token", map[string]string{"x-forwarded-client-cert": cert, "x-user-id": "bob"}, 0, "", nil},
 		{"a certificate of nobody", map[string]string{"x-forwarded-client-cert": "nobody"}, 401, faas.Unauthorized, nil},
@@ -66,7 +69,7 @@ func TestCheck(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			told := 0
 			s := New(Options{
-				Verify: verify, Certificates: faas.Scopes{"execute:nodejs"}, Failed: func(faas.Failure) { told++ }, Logger: slog.New(slog.DiscardHandler),
+				Verify: verify, Certificates: faas.Scopes{"execute:nodejs"}, CertificateNamespace: "team-c", Failed: func(faas.Failure) { told++ }, Logger: slog.New(slog.DiscardHandler),
 			})
 			answer, err := s.Check(t.Context(), request(t, tt.sent))
 			if err != nil {
@@ -114,7 +117,14 @@ func checkAdmitted(t *testing.T, ok *authv3.OkHttpResponse, want map[string]stri
 	if diff := cmp.Diff(want, set); diff != "" {
 		t.Errorf("headers (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"x-api-key", "x-forwarded-client-cert", "authorization"}, ok.GetHeadersToRemove()); diff != "" {
+	removed := []string{"x-api-key", "x-forwarded-client-cert", "authorization"}
+	if want != nil {
+		removed = append(removed, "x-envoke-issuer")
+		if want["x-envoke-namespace"] == "" {
+			removed = append(removed, "x-envoke-namespace")
+		}
+	}
+	if diff := cmp.Diff(removed, ok.GetHeadersToRemove()); diff != "" {
 		t.Errorf("removed (-want +got):\n%s", diff)
 	}
 }

@@ -54,6 +54,7 @@ type app struct {
 	keyFile            string
 	caFile             string
 	output             format
+	namespace          string
 }
 
 // Commands are all commands for people.
@@ -83,6 +84,12 @@ func (a *app) remote(c *cobra.Command, run func(*cobra.Command, *client.Client, 
 		return a.withMeant(c.Context(), run(c, server, args), args)
 	}
 	return c
+}
+
+// administers makes a remote command that may be about another namespace than the caller's own.
+func (a *app) administers(c *cobra.Command, run func(*cobra.Command, *client.Client, []string) error) *cobra.Command {
+	c.Flags().StringVar(&a.namespace, "namespace", "", "namespace, for administrators of the default one (default: the key's own)")
+	return a.remote(c, run)
 }
 
 // withMeant adds to the error of a name that is not there the one that resembles it, and to
@@ -129,6 +136,7 @@ func (a *app) client() (*client.Client, error) {
 		return nil, err
 	}
 	server.UseKey(key)
+	server.UseNamespace(a.namespace)
 	return server, nil
 }
 

@@ -164,6 +164,9 @@ func TestGolden(t *testing.T) {
 		"keys-list-json":     "keys list --page 2 -o json",
 		"keys-revoke":        "keys revoke 4fK2mQ9xZt0B",
 		"keys-revoke-secret": "keys revoke ek_4fK2mQ9xZt0B_" + strings.Repeat("s", 43),
+		"keys-namespace":     "keys list --namespace team-a --user ada",
+		"list-namespace":     "list --namespace team-a",
+		"delete-namespace":   "delete nodejs-hello --yes --namespace team-a",
 		"logs":               "logs nodejs-hello",
 		"logs-json":          "logs --status 500 --limit 2 -o json",
 	} {

@@ -21,7 +21,7 @@ func (a *app) deleteCommand() *cobra.Command {
 		ValidArgsFunction: a.completeNames,
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
-	return a.remote(c, func(c *cobra.Command, server *client.Client, args []string) error {
+	return a.administers(c, func(c *cobra.Command, server *client.Client, args []string) error {
 		if !yes {
 			if err := confirm(c, "Delete "+args[0]+" with all its versions? [y/N] "); err != nil {
 				return err

@@ -47,7 +47,7 @@ A folder has one file of code, or a function.yaml that names it:
 	f.StringVar(&name, "name", "", "name of the function, such as nodejs-hello")
 	f.BoolVar(&dryRun, "dry-run", false, "print what would be sent, and send nothing")
 	a.bindOutput(f)
-	return a.remote(c, func(c *cobra.Command, server *client.Client, args []string) error {
+	return a.administers(c, func(c *cobra.Command, server *client.Client, args []string) error {
 		wanted, code, err := define(args[0], name)
 		if err != nil {
 			return err

@@ -25,7 +25,7 @@ func (a *app) describeCommand() *cobra.Command {
 		ValidArgsFunction: a.completeNames,
 	}
 	a.bindOutput(c.Flags())
-	return a.remote(c, func(c *cobra.Command, server *client.Client, args []string) error {
+	return a.administers(c, func(c *cobra.Command, server *client.Client, args []string) error {
 		function, err := server.Describe(c.Context(), args[0])
 		if err != nil {
 			return err

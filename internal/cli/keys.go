@@ -36,7 +36,8 @@ func (a *app) keysCreate() *cobra.Command {
 		Long: "Make an API key and print its secret, which nobody can see again.\n\nThe scopes are " +
 			strings.ReplaceAll(faas.Scopes(faas.AllScopes()).String(), " ", ", ") + ".",
 		Example: `  envoke keys create --name 'deploys from CI' --user ci --scope write:functions --expires-in 2160h
-  envoke keys create --name shop --user shop --scope execute:all --language nodejs,python`,
+  envoke keys create --name shop --user shop --scope execute:all --language nodejs,python
+  envoke keys create --name 'of team A' --namespace team-a --user ann --scope execute:all,write:functions`,
 		Args: takes(),
 	}
 	f := c.Flags()
@@ -49,7 +50,7 @@ func (a *app) keysCreate() *cobra.Command {
 		_ = c.MarkFlagRequired(name) // it is there
 	}
 	a.bindOutput(f)
-	return a.remote(c, func(c *cobra.Command, server *client.Client, _ []string) error {
+	return a.administers(c, func(c *cobra.Command, server *client.Client, _ []string) error {
 		if expiresIn < 0 || expiresIn%time.Second != 0 {
 			return misuse("--expires-in must be whole seconds, and not negative")
 		}
@@ -62,10 +63,18 @@ func (a *app) keysCreate() *cobra.Command {
 		if a.output == asJSON {
 			return printJSON(c.OutOrStdout(), made)
 		}
-		fmt.Fprintf(c.ErrOrStderr(), "The key %s of %s is made. Keep its secret now: nobody can see it again.\n", clean(made.ID), clean(made.UserID))
+		fmt.Fprintf(c.ErrOrStderr(), "The key %s of %s is made. Keep its secret now: nobody can see it again.\n", clean(made.ID), clean(whose(made.APIKey)))
 		fmt.Fprintln(c.OutOrStdout(), clean(made.Secret))
 		return nil
 	})
+}
+
+// whose is the user of a key, with its namespace where that is not the default one.
+func whose(k client.APIKey) string {
+	if k.Namespace == "" || k.Namespace == faas.DefaultNamespace {
+		return k.UserID
+	}
+	return k.UserID + " in " + k.Namespace
 }
 
 // as makes words of a type of texts.
@@ -94,7 +103,7 @@ func (a *app) keysList() *cobra.Command {
 	f.IntVar(&query.Page, "page", 1, fmt.Sprintf("which page of %d", perPage))
 	f.BoolVar(&all, "all", false, "all pages")
 	a.bindOutput(f)
-	return a.remote(c, func(c *cobra.Command, server *client.Client, _ []string) error {
+	return a.administers(c, func(c *cobra.Command, server *client.Client, _ []string) error {
 		if all && c.Flags().Changed("page") {
 			return misuse("--page and --all exclude each other")
 		}
@@ -137,7 +146,7 @@ func showKeys(w io.Writer, keys []client.APIKey) {
 		if k.LastUsedAt != nil {
 			used = at(*k.LastUsedAt)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", clean(k.ID), clean(k.UserID), list(texts(k.Scopes)),
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", clean(k.ID), clean(whose(k)), list(texts(k.Scopes)),
 			first(clean(strings.Join(texts(k.Languages), ",")), "all"), stateOf(k), used, clean(k.Name))
 	}
 }
@@ -163,7 +172,7 @@ func stateOf(k client.APIKey) string {
 }
 
 func (a *app) keysRevoke() *cobra.Command {
-	return a.remote(&cobra.Command{
+	return a.administers(&cobra.Command{
 		Use:     "revoke <id>",
 		Aliases: []string{"rm"},
 		Short:   "Have an API key accepted no more",

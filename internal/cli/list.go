@@ -53,7 +53,7 @@ func (a *app) listing(c *cobra.Command, wanted *listing, prepare func()) *cobra.
 	f.IntVar(&wanted.query.Page, "page", 1, fmt.Sprintf("which page of %d", perPage))
 	f.BoolVar(&wanted.all, "all", false, "all pages")
 	a.bindOutput(f)
-	return a.remote(c, func(c *cobra.Command, server *client.Client, _ []string) error {
+	return a.administers(c, func(c *cobra.Command, server *client.Client, _ []string) error {
 		if wanted.all && c.Flags().Changed("page") {
 			return misuse("--page and --all exclude each other")
 		}

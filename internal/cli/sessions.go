@@ -42,7 +42,7 @@ func (a *app) sessionsGet() *cobra.Command {
 		Args:    takes("<id>"),
 	}
 	a.bindOutput(c.Flags())
-	return a.remote(c, func(c *cobra.Command, server *client.Client, args []string) error {
+	return a.administers(c, func(c *cobra.Command, server *client.Client, args []string) error {
 		session, err := server.Session(c.Context(), args[0])
 		if err != nil {
 			return err
@@ -83,7 +83,7 @@ func describeBuild(s client.Session) string {
 }
 
 func (a *app) sessionsDelete() *cobra.Command {
-	return a.remote(&cobra.Command{
+	return a.administers(&cobra.Command{
 		Use:     "delete <id>",
 		Aliases: []string{"rm"},
 		Short:   "End a session",

@@ -23,7 +23,7 @@ func (a *app) versionsCommand() *cobra.Command {
 		ValidArgsFunction: a.completeNames,
 	}
 	a.bindOutput(c.Flags())
-	return a.remote(c, func(c *cobra.Command, server *client.Client, args []string) error {
+	return a.administers(c, func(c *cobra.Command, server *client.Client, args []string) error {
 		found, err := server.Versions(c.Context(), args[0])
 		if err != nil {
 			return err
@@ -52,7 +52,7 @@ func (a *app) rollbackCommand() *cobra.Command {
 		ValidArgsFunction: a.completeNames,
 	}
 	a.bindOutput(c.Flags())
-	return a.remote(c, func(c *cobra.Command, server *client.Client, args []string) error {
+	return a.administers(c, func(c *cobra.Command, server *client.Client, args []string) error {
 		version, err := parseVersion(args[1])
 		if err != nil {
 			return err
@@ -91,7 +91,7 @@ cent of the calls go to another version (a canary), always the same one in a ses
 	}
 	c.Flags().StringToIntVar(&weights, "weight", nil, "version=per cent of the calls; may be repeated")
 	c.Flags().BoolVar(&forget, "delete", false, "forget the alias instead")
-	return a.remote(c, func(c *cobra.Command, server *client.Client, args []string) error {
+	return a.administers(c, func(c *cobra.Command, server *client.Client, args []string) error {
 		if forget {
 			return forgetAlias(c, server, args[0], args[1])
 		}

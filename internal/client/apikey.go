@@ -13,6 +13,7 @@ import (
 type APIKey struct {
 	ID         string          `json:"id"`
 	Name       string          `json:"name"`
+	Namespace  string          `json:"namespace"`
 	UserID     string          `json:"user_id"`
 	Scopes     []faas.Scope    `json:"scopes"`
 	Languages  []faas.Language `json:"languages"` // nil: all

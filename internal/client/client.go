@@ -36,7 +36,9 @@ const (
 type Client struct {
 	base string
 	key  string // sent with each request; empty: none
-	http *http.Client
+	// namespace is named in each request; empty: the caller's own is meant.
+	namespace string
+	http      *http.Client
 }
 
 // Option is about how a Client reaches its Envoke.
@@ -93,6 +95,22 @@ const keyHeader = "X-Api-Key"
 
 // UseKey has each request carry an API key, unless it has one of its own. Call it before any.
 func (c *Client) UseKey(key string) { c.key = key }
+
+// UseNamespace has each request be about a namespace, where the caller's own is not meant. Call it
+// before any.
+func (c *Client) UseNamespace(name string) { c.namespace = name }
+
+// in is a path of the namespace.
+func (c *Client) in(path string) string {
+	if c.namespace == "" {
+		return path
+	}
+	separator := "?"
+	if strings.Contains(path, "?") {
+		separator = "&"
+	}
+	return path + separator + "namespace=" + url.QueryEscape(c.namespace)
+}
 
 // sign puts the key into the headers of a request.
 func (c *Client) sign(h http.Header) {
@@ -157,7 +175,7 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 		}
 		body = bytes.NewReader(raw)
 	}
-	request, err := http.NewRequestWithContext(ctx, r.method, c.base+r.path, body)
+	request, err := http.NewRequestWithContext(ctx, r.method, c.base+c.in(r.path), body)
 	if err != nil {
 		return nil, err
 	}

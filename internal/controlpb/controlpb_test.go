@@ -64,7 +64,7 @@ func TestTransportTextsStayInside(t *testing.T) {
 func TestSessionRoundTrip(t *testing.T) {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	want := faas.Session{
-		ID: "id", Name: faas.Name{Language: faas.NodeJS, Title: "hello"}, Digest: "d", Version: 3,
+		ID: "id", Name: faas.Name{Namespace: "team-a", Language: faas.NodeJS, Title: "hello"}, Digest: "d", Version: 3,
 		Owner: "function:u", UserID: "u", Context: []byte(`{"é":1}`), Timeout: 2 * time.Second, MemoryMB: 64, Network: faas.Egress, Retain: true,
 		Environment:   faas.Environment{"A": {Text: "x"}, "B": {Secret: "S"}},
 		Limits:        faas.Limits{CPU: time.Second, Output: 10, Concurrency: 3},

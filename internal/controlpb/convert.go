@@ -11,7 +11,7 @@ import (
 func NewSession(s *faas.Session) *Session {
 	return &Session{
 		Id:            string(s.ID),
-		LanguageTitle: s.Name.String(),
+		LanguageTitle: s.Name.Key(),
 		Digest:        string(s.Digest),
 		Version:       int32(s.Version),
 		Owner:         s.Owner,
@@ -33,7 +33,7 @@ func NewSession(s *faas.Session) *Session {
 
 // Session is the session that the message describes, an active one.
 func (x *Session) Session() (faas.Session, error) {
-	name, err := faas.ParseName(x.GetLanguageTitle())
+	name, err := faas.ParseKey(x.GetLanguageTitle())
 	if err != nil {
 		return faas.Session{}, err
 	}
@@ -116,13 +116,13 @@ func (x *Script) Script() faas.Script {
 	return faas.NewScript(faas.Language(x.GetLanguage()), x.GetSource(), x.GetCompileOptions()).With(x.GetDependencies())
 }
 
-// functionOwner is how faas.Function.Owner begins; the user's id follows.
+// functionOwner is how faas.Function.Owner begins; its SecretOwner follows.
 const functionOwner = "function:"
 
 // NewFunction makes the message of a function, which names its code by digest.
 func NewFunction(f *faas.Function) *Function {
 	return &Function{
-		LanguageTitle: f.Name.String(),
+		LanguageTitle: f.Name.Key(),
 		Version:       int32(f.Version),
 		Owner:         f.Owner(),
 		Digest:        string(f.Script.Digest),
@@ -150,7 +150,7 @@ func convertWeights[To, From int | int32](weights map[From]From) map[To]To {
 // Function is the function that the message describes. Of its script only the
 // digest is set.
 func (x *Function) Function() (faas.Function, error) {
-	name, err := faas.ParseName(x.GetLanguageTitle())
+	name, err := faas.ParseKey(x.GetLanguageTitle())
 	if err != nil {
 		return faas.Function{}, err
 	}
@@ -165,7 +165,7 @@ func (x *Function) Function() (faas.Function, error) {
 	return faas.Function{
 		Name:    name,
 		Version: int(x.GetVersion()),
-		UserID:  strings.TrimPrefix(x.GetOwner(), functionOwner),
+		UserID:  faas.UserOf(strings.TrimPrefix(x.GetOwner(), functionOwner)),
 		Script:  faas.Script{Digest: faas.Digest(x.GetDigest()), Language: name.Language},
 		Timeout: time.Duration(x.GetTimeoutMs()) * time.Millisecond, MemoryMB: int(x.GetMemoryMb()),
 		Network: faas.Network(x.GetNetwork()), Limits: x.GetLimits().limits(),

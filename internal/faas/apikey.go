@@ -19,6 +19,7 @@ import (
 type APIKey struct {
 	ID        string // public
 	Name      string // for people
+	Namespace Namespace
 	UserID    string
 	Scopes    Scopes
 	Languages []Language // of which it may run code; empty: of all
@@ -49,9 +50,10 @@ func ParseKeyHash(text string) (h KeyHash, err error) {
 
 // KeyQuery selects API keys.
 type KeyQuery struct {
-	UserID  string // empty: of everybody
-	Page    int    // from 1
-	PerPage int
+	Namespace Namespace // the default one too: no query selects several
+	UserID    string    // empty: of everybody
+	Page      int       // from 1
+	PerPage   int
 }
 
 // The lengths of the parts of a secret, in bytes. A character of 62 has 5.95 bits: 43
@@ -158,7 +160,7 @@ func MaskKeySecrets(text string) string {
 // Caller is who calls by the key. Of languages that the key may not run it has no scope.
 func (k *APIKey) Caller() Caller {
 	if len(k.Languages) == 0 {
-		return Caller{UserID: k.UserID, Scopes: k.Scopes}
+		return Caller{Namespace: k.Namespace, UserID: k.UserID, Scopes: k.Scopes}
 	}
 	var scopes Scopes
 	for _, scope := range k.Scopes {
@@ -171,7 +173,7 @@ func (k *APIKey) Caller() Caller {
 			scopes = append(scopes, scope)
 		}
 	}
-	return Caller{UserID: k.UserID, Scopes: scopes}
+	return Caller{Namespace: k.Namespace, UserID: k.UserID, Scopes: scopes}
 }
 
 // Check tells whether the key is accepted at a time; the error says why it is not.

@@ -7,10 +7,10 @@ import (
 
 // CallerHeaders say who calls, or carry what may say it. Nothing that was answered to
 // one caller is answered to another, so they are part of every call's digest, checked
-// or not. The last one is Envoy's word for a certificate that was shown: what clients say in
-// it themselves is removed.
+// or not. That of the certificate is Envoy's word for one that was shown: what clients say in
+// it themselves is removed, as it is of the last one.
 func CallerHeaders() []string {
-	return []string{"authorization", "cookie", "x-api-key", "x-user-id", "x-forwarded-client-cert"}
+	return []string{"authorization", "cookie", "x-api-key", "x-user-id", "x-forwarded-client-cert", NamespaceHeader}
 }
 
 // MaxCachedBody bounds the body of a request whose result may be cached, in bytes: it

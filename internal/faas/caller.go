@@ -133,9 +133,23 @@ func (o Operation) Needs(language Language) []Scope {
 
 // Caller is who has sent a request, verified.
 type Caller struct {
-	UserID string // empty: nobody in particular
-	Scopes Scopes
+	Namespace Namespace
+	UserID    string // empty: nobody in particular
+	Scopes    Scopes
 }
 
-// May tells whether the caller may change what belongs to that user.
-func (c Caller) May(owner string) bool { return c.UserID == owner || c.Scopes.Allow(Admin) }
+// Is tells whether the caller is that user of that namespace: equal ids in two namespaces are
+// two users. It is how callers are compared, everywhere.
+func (c Caller) Is(n Namespace, user string) bool { return c.UserID == user && c.Namespace == n }
+
+// Owner is the caller as an owner of secrets and workers.
+func (c Caller) Owner() string { return OwnerOf(c.Namespace, c.UserID) }
+
+// May tells whether the caller may change what belongs to that user of that namespace.
+func (c Caller) May(n Namespace, user string) bool { return c.Is(n, user) || c.Administers(n) }
+
+// Administers tells whether the caller has all rights in a namespace: in its own, and one of
+// the default namespace in all.
+func (c Caller) Administers(n Namespace) bool {
+	return c.Scopes.Allow(Admin) && (c.Namespace == "" || c.Namespace == n)
+}

@@ -131,7 +131,10 @@ type Alias struct {
 const functionOwner = "function:"
 
 // Owner is whose worker runs the function.
-func (f Function) Owner() string { return functionOwner + f.UserID }
+func (f Function) Owner() string { return functionOwner + f.SecretOwner() }
+
+// SecretOwner is whose secrets it finds.
+func (f Function) SecretOwner() string { return OwnerOf(f.Name.Namespace, f.UserID) }
 
 // Type tells a registered function from a session's own script in a listing.
 func (f Function) Type() FunctionType {
@@ -152,10 +155,11 @@ const (
 
 // FunctionQuery selects functions of a listing. Empty fields select all.
 type FunctionQuery struct {
-	Type     FunctionType
-	Language Language
-	UserID   string
-	Tag      string
-	Page     int // from 1
-	PerPage  int // 1 to 100
+	Namespace Namespace // the default one too: no query selects several
+	Type      FunctionType
+	Language  Language
+	UserID    string
+	Tag       string
+	Page      int // from 1
+	PerPage   int // 1 to 100
 }

@@ -99,13 +99,37 @@ func Either(suffix string) string { return Served(nil).Either(suffix) }
 // MaxTitle bounds the title of a function, in bytes.
 const MaxTitle = 128
 
-// Name is what a caller calls a function: "<language>-<title>".
+// Name is what a caller calls a function: "<language>-<title>". In which namespace is not the
+// caller's to say there: whoever parses a name sets it.
 type Name struct {
-	Language Language
-	Title    string
+	Namespace Namespace
+	Language  Language
+	Title     string
 }
 
+// String leaves out the namespace: callers see their own only.
 func (n Name) String() string { return string(n.Language) + "-" + n.Title }
+
+// Key is the name with its namespace, for control and hosts to speak of it: as String in the
+// default one, else "<namespace>/<language>-<title>". What does not know namespaces refuses it,
+// rather than take it for the function of that name in the default one.
+func (n Name) Key() string { return keyOf(n.Namespace, n.String()) }
+
+func keyOf(n Namespace, text string) string {
+	if n == "" {
+		return text
+	}
+	return string(n) + "/" + text
+}
+
+// ParseKey reads what Name.Key wrote.
+func ParseKey(text string) (Name, error) {
+	ref, err := ParseRefKey(text)
+	if err == nil && !ref.Bare() {
+		err = badName("the function's name has a version or an alias")
+	}
+	return ref.Name, err
+}
 
 // Place is where a caller wrote a name, for errors to say. Empty: anywhere.
 type Place string

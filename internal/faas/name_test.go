@@ -13,13 +13,13 @@ func TestParseName(t *testing.T) {
 		name, in string
 		want     Name
 	}{
-		{"a title", "nodejs-hello", Name{NodeJS, "hello"}},
-		{"every language", "python-text_processor", Name{Python, "text_processor"}},
-		{"every character", "rust-a.B_c-9", Name{Rust, "a.B_c-9"}},
-		{"a dash in the title", "nodejs-python-bridge", Name{NodeJS, "python-bridge"}},
-		{"begins with a digit", "nodejs-2fa", Name{NodeJS, "2fa"}},
-		{"dots apart", "nodejs-v1.2.3", Name{NodeJS, "v1.2.3"}},
-		{"as long as allowed", "nodejs-" + long, Name{NodeJS, long}},
+		{"a title", "nodejs-hello", Name{Language: NodeJS, Title: "hello"}},
+		{"every language", "python-text_processor", Name{Language: Python, Title: "text_processor"}},
+		{"every character", "rust-a.B_c-9", Name{Language: Rust, Title: "a.B_c-9"}},
+		{"a dash in the title", "nodejs-python-bridge", Name{Language: NodeJS, Title: "python-bridge"}},
+		{"begins with a digit", "nodejs-2fa", Name{Language: NodeJS, Title: "2fa"}},
+		{"dots apart", "nodejs-v1.2.3", Name{Language: NodeJS, Title: "v1.2.3"}},
+		{"as long as allowed", "nodejs-" + long, Name{Language: NodeJS, Title: long}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -31,6 +31,31 @@ func (r Ref) String() string {
 	return r.Name.String()
 }
 
+// In is the reference in a namespace.
+func (r Ref) In(n Namespace) Ref {
+	r.Name.Namespace = n
+	return r
+}
+
+// Key is the reference with its namespace, as Name.Key.
+func (r Ref) Key() string { return keyOf(r.Name.Namespace, r.String()) }
+
+// ParseRefKey reads what Ref.Key wrote.
+func ParseRefKey(text string) (Ref, error) {
+	namespace, rest, found := strings.Cut(text, "/")
+	if !found {
+		return ParseRef(text)
+	}
+	if n := Namespace(namespace); n == "" || !n.Valid() {
+		return Ref{}, badName("the function's namespace is none")
+	}
+	ref, err := ParseRef(rest)
+	if err != nil {
+		return Ref{}, err
+	}
+	return ref.In(Namespace(namespace)), nil
+}
+
 // Bare tells whether the reference is a name and nothing more.
 func (r Ref) Bare() bool { return r == Ref{Name: r.Name} }
 

@@ -8,7 +8,7 @@ import (
 )
 
 func TestParseRef(t *testing.T) {
-	name := Name{NodeJS, "hello"}
+	name := Name{Language: NodeJS, Title: "hello"}
 	longest := strings.Repeat("a", MaxAlias)
 	for in, want := range map[string]Ref{
 		"nodejs-hello":             {Name: name},
@@ -17,8 +17,8 @@ func TestParseRef(t *testing.T) {
 		"nodejs-hello:prod":        {Name: name, Alias: "prod"},
 		"nodejs-hello:2fa.B_c-d":   {Name: name, Alias: "2fa.B_c-d"},
 		"nodejs-hello:" + longest:  {Name: name, Alias: longest},
-		"rust-a.b_c-9@12":          {Name: Name{Rust, "a.b_c-9"}, Version: 12},
-		"nodejs-python-bridge:v10": {Name: Name{NodeJS, "python-bridge"}, Alias: "v10"},
+		"rust-a.b_c-9@12":          {Name: Name{Language: Rust, Title: "a.b_c-9"}, Version: 12},
+		"nodejs-python-bridge:v10": {Name: Name{Language: NodeJS, Title: "python-bridge"}, Alias: "v10"},
 	} {
 		got, err := ParseRef(in)
 		if err != nil || got != want || got.String() != in {

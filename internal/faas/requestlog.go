@@ -35,6 +35,7 @@ type RequestLog struct {
 	Duration      time.Duration
 	StartedAt     time.Time
 	ClientIP      string
+	Namespace     Namespace
 	UserID        string
 	BytesIn       int64
 	BytesOut      int64

@@ -18,7 +18,7 @@ const SecretNames = "capital letters, digits and underscores, a letter first, 64
 // Secret is a secret as it is stored: its value is sealed.
 type Secret struct {
 	Name      string
-	Owner     string // the user's id; empty: nobody's in particular
+	Owner     string // as Caller.Owner has it; empty: nobody's in particular
 	Key       string // that the value is sealed with
 	Sealed    []byte
 	CreatedAt time.Time

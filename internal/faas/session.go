@@ -60,7 +60,8 @@ type Session struct {
 	Status         SessionStatus // as stored; StatusAt takes the expiry into account
 }
 
-// FunctionOwner is whose function the session runs; empty: nobody's, or no registered one.
+// FunctionOwner is whose function the session runs, and whose secrets that finds; empty:
+// nobody's, or no registered one.
 func (s Session) FunctionOwner() string {
 	if owner, ok := strings.CutPrefix(s.Owner, functionOwner); ok {
 		return owner

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/yaml"
+
+	"envoke/internal/faas"
 )
 
 // Issuer is who issues tokens, as the file says it.
@@ -30,6 +32,10 @@ type Issuer struct {
 	// and scope.
 	UserClaim  string `json:"user_claim"`
 	ScopeClaim string `json:"scope_claim"`
+	// Namespace is that of its callers, or NamespaceClaim the claim that says it, or its path;
+	// both empty: the default one.
+	Namespace      string `json:"namespace"`
+	NamespaceClaim string `json:"namespace_claim"`
 }
 
 const (
@@ -104,7 +110,13 @@ func (i *Issuer) check() (faults []string) {
 	if s := i.ClockSkewSeconds; s != nil && (*s < 0 || *s > maxSkew) {
 		faults = append(faults, fmt.Sprintf("clock_skew_seconds must be 0 to %d", maxSkew))
 	}
-	for _, claim := range []string{i.UserClaim, i.ScopeClaim} {
+	if i.Namespace != "" && i.NamespaceClaim != "" {
+		faults = append(faults, "namespace and namespace_claim: one of them is too many")
+	}
+	if _, err := i.Home(); err != nil {
+		faults = append(faults, "namespace: "+err.Error())
+	}
+	for _, claim := range []string{i.UserClaim, i.ScopeClaim, i.NamespaceClaim} {
 		if claim != "" && strings.Contains("."+claim+".", "..") {
 			faults = append(faults, fmt.Sprintf("the claim %q has an empty part", claim))
 		}
@@ -144,6 +156,22 @@ func (i Issuer) User() []string { return pathOf(i.UserClaim, "sub") }
 
 // Scope is the path of the claim that has scopes.
 func (i Issuer) Scope() []string { return pathOf(i.ScopeClaim, "scope") }
+
+// Home is the namespace of its callers, where not a claim says it.
+func (i Issuer) Home() (faas.Namespace, error) {
+	if i.Namespace == "" {
+		return "", nil
+	}
+	return faas.ParseNamespace(i.Namespace)
+}
+
+// NamespacePath is the path of the claim that says of which namespace a caller is; nil: none does.
+func (i Issuer) NamespacePath() []string {
+	if i.NamespaceClaim == "" {
+		return nil
+	}
+	return pathOf(i.NamespaceClaim, "")
+}
 
 func pathOf(claim, fallback string) []string {
 	if claim == "" {

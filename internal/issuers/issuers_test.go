@@ -23,6 +23,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestRead(t *testing.T) {
 	for _, tt := range []struct{ name, file, fault string }{
 		{"whole", "issuers:\n- {issuer: a, audiences: [b], jwks_url: 'https://c/d', clock_skew_seconds: 0, user_claim: e.f, scope_claim: g}", ""},
+		{"of a namespace", "issuers:\n- {issuer: a, audiences: [b], jwks_file: /c, namespace: team-a}", ""},
+		{"whose tokens say a namespace", "issuers:\n- {issuer: a, audiences: [b], jwks_file: /c, namespace_claim: org.team}", ""},
+		{"of what is no namespace", "issuers:\n- {issuer: a, audiences: [b], jwks_file: /c, namespace: Team}", "no namespace"},
+		{"of two namespaces", "issuers:\n- {issuer: a, audiences: [b], jwks_file: /c, namespace: a, namespace_claim: b}", "too many"},
+		{"a namespace's claim of nothing", "issuers:\n- {issuer: a, audiences: [b], jwks_file: /c, namespace_claim: a.}", "empty part"},
 		{"a file", "issuers:\n- {issuer: a, audiences: [b], jwks_file: /c}", ""},
 		{"keys of this machine", "issuers:\n- {issuer: a, audiences: [b], jwks_url: 'http://127.0.0.1:1/d'}", ""},
 		{"nothing", "", "0 issuers"},

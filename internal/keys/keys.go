@@ -22,7 +22,7 @@ type Store interface {
 	CreateKey(context.Context, faas.APIKey) error
 	FindKey(context.Context, faas.KeyHash) (faas.APIKey, error)
 	ListKeys(context.Context, faas.KeyQuery) (keys []faas.APIKey, total int, err error)
-	RevokeKey(ctx context.Context, id string) error
+	RevokeKey(ctx context.Context, namespace faas.Namespace, id string) error
 	NoteKeyUses(ctx context.Context, used map[string]time.Time) error
 }
 
@@ -133,18 +133,18 @@ func (k *Keys) Create(ctx context.Context, key faas.APIKey) (created faas.APIKey
 	return key, secret, nil
 }
 
-// List is one page of keys, newest first, and how many there are on all pages.
+// List is one page of the keys of a namespace, newest first, and how many there are on all pages.
 func (k *Keys) List(ctx context.Context, q faas.KeyQuery) (keys []faas.APIKey, total int, err error) {
 	return k.store.ListKeys(ctx, q)
 }
 
 // Revoke has a key accepted no more: here when it returns, by other controls as soon as they
-// hear of it. NOT_FOUND: there is none of that id.
-func (k *Keys) Revoke(ctx context.Context, id string) error {
+// hear of it. NOT_FOUND: the namespace has none of that id.
+func (k *Keys) Revoke(ctx context.Context, namespace faas.Namespace, id string) error {
 	if !faas.IsKeyID(id) {
 		return &faas.Error{Code: faas.NotFound, Message: "no such API key"}
 	}
-	err := k.store.RevokeKey(ctx, id)
+	err := k.store.RevokeKey(ctx, namespace, id)
 	// Whatever the store said: it may have revoked without being able to say so.
 	k.forget(id)
 	if err != nil {

@@ -50,7 +50,7 @@ func TestRevokedElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	revoked := time.Now()
-	if err := here.Revoke(t.Context(), key.ID); err != nil {
+	if err := here.Revoke(t.Context(), "", key.ID); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := here.Verify(t.Context(), secret); !errors.Is(err, faas.ErrKeyRevoked) {
@@ -81,7 +81,7 @@ func TestRevokeWhileVerified(t *testing.T) {
 				}
 			})
 		}
-		if err := r.Revoke(t.Context(), id); err != nil {
+		if err := r.Revoke(t.Context(), "", id); err != nil {
 			t.Error(err)
 		}
 		r.wantError("after", secret, faas.ErrKeyRevoked)

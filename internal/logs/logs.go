@@ -34,6 +34,7 @@ type Entry struct {
 	StatusCode    int            `json:"status_code"`
 	DurationMS    float64        `json:"duration_ms"`
 	ClientIP      string         `json:"client_ip,omitempty"`
+	Namespace     faas.Namespace `json:"namespace,omitempty"` // empty: the default one
 	UserID        string         `json:"user_id,omitempty"`
 	BytesIn       int64          `json:"bytes_in"`
 	BytesOut      int64          `json:"bytes_out"`
@@ -50,7 +51,7 @@ func newEntry(r *faas.RequestLog) Entry {
 		SessionID: r.SessionID, LanguageTitle: r.LanguageTitle,
 		Method: r.Method, Path: r.Path, StatusCode: r.StatusCode,
 		DurationMS: float64(r.Duration) / float64(time.Millisecond),
-		ClientIP:   r.ClientIP, UserID: r.UserID, BytesIn: r.BytesIn, BytesOut: r.BytesOut,
+		ClientIP:   r.ClientIP, Namespace: r.Namespace, UserID: r.UserID, BytesIn: r.BytesIn, BytesOut: r.BytesOut,
 		Cached: r.Cached, ErrorDetails: r.ErrorDetails,
 	}
 }

@@ -11,20 +11,20 @@ import (
 )
 
 const (
-	putUser = `INSERT INTO meta.users (user_id, created_at, updated_at) VALUES ($1, $2, $2) ON CONFLICT DO NOTHING`
+	putUser = `INSERT INTO meta.users (namespace, user_id, created_at, updated_at) VALUES ($1, $2, $3, $3) ON CONFLICT DO NOTHING`
 
-	createKey = `INSERT INTO meta.api_keys (id, api_key_hash, user_id, name, scopes, languages, created_at, created_by, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
+	createKey = `INSERT INTO meta.api_keys (id, api_key_hash, user_id, name, scopes, languages, created_at, created_by, expires_at, namespace)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`
 
-	selectKeys = `SELECT id, api_key_hash, user_id, name, scopes, languages, created_at, created_by, expires_at, last_used_at, revoked_at
+	selectKeys = `SELECT id, api_key_hash, user_id, name, scopes, languages, created_at, created_by, expires_at, last_used_at, revoked_at, namespace
 		FROM meta.api_keys`
 
 	findKey   = selectKeys + ` WHERE api_key_hash = $1`
-	listKeys  = selectKeys + ` WHERE $1::text = '' OR user_id = $1 ORDER BY number DESC LIMIT $2 OFFSET $3`
-	countKeys = `SELECT count(*) FROM meta.api_keys WHERE $1::text = '' OR user_id = $1`
+	listKeys  = selectKeys + ` WHERE namespace = $1 AND ($2::text = '' OR user_id = $2) ORDER BY number DESC LIMIT $3 OFFSET $4`
+	countKeys = `SELECT count(*) FROM meta.api_keys WHERE namespace = $1 AND ($2::text = '' OR user_id = $2)`
 
 	// The first time is kept.
-	revokeKey = `UPDATE meta.api_keys SET revoked_at = coalesce(revoked_at, $2) WHERE id = $1`
+	revokeKey = `UPDATE meta.api_keys SET revoked_at = coalesce(revoked_at, $3) WHERE id = $2 AND namespace = $1`
 
 	// In one order, so that two who note the same keys do not wait for each other.
 	useKeys = `UPDATE meta.api_keys k SET last_used_at = u.at
@@ -41,11 +41,11 @@ func (s *Store) CreateKey(ctx context.Context, k faas.APIKey) error {
 		languages[i] = string(language)
 	}
 	err := s.update(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, putUser, k.UserID, k.CreatedAt); err != nil {
+		if _, err := tx.Exec(ctx, putUser, string(k.Namespace), k.UserID, k.CreatedAt); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, createKey, k.ID, k.Hash.String(), k.UserID, k.Name, k.Scopes.String(),
-			languages, k.CreatedAt, k.CreatedBy, nullTime(k.ExpiresAt))
+			languages, k.CreatedAt, k.CreatedBy, nullTime(k.ExpiresAt), string(k.Namespace))
 		return err
 	})
 	if codeOf(err) == uniqueViolation {
@@ -62,15 +62,15 @@ func (s *Store) FindKey(ctx context.Context, hash faas.KeyHash) (faas.APIKey, er
 
 func noKey() *faas.Error { return &faas.Error{Code: faas.NotFound, Message: "no such API key"} }
 
-// ListKeys is one page of API keys, newest first, and how many there are on all pages.
+// ListKeys is one page of the API keys of a namespace, newest first, and how many there are on all pages.
 func (s *Store) ListKeys(ctx context.Context, q faas.KeyQuery) (keys []faas.APIKey, total int, err error) {
 	// One view of the data, so that the total is that of the page.
 	view := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err = pgx.BeginTxFunc(ctx, s.pool, view, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, countKeys, q.UserID).Scan(&total); err != nil {
+		if err := tx.QueryRow(ctx, countKeys, string(q.Namespace), q.UserID).Scan(&total); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, listKeys, q.UserID, q.PerPage, (q.Page-1)*q.PerPage)
+		rows, err := tx.Query(ctx, listKeys, string(q.Namespace), q.UserID, q.PerPage, (q.Page-1)*q.PerPage)
 		if err != nil {
 			return err
 		}
@@ -85,7 +85,7 @@ func scanKey(row pgx.Row) (k faas.APIKey, err error) {
 		hash, scopes           string
 		expires, used, revoked *time.Time
 	)
-	err = row.Scan(&k.ID, &hash, &k.UserID, &k.Name, &scopes, &k.Languages, &k.CreatedAt, &k.CreatedBy, &expires, &used, &revoked)
+	err = row.Scan(&k.ID, &hash, &k.UserID, &k.Name, &scopes, &k.Languages, &k.CreatedAt, &k.CreatedBy, &expires, &used, &revoked, &k.Namespace)
 	if err != nil {
 		return k, err
 	}
@@ -99,9 +99,9 @@ func scanKey(row pgx.Row) (k faas.APIKey, err error) {
 }
 
 // RevokeKey has an API key accepted no more. One that was revoked before stays so, since then.
-// NOT_FOUND: there is none of that id.
-func (s *Store) RevokeKey(ctx context.Context, id string) error {
-	changed, err := s.exec(ctx, revokeKey, id, time.Now())
+// NOT_FOUND: the namespace has none of that id.
+func (s *Store) RevokeKey(ctx context.Context, namespace faas.Namespace, id string) error {
+	changed, err := s.exec(ctx, revokeKey, string(namespace), id, time.Now())
 	if err == nil && changed == 0 {
 		err = noKey()
 	}

@@ -165,7 +165,7 @@ func (f *follower) tell(kind, name string) {
 	case "secret":
 		change = faas.Change{Secrets: true}
 	case "function":
-		if parsed, err := faas.ParseName(name); err == nil {
+		if parsed, err := faas.ParseKey(name); err == nil {
 			change = faas.Change{Function: parsed}
 		}
 	}

@@ -90,6 +90,15 @@ func TestChangesAreHeard(t *testing.T) {
 	must("the end of an alias", one.DeleteAlias(t.Context(), named("f"), "a"), f)
 	must("the end of a function", one.DeleteFunction(t.Context(), named("f")), f)
 
+	other := function("f", "return 1")
+	other.Name.Namespace = "team-a"
+	f.Function = other.Name
+	_, err = one.CreateFunction(t.Context(), other)
+	must("a function of another namespace", err, f)
+	_, err = one.PutAlias(t.Context(), other.Name, faas.Alias{Name: "a", Version: 1})
+	must("an alias there", err, f)
+	must("the end of a function there", one.DeleteFunction(t.Context(), other.Name), f)
+
 	secret := faas.Secret{Owner: "o", Name: "S", Key: "k", Sealed: []byte("x")}
 	must("a secret", one.PutSecret(t.Context(), secret), faas.Change{Secrets: true})
 	must("a changed secret", one.PutSecret(t.Context(), secret), faas.Change{Secrets: true})
@@ -108,7 +117,7 @@ func TestChangesAreHeard(t *testing.T) {
 	if err := one.NoteKeyUses(t.Context(), map[string]time.Time{id: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	must("the end of a key", one.RevokeKey(t.Context(), id), faas.Change{Key: id})
+	must("the end of a key", one.RevokeKey(t.Context(), "", id), faas.Change{Key: id})
 	if told := query[int](t, address, "SELECT count(*) FROM meta.changes WHERE kind = 'key'"); told != 1 {
 		t.Errorf("keys have %d changes: its use is none", told)
 	}

@@ -14,16 +14,16 @@ import (
 
 const (
 	// A name that was deleted is free again; its numbers of versions go on.
-	createFunction = `INSERT INTO meta.functions AS f (language, title, description, tags, version, last_version, created_by, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, 1, 1, $5, $6, $6)
-		ON CONFLICT (language_title) DO UPDATE SET description = excluded.description, tags = excluded.tags, is_active = true,
+	createFunction = `INSERT INTO meta.functions AS f (language, title, description, tags, version, last_version, created_by, created_at, updated_at, namespace)
+		VALUES ($1, $2, $3, $4, 1, 1, $5, $6, $6, $7)
+		ON CONFLICT (namespace, language_title) DO UPDATE SET description = excluded.description, tags = excluded.tags, is_active = true,
 			version = f.last_version + 1, last_version = f.last_version + 1, created_by = excluded.created_by,
 			created_at = excluded.created_at, updated_at = excluded.updated_at
 			WHERE NOT f.is_active
 		RETURNING id, version, created_by, created_at, updated_at`
 
 	bumpFunction = `UPDATE meta.functions SET description = $2, tags = $3, version = last_version + 1,
-		last_version = last_version + 1, updated_at = $4 WHERE language_title = $1 AND is_active
+		last_version = last_version + 1, updated_at = $4 WHERE language_title = $1 AND namespace = $5 AND is_active
 		RETURNING id, version, created_by, created_at, updated_at`
 
 	insertVersion = `INSERT INTO meta.function_versions (function_id, version, script_digest, schema_definition, examples,
@@ -31,7 +31,7 @@ const (
 		cpu_limit_ms, output_limit_bytes, max_concurrency, environment, created_by, created_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`
 
-	// Arguments: name, version or 0, alias or ''.
+	// Arguments: name, version or 0, alias or '', namespace.
 	findFunction = `SELECT v.version, v.description, v.tags, f.created_by, f.created_at, f.updated_at, v.schema_definition,
 		v.examples, v.timeout_ms, v.cache_ttl_ms, v.memory_limit_mb, v.network,
 		v.cpu_limit_ms, v.output_limit_bytes, v.max_concurrency, v.environment, a.weights::text, a.environment,
@@ -41,11 +41,11 @@ const (
 		JOIN meta.function_versions v ON v.function_id = f.id
 			AND v.version = CASE WHEN $3 <> '' THEN a.version WHEN $2 > 0 THEN $2 ELSE f.version END
 		JOIN meta.scripts s ON s.digest = v.script_digest
-		WHERE f.language_title = $1 AND f.is_active`
+		WHERE f.language_title = $1 AND f.namespace = $4 AND f.is_active`
 
-	everRegistered = `SELECT EXISTS (SELECT 1 FROM meta.functions WHERE language_title = $1)`
+	everRegistered = `SELECT EXISTS (SELECT 1 FROM meta.functions WHERE language_title = $1 AND namespace = $2)`
 
-	retireFunction = `UPDATE meta.functions SET is_active = false WHERE language_title = $1 AND is_active RETURNING id`
+	retireFunction = `UPDATE meta.functions SET is_active = false WHERE language_title = $1 AND namespace = $2 AND is_active RETURNING id`
 	deleteVersions = `DELETE FROM meta.function_versions WHERE function_id = $1 RETURNING script_digest`
 )
 
@@ -54,7 +54,7 @@ const (
 func (s *Store) CreateFunction(ctx context.Context, f faas.Function) (faas.Function, error) {
 	now := time.Now()
 	f, err := s.putFunction(ctx, f, func(tx pgx.Tx, tags []string) pgx.Row {
-		return tx.QueryRow(ctx, createFunction, string(f.Name.Language), f.Name.Title, f.Description, tags, f.UserID, now)
+		return tx.QueryRow(ctx, createFunction, string(f.Name.Language), f.Name.Title, f.Description, tags, f.UserID, now, string(f.Name.Namespace))
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = &faas.Error{Code: faas.Conflict, Message: fmt.Sprintf("a function is registered as %s already: PUT makes a new version of it", f.Name)}
@@ -68,7 +68,7 @@ func (s *Store) CreateFunction(ctx context.Context, f faas.Function) (faas.Funct
 func (s *Store) AddVersion(ctx context.Context, f faas.Function) (faas.Function, error) {
 	now := time.Now()
 	f, err := s.putFunction(ctx, f, func(tx pgx.Tx, tags []string) pgx.Row {
-		return tx.QueryRow(ctx, bumpFunction, f.Name.String(), f.Description, tags, now)
+		return tx.QueryRow(ctx, bumpFunction, f.Name.String(), f.Description, tags, now, string(f.Name.Namespace))
 	})
 	return f, wrap(fmt.Sprintf("add a version to function %q", f.Name), notFound(err, noFunction(faas.Ref{Name: f.Name})))
 }
@@ -108,7 +108,7 @@ func (s *Store) FindFunction(ctx context.Context, ref faas.Ref) (faas.Function, 
 		own, alias          []byte // environments
 		timeout, cache, cpu int64
 	)
-	row := s.pool.QueryRow(ctx, findFunction, ref.Name.String(), ref.Version, ref.Alias)
+	row := s.pool.QueryRow(ctx, findFunction, ref.Name.String(), ref.Version, ref.Alias, string(ref.Name.Namespace))
 	err := row.Scan(&f.Version, &f.Description, &f.Tags, &f.UserID, &f.CreatedAt, &f.UpdatedAt, (*[]byte)(&f.Schema),
 		(*[]byte)(&f.Examples), &timeout, &cache, &f.MemoryMB, &f.Network,
 		&cpu, &f.Limits.Output, &f.Limits.Concurrency, &own, &weights, &alias,
@@ -138,7 +138,7 @@ func setEnvironments(f *faas.Function, own, alias []byte) (err error) {
 // EverRegistered tells whether a function of that name is registered, or was.
 func (s *Store) EverRegistered(ctx context.Context, name faas.Name) (bool, error) {
 	var known bool
-	err := s.pool.QueryRow(ctx, everRegistered, name.String()).Scan(&known)
+	err := s.pool.QueryRow(ctx, everRegistered, name.String(), string(name.Namespace)).Scan(&known)
 	return known, wrap(fmt.Sprintf("look for function %q", name), err)
 }
 
@@ -147,7 +147,7 @@ func (s *Store) EverRegistered(ctx context.Context, name faas.Name) (bool, error
 func (s *Store) DeleteFunction(ctx context.Context, name faas.Name) error {
 	err := s.update(ctx, func(tx pgx.Tx) error {
 		var id int64
-		if err := tx.QueryRow(ctx, retireFunction, name.String()).Scan(&id); err != nil {
+		if err := tx.QueryRow(ctx, retireFunction, name.String(), string(name.Namespace)).Scan(&id); err != nil {
 			return notFound(err, noFunction(faas.Ref{Name: name}))
 		}
 		digests, err := collect[string](ctx, tx, deleteVersions, id) // and with them the aliases

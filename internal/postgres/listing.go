@@ -10,13 +10,14 @@ import (
 )
 
 const (
-	// Arguments: type, language, user, tag, now. The empty string selects all.
-	wherePredefined = ` FROM meta.functions WHERE is_active AND $1::text IN ('', 'predefined')
+	// Arguments: type, language, user, tag, now, namespace. The empty string selects all, but of
+	// namespaces the default one.
+	wherePredefined = ` FROM meta.functions WHERE is_active AND namespace = $6::text AND $1::text IN ('', 'predefined')
 		AND ($2::text = '' OR language = $2) AND ($3::text = '' OR created_by = $3)
 		AND ($4::text = '' OR tags @> ARRAY[$4])`
 
 	whereDynamic = ` FROM meta.sessions WHERE function_version = 0 AND expires_at > $5::timestamptz AND status = 'active'
-		AND $1::text IN ('', 'dynamic') AND ($2::text = '' OR language = $2) AND ($3::text = '' OR user_id = $3) AND $4::text = ''`
+		AND namespace = $6::text AND $1::text IN ('', 'dynamic') AND ($2::text = '' OR language = $2) AND ($3::text = '' OR user_id = $3) AND $4::text = ''`
 
 	countFunctions = `SELECT (SELECT count(*)` + wherePredefined + `) + (SELECT count(*)` + whereDynamic + `)`
 
@@ -24,18 +25,18 @@ const (
 	// sorted as a whole: their indexes are in this order.
 	listFunctions = `SELECT language, title, description, user_id, version, tags, created_at, updated_at FROM (
 		(SELECT 0 AS half, id AS number, '' AS key, language, title, description, created_by AS user_id, version, tags, created_at, updated_at` +
-		wherePredefined + ` ORDER BY created_at DESC, id DESC LIMIT $6::bigint + $7::bigint)
+		wherePredefined + ` ORDER BY created_at DESC, id DESC LIMIT $7::bigint + $8::bigint)
 		UNION ALL
 		(SELECT 1, 0, id, language, title, '', user_id, 0, '{}'::text[], created_at, created_at` +
-		whereDynamic + ` ORDER BY created_at DESC, id DESC LIMIT $6::bigint + $7::bigint)
-	) AS halves ORDER BY created_at DESC, half, number DESC, key COLLATE "C" DESC LIMIT $6 OFFSET $7`
+		whereDynamic + ` ORDER BY created_at DESC, id DESC LIMIT $7::bigint + $8::bigint)
+	) AS halves ORDER BY created_at DESC, half, number DESC, key COLLATE "C" DESC LIMIT $7 OFFSET $8`
 )
 
 // ListFunctions is one page of functions, newest first and without their code, and
 // how many there are on all pages. Live sessions' own scripts are functions of type
 // dynamic.
 func (s *Store) ListFunctions(ctx context.Context, q faas.FunctionQuery) (functions []faas.Function, total int, err error) {
-	args := []any{string(q.Type), string(q.Language), q.UserID, q.Tag, time.Now()}
+	args := []any{string(q.Type), string(q.Language), q.UserID, q.Tag, time.Now(), string(q.Namespace)}
 	// One view of the data, so that the total is that of the page.
 	view := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err = pgx.BeginTxFunc(ctx, s.pool, view, func(tx pgx.Tx) error {
@@ -46,7 +47,11 @@ func (s *Store) ListFunctions(ctx context.Context, q faas.FunctionQuery) (functi
 		if err != nil {
 			return err
 		}
-		functions, err = pgx.CollectRows(rows, scanFunction)
+		functions, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (faas.Function, error) {
+			f, err := scanFunction(row)
+			f.Name.Namespace = q.Namespace
+			return f, err
+		})
 		return err
 	})
 	return functions, total, wrap("list functions", err)

@@ -13,7 +13,7 @@ import (
 
 var logColumns = []string{
 	"request_id", "operation", "session_id", "language_title", "method", "path", "status_code", "duration_ms",
-	"timestamp", "client_ip", "user_id", "bytes_in", "bytes_out", "cached", "error_details",
+	"timestamp", "client_ip", "user_id", "bytes_in", "bytes_out", "cached", "error_details", "namespace",
 }
 
 // payloadColumns follow where hosts tell what requests held.
@@ -188,7 +188,7 @@ func logValues(r *faas.RequestLog, names map[string]string) []any {
 	return []any{
 		storable(r.RequestID), string(r.Operation), orNull(session), orNull(name), storable(r.Method),
 		storable(r.Path), r.StatusCode, exactMillis(r.Duration), r.StartedAt, orNull(storable(r.ClientIP)),
-		orNull(storable(r.UserID)), r.BytesIn, r.BytesOut, r.Cached, orNull(storable(r.ErrorDetails)),
+		orNull(storable(r.UserID)), r.BytesIn, r.BytesOut, r.Cached, orNull(storable(r.ErrorDetails)), orNull(string(r.Namespace)),
 	}
 }
 
@@ -206,7 +206,7 @@ const rowsSearched = 100_000
 // selects all its versions and aliases.
 const findLogs = `SELECT id, request_id, operation, coalesce(session_id, ''), coalesce(language_title, ''), method, path,
 	status_code, duration_ms, timestamp, coalesce(client_ip, ''), coalesce(user_id, ''), bytes_in, bytes_out, cached,
-	coalesce(error_details, '')
+	coalesce(error_details, ''), coalesce(namespace, '')
 	FROM public.request_logs WHERE id > $5
 		AND ($1::text = '' OR request_id = $1) AND ($2::text = '' OR session_id = $2)
 		AND ($3::text = '' OR language_title = $3 OR starts_with(language_title, $3 || '@') OR starts_with(language_title, $3 || ':'))
@@ -242,7 +242,7 @@ func (s *Store) LatestRequestLogs(ctx context.Context, q faas.RequestLogQuery) (
 func scanLog(row pgx.CollectableRow) (r faas.RequestLog, err error) {
 	var millis float64
 	err = row.Scan(&r.ID, &r.RequestID, &r.Operation, &r.SessionID, &r.LanguageTitle, &r.Method, &r.Path, &r.StatusCode, &millis,
-		&r.StartedAt, &r.ClientIP, &r.UserID, &r.BytesIn, &r.BytesOut, &r.Cached, &r.ErrorDetails)
+		&r.StartedAt, &r.ClientIP, &r.UserID, &r.BytesIn, &r.BytesOut, &r.Cached, &r.ErrorDetails, &r.Namespace)
 	r.Duration, r.StartedAt = fromExactMillis(millis), r.StartedAt.UTC()
 	return r, err
 }

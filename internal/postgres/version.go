@@ -17,12 +17,12 @@ const (
 	listVersions = `SELECT v.version, v.script_digest, v.created_by, v.created_at, v.version = f.version,
 		ARRAY(SELECT a.alias FROM meta.function_aliases a WHERE a.function_id = f.id AND a.version = v.version ORDER BY a.alias)
 		FROM meta.functions f JOIN meta.function_versions v ON v.function_id = f.id
-		WHERE f.language_title = $1 AND f.is_active ORDER BY v.version DESC`
+		WHERE f.language_title = $1 AND f.namespace = $2 AND f.is_active ORDER BY v.version DESC`
 
 	setCurrent = `UPDATE meta.functions AS f SET version = v.version, description = v.description, tags = v.tags, updated_at = $3
 		FROM meta.function_versions v WHERE f.id = $1 AND v.function_id = f.id AND v.version = $2`
 
-	findID = `SELECT id FROM meta.functions WHERE language_title = $1 AND is_active`
+	findID = `SELECT id FROM meta.functions WHERE language_title = $1 AND namespace = $2 AND is_active`
 
 	// Who deletes the function, or changes it too, waits until the transaction ends.
 	holdID = findID + ` FOR NO KEY UPDATE`
@@ -45,7 +45,7 @@ const (
 // ListVersions is all versions of a function, newest first. NOT_FOUND: there is no
 // function of that name.
 func (s *Store) ListVersions(ctx context.Context, name faas.Name) ([]faas.Version, error) {
-	rows, err := s.pool.Query(ctx, listVersions, name.String())
+	rows, err := s.pool.Query(ctx, listVersions, name.String(), string(name.Namespace))
 	if err != nil {
 		return nil, wrap(fmt.Sprintf("list versions of %q", name), err)
 	}
@@ -122,7 +122,7 @@ func (s *Store) ListAliases(ctx context.Context, name faas.Name) ([]faas.Alias, 
 
 func (s *Store) listAliases(ctx context.Context, name faas.Name) ([]faas.Alias, error) {
 	var id int64
-	if err := s.pool.QueryRow(ctx, findID, name.String()).Scan(&id); err != nil {
+	if err := s.pool.QueryRow(ctx, findID, name.String(), string(name.Namespace)).Scan(&id); err != nil {
 		return nil, err
 	}
 	rows, err := s.pool.Query(ctx, listAliases, id)
@@ -162,7 +162,7 @@ func (s *Store) DeleteAlias(ctx context.Context, name faas.Name, alias string) e
 func (s *Store) ofFunction(ctx context.Context, operation string, name faas.Name, do func(pgx.Tx, int64) error) error {
 	err := s.update(ctx, func(tx pgx.Tx) error {
 		var id int64
-		if err := tx.QueryRow(ctx, holdID, name.String()).Scan(&id); err != nil {
+		if err := tx.QueryRow(ctx, holdID, name.String(), string(name.Namespace)).Scan(&id); err != nil {
 			return notFound(err, noFunction(faas.Ref{Name: name}))
 		}
 		return do(tx, id)

@@ -24,6 +24,6 @@ func (r *Registry) Heard(c faas.Change) {
 		r.hosts.publish(&controlpb.WatchResponse{RevokedSessions: []string{string(c.Session)}})
 	default:
 		r.functions.DropAll(func(ref faas.Ref) bool { return ref.Name == c.Function })
-		r.hosts.publish(&controlpb.WatchResponse{ChangedFunctions: []string{c.Function.String()}})
+		r.hosts.publish(&controlpb.WatchResponse{ChangedFunctions: []string{c.Function.Key()}})
 	}
 }

@@ -53,7 +53,7 @@ func (r *Registry) askFunction(ctx context.Context, ref faas.Ref) (answer[faas.F
 // when all hosts have acknowledged or after 900 ms, as Revoke does.
 func (r *Registry) FunctionChanged(ctx context.Context, name faas.Name) {
 	r.functions.DropAll(func(ref faas.Ref) bool { return ref.Name == name })
-	r.await(ctx, r.hosts.publish(&controlpb.WatchResponse{ChangedFunctions: []string{name.String()}}))
+	r.await(ctx, r.hosts.publish(&controlpb.WatchResponse{ChangedFunctions: []string{name.Key()}}))
 }
 
 // FindScript returns a script by digest. Hosts remember scripts, control does not.

@@ -77,7 +77,7 @@ func (s *service) FindScript(ctx context.Context, in *controlpb.FindScriptReques
 }
 
 func (s *service) FindFunction(ctx context.Context, in *controlpb.FindFunctionRequest) (*controlpb.Function, error) {
-	ref, err := faas.ParseRef(in.GetLanguageTitle())
+	ref, err := faas.ParseRefKey(in.GetLanguageTitle())
 	if err != nil {
 		return nil, s.fail(ctx, "FindFunction", err)
 	}
@@ -86,7 +86,7 @@ func (s *service) FindFunction(ctx context.Context, in *controlpb.FindFunctionRe
 		return nil, s.fail(ctx, "FindFunction", err)
 	}
 	message := controlpb.NewFunction(&function)
-	message.Secrets, err = s.registry.secretsOf(ctx, function.UserID, function.Variables())
+	message.Secrets, err = s.registry.secretsOf(ctx, function.SecretOwner(), function.Variables())
 	if err != nil {
 		return nil, s.fail(ctx, "FindFunction", err)
 	}

@@ -13,20 +13,20 @@ import (
 )
 
 const (
-	putUser = `INSERT INTO meta_users (user_id, created_at, updated_at) VALUES (?1, ?2, ?2) ON CONFLICT DO NOTHING`
+	putUser = `INSERT INTO meta_users (namespace, user_id, created_at, updated_at) VALUES (?1, ?2, ?3, ?3) ON CONFLICT DO NOTHING`
 
-	createKey = `INSERT INTO meta_api_keys (id, api_key_hash, user_id, name, scopes, languages, created_at, created_by, expires_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	createKey = `INSERT INTO meta_api_keys (id, api_key_hash, user_id, name, scopes, languages, created_at, created_by, expires_at, namespace)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
-	selectKeys = `SELECT id, api_key_hash, user_id, name, scopes, languages, created_at, created_by, expires_at, last_used_at, revoked_at
+	selectKeys = `SELECT id, api_key_hash, user_id, name, scopes, languages, created_at, created_by, expires_at, last_used_at, revoked_at, namespace
 		FROM meta_api_keys`
 
 	findKey   = selectKeys + ` WHERE api_key_hash = ?`
-	listKeys  = selectKeys + ` WHERE ?1 = '' OR user_id = ?1 ORDER BY number DESC LIMIT ?2 OFFSET ?3`
-	countKeys = `SELECT count(*) FROM meta_api_keys WHERE ?1 = '' OR user_id = ?1`
+	listKeys  = selectKeys + ` WHERE namespace = ?1 AND (?2 = '' OR user_id = ?2) ORDER BY number DESC LIMIT ?3 OFFSET ?4`
+	countKeys = `SELECT count(*) FROM meta_api_keys WHERE namespace = ?1 AND (?2 = '' OR user_id = ?2)`
 
 	// The first time is kept.
-	revokeKey = `UPDATE meta_api_keys SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1`
+	revokeKey = `UPDATE meta_api_keys SET revoked_at = coalesce(revoked_at, ?3) WHERE id = ?2 AND namespace = ?1`
 
 	useKey = `UPDATE meta_api_keys SET last_used_at = ?2 WHERE id = ?1 AND coalesce(last_used_at < ?2, true)`
 )
@@ -39,11 +39,11 @@ func (s *Store) CreateKey(ctx context.Context, k faas.APIKey) error {
 		return fmt.Errorf("create API key: %w", err)
 	}
 	err = s.update(ctx, func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, putUser, k.UserID, micros(k.CreatedAt)); err != nil {
+		if _, err := tx.ExecContext(ctx, putUser, string(k.Namespace), k.UserID, micros(k.CreatedAt)); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, createKey, k.ID, k.Hash.String(), k.UserID, k.Name, k.Scopes.String(),
-			string(languages), micros(k.CreatedAt), k.CreatedBy, nullMicros(k.ExpiresAt))
+			string(languages), micros(k.CreatedAt), k.CreatedBy, nullMicros(k.ExpiresAt), string(k.Namespace))
 		return err
 	})
 	if code := extendedCode(err); code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY || code == sqlite3.SQLITE_CONSTRAINT_UNIQUE {
@@ -60,17 +60,17 @@ func (s *Store) FindKey(ctx context.Context, hash faas.KeyHash) (faas.APIKey, er
 
 func noKey() *faas.Error { return &faas.Error{Code: faas.NotFound, Message: "no such API key"} }
 
-// ListKeys is one page of API keys, newest first, and how many there are on all pages.
+// ListKeys is one page of the API keys of a namespace, newest first, and how many there are on all pages.
 func (s *Store) ListKeys(ctx context.Context, q faas.KeyQuery) (keys []faas.APIKey, total int, err error) {
 	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}) // the total is that of the page
 	if err != nil {
 		return nil, 0, wrap("list API keys", err)
 	}
 	defer func() { _ = tx.Rollback() }() // nothing was written
-	if err := tx.QueryRowContext(ctx, countKeys, q.UserID).Scan(&total); err != nil {
+	if err := tx.QueryRowContext(ctx, countKeys, string(q.Namespace), q.UserID).Scan(&total); err != nil {
 		return nil, 0, wrap("count API keys", err)
 	}
-	rows, err := tx.QueryContext(ctx, listKeys, q.UserID, q.PerPage, (q.Page-1)*q.PerPage)
+	rows, err := tx.QueryContext(ctx, listKeys, string(q.Namespace), q.UserID, q.PerPage, (q.Page-1)*q.PerPage)
 	if err != nil {
 		return nil, 0, wrap("list API keys", err)
 	}
@@ -92,7 +92,7 @@ func scanKey(row interface{ Scan(...any) error }) (k faas.APIKey, err error) {
 		created                int64
 		expires, used, revoked sql.NullInt64
 	)
-	err = row.Scan(&k.ID, &hash, &k.UserID, &k.Name, &scopes, &languages, &created, &k.CreatedBy, &expires, &used, &revoked)
+	err = row.Scan(&k.ID, &hash, &k.UserID, &k.Name, &scopes, &languages, &created, &k.CreatedBy, &expires, &used, &revoked, &k.Namespace)
 	if err != nil {
 		return k, err
 	}
@@ -109,9 +109,9 @@ func scanKey(row interface{ Scan(...any) error }) (k faas.APIKey, err error) {
 }
 
 // RevokeKey has an API key accepted no more. One that was revoked before stays so, since then.
-// NOT_FOUND: there is none of that id.
-func (s *Store) RevokeKey(ctx context.Context, id string) error {
-	result, err := s.write.ExecContext(ctx, revokeKey, id, micros(time.Now()))
+// NOT_FOUND: the namespace has none of that id.
+func (s *Store) RevokeKey(ctx context.Context, namespace faas.Namespace, id string) error {
+	result, err := s.write.ExecContext(ctx, revokeKey, string(namespace), id, micros(time.Now()))
 	if err != nil {
 		return wrap("revoke API key", err)
 	}

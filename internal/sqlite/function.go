@@ -13,16 +13,16 @@ import (
 
 const (
 	// A name that was deleted is free again; its numbers of versions go on.
-	createFunction = `INSERT INTO meta_functions (language, title, description, tags, version, last_version, created_by, created_at, updated_at)
-		VALUES (?1, ?2, ?3, ?4, 1, 1, ?5, ?6, ?6)
-		ON CONFLICT (language, title) DO UPDATE SET description = excluded.description, tags = excluded.tags, is_active = 1,
+	createFunction = `INSERT INTO meta_functions (language, title, description, tags, version, last_version, created_by, created_at, updated_at, namespace)
+		VALUES (?1, ?2, ?3, ?4, 1, 1, ?5, ?6, ?6, ?7)
+		ON CONFLICT (namespace, language, title) DO UPDATE SET description = excluded.description, tags = excluded.tags, is_active = 1,
 			version = last_version + 1, last_version = last_version + 1, created_by = excluded.created_by,
 			created_at = excluded.created_at, updated_at = excluded.updated_at
 			WHERE NOT is_active
 		RETURNING id, version, created_by, created_at, updated_at`
 
 	bumpFunction = `UPDATE meta_functions SET description = ?3, tags = ?4, version = last_version + 1,
-		last_version = last_version + 1, updated_at = ?5 WHERE language = ?1 AND title = ?2 AND is_active
+		last_version = last_version + 1, updated_at = ?5 WHERE language = ?1 AND title = ?2 AND namespace = ?6 AND is_active
 		RETURNING id, version, created_by, created_at, updated_at`
 
 	insertVersion = `INSERT INTO meta_function_versions (function_id, version, script_digest, schema_definition, examples,
@@ -30,7 +30,7 @@ const (
 		cpu_limit_ms, output_limit_bytes, max_concurrency, environment, created_by, created_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
-	// Arguments: language, title, version or 0, alias or ''.
+	// Arguments: language, title, version or 0, alias or '', namespace.
 	findFunction = `SELECT v.version, v.description, v.tags, f.created_by, f.created_at, f.updated_at, v.schema_definition,
 		v.examples, v.timeout_ms, v.cache_ttl_ms, v.memory_limit_mb, v.network,
 		v.cpu_limit_ms, v.output_limit_bytes, v.max_concurrency, v.environment, a.weights, a.environment,
@@ -40,9 +40,9 @@ const (
 		JOIN meta_function_versions v ON v.function_id = f.id
 			AND v.version = CASE WHEN ?4 <> '' THEN a.version WHEN ?3 > 0 THEN ?3 ELSE f.version END
 		JOIN meta_scripts s ON s.digest = v.script_digest
-		WHERE f.language = ?1 AND f.title = ?2 AND f.is_active`
+		WHERE f.language = ?1 AND f.title = ?2 AND f.namespace = ?5 AND f.is_active`
 
-	retireFunction = `UPDATE meta_functions SET is_active = 0 WHERE language = ? AND title = ? AND is_active RETURNING id`
+	retireFunction = `UPDATE meta_functions SET is_active = 0 WHERE language = ? AND title = ? AND namespace = ? AND is_active RETURNING id`
 	deleteVersions = `DELETE FROM meta_function_versions WHERE function_id = ? RETURNING script_digest`
 )
 
@@ -51,7 +51,7 @@ const (
 func (s *Store) CreateFunction(ctx context.Context, f faas.Function) (faas.Function, error) {
 	now := time.Now()
 	f, err := s.putFunction(ctx, f, func(ctx context.Context, tx *sql.Tx, tags string) *sql.Row {
-		return tx.QueryRowContext(ctx, createFunction, string(f.Name.Language), f.Name.Title, f.Description, tags, f.UserID, micros(now))
+		return tx.QueryRowContext(ctx, createFunction, string(f.Name.Language), f.Name.Title, f.Description, tags, f.UserID, micros(now), string(f.Name.Namespace))
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		err = &faas.Error{Code: faas.Conflict, Message: fmt.Sprintf("a function is registered as %s already: PUT makes a new version of it", f.Name)}
@@ -65,7 +65,7 @@ func (s *Store) CreateFunction(ctx context.Context, f faas.Function) (faas.Funct
 func (s *Store) AddVersion(ctx context.Context, f faas.Function) (faas.Function, error) {
 	now := time.Now()
 	f, err := s.putFunction(ctx, f, func(ctx context.Context, tx *sql.Tx, tags string) *sql.Row {
-		return tx.QueryRowContext(ctx, bumpFunction, string(f.Name.Language), f.Name.Title, f.Description, tags, micros(now))
+		return tx.QueryRowContext(ctx, bumpFunction, string(f.Name.Language), f.Name.Title, f.Description, tags, micros(now), string(f.Name.Namespace))
 	})
 	return f, wrap(fmt.Sprintf("add a version to function %q", f.Name), notFound(err, noFunction(faas.Ref{Name: f.Name})))
 }
@@ -108,7 +108,7 @@ func (s *Store) FindFunction(ctx context.Context, ref faas.Ref) (faas.Function, 
 		own, alias                            []byte // environments
 		timeout, cache, cpu, created, updated int64
 	)
-	row := s.findFunction.QueryRowContext(ctx, string(ref.Name.Language), ref.Name.Title, ref.Version, ref.Alias)
+	row := s.findFunction.QueryRowContext(ctx, string(ref.Name.Language), ref.Name.Title, ref.Version, ref.Alias, string(ref.Name.Namespace))
 	err := row.Scan(&f.Version, &f.Description, &tags, &f.UserID, &created, &updated, (*[]byte)(&f.Schema),
 		(*[]byte)(&f.Examples), &timeout, &cache, &f.MemoryMB, &f.Network,
 		&cpu, &f.Limits.Output, &f.Limits.Concurrency, &own, &weights, &alias,
@@ -140,8 +140,8 @@ func setEnvironments(f *faas.Function, own, alias []byte) (err error) {
 // EverRegistered tells whether a function of that name is registered, or was.
 func (s *Store) EverRegistered(ctx context.Context, name faas.Name) (bool, error) {
 	var known bool
-	err := s.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM meta_functions WHERE language = ? AND title = ?)",
-		string(name.Language), name.Title).Scan(&known)
+	err := s.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM meta_functions WHERE language = ? AND title = ? AND namespace = ?)",
+		string(name.Language), name.Title, string(name.Namespace)).Scan(&known)
 	return known, wrap(fmt.Sprintf("look for function %q", name), err)
 }
 
@@ -150,7 +150,7 @@ func (s *Store) EverRegistered(ctx context.Context, name faas.Name) (bool, error
 func (s *Store) DeleteFunction(ctx context.Context, name faas.Name) error {
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		var id int64
-		err := tx.QueryRowContext(ctx, retireFunction, string(name.Language), name.Title).Scan(&id)
+		err := tx.QueryRowContext(ctx, retireFunction, string(name.Language), name.Title, string(name.Namespace)).Scan(&id)
 		if err != nil {
 			return notFound(err, noFunction(faas.Ref{Name: name}))
 		}

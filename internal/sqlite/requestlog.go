@@ -95,7 +95,7 @@ func (s *Store) appendRows(ctx context.Context, tx *sql.Tx, rows []faas.RequestL
 	return nil
 }
 
-// appendLine appends a row as it is stored (migration 11).
+// appendLine appends a row as it is stored (migrations 11 and 17).
 func appendLine(b []byte, r *faas.RequestLog) []byte {
 	b = appendText(append(b, '['), r.RequestID)
 	b = appendText(append(b, ','), string(r.Operation))
@@ -111,7 +111,11 @@ func appendLine(b []byte, r *faas.RequestLog) []byte {
 	b = strconv.AppendInt(append(b, ','), r.BytesIn, 10)
 	b = strconv.AppendInt(append(b, ','), r.BytesOut, 10)
 	b = strconv.AppendBool(append(b, ','), r.Cached)
-	return append(appendTextOrNull(append(b, ','), r.ErrorDetails), ']')
+	b = appendTextOrNull(append(b, ','), r.ErrorDetails)
+	if r.Namespace != "" { // as lines were before there were any
+		b = appendText(append(b, ','), string(r.Namespace))
+	}
+	return append(b, ']')
 }
 
 func appendText(b []byte, text string) []byte {
@@ -166,7 +170,7 @@ const rowsSearched = 100_000
 const findLogs = `SELECT * FROM (
 	SELECT id, request_id, operation, session_id,
 		coalesce(language_title, (SELECT language || '-' || title FROM meta_sessions s WHERE s.id = session_id)) AS name,
-		method, path, status_code, duration_us, started_at, client_ip, user_id, bytes_in, bytes_out, cached, error_details
+		method, path, status_code, duration_us, started_at, client_ip, user_id, bytes_in, bytes_out, cached, error_details, namespace
 	FROM request_logs WHERE id > max(?5, (SELECT coalesce(max(id), 0) FROM request_lines) - ?6)
 		AND (?1 = '' OR request_id = ?1) AND (?2 = '' OR session_id = ?2)
 		AND (?4 = 0 OR status_code = ?4))
@@ -199,14 +203,14 @@ func (s *Store) LatestRequestLogs(ctx context.Context, q faas.RequestLogQuery) (
 
 func scanLog(rows *sql.Rows) (faas.RequestLog, error) {
 	var (
-		r                               faas.RequestLog
-		session, name, ip, user, detail sql.NullString
-		duration, started               int64
+		r                                      faas.RequestLog
+		session, name, ip, user, detail, space sql.NullString
+		duration, started                      int64
 	)
 	err := rows.Scan(&r.ID, &r.RequestID, &r.Operation, &session, &name, &r.Method, &r.Path, &r.StatusCode, &duration, &started,
-		&ip, &user, &r.BytesIn, &r.BytesOut, &r.Cached, &detail)
+		&ip, &user, &r.BytesIn, &r.BytesOut, &r.Cached, &detail, &space)
 	r.SessionID, r.LanguageTitle, r.ClientIP = faas.SessionID(session.String), name.String, ip.String
-	r.UserID, r.ErrorDetails = user.String, detail.String
+	r.UserID, r.ErrorDetails, r.Namespace = user.String, detail.String, faas.Namespace(space.String)
 	r.Duration, r.StartedAt = time.Duration(duration)*time.Microsecond, fromMicros(started)
 	return r, err
 }

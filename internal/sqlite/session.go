@@ -18,12 +18,12 @@ const (
 
 	insertSession = `INSERT INTO meta_sessions (id, language, title, script_digest, function_version, owner, user_id,
 		context, schema_definition, timeout_ms, memory_limit_mb, network, cpu_limit_ms, output_limit_bytes, max_concurrency,
-		retain_session, compile_status, created_at, expires_at, last_executed_at, execution_count, status, environment)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, 0, ?, ?)`
+		retain_session, compile_status, created_at, expires_at, last_executed_at, execution_count, status, environment, namespace)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, 0, ?, ?, ?)`
 
 	findSession = `SELECT language, title, script_digest, function_version, owner, user_id, context, schema_definition, timeout_ms,
 		memory_limit_mb, network, cpu_limit_ms, output_limit_bytes, max_concurrency, retain_session, compile_status, compile_step, compile_since,
-		compile_error, created_at, expires_at, last_executed_at, execution_count, status, environment
+		compile_error, created_at, expires_at, last_executed_at, execution_count, status, environment, namespace
 		FROM meta_sessions WHERE id = ?`
 
 	findScript = `SELECT language, source, compile_options, dependencies FROM meta_scripts WHERE digest = ?`
@@ -64,7 +64,8 @@ func (s *Store) putSession(ctx context.Context, tx *sql.Tx, n faas.Session) erro
 	_, err := tx.StmtContext(ctx, s.insertSession).ExecContext(ctx, string(n.ID), string(n.Name.Language), n.Name.Title,
 		string(n.Digest), n.Version, n.Owner, n.UserID, document(n.Context), document(n.Schema), n.Timeout.Milliseconds(),
 		n.MemoryMB, string(n.Network), n.Limits.CPU.Milliseconds(), n.Limits.Output, n.Limits.Concurrency,
-		n.Retain, string(n.CompileStatus), micros(n.CreatedAt), micros(n.ExpiresAt), string(n.Status), document(n.Environment.JSON()))
+		n.Retain, string(n.CompileStatus), micros(n.CreatedAt), micros(n.ExpiresAt), string(n.Status), document(n.Environment.JSON()),
+		string(n.Name.Namespace))
 	switch extendedCode(err) {
 	case sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
 		return &faas.Error{Code: faas.Conflict, Message: "the session id is taken", Err: err}
@@ -86,7 +87,7 @@ func (s *Store) FindSession(ctx context.Context, id faas.SessionID) (faas.Sessio
 	err := s.findSession.QueryRowContext(ctx, string(id)).Scan(&n.Name.Language, &n.Name.Title, &n.Digest, &n.Version,
 		&n.Owner, &n.UserID, (*[]byte)(&n.Context), (*[]byte)(&n.Schema), &timeout, &n.MemoryMB, &n.Network,
 		&cpu, &n.Limits.Output, &n.Limits.Concurrency, &n.Retain, &n.CompileStatus, &n.Build.Step, &building, (*[]byte)(&n.Build.Error),
-		&created, &expires, &executed, &n.ExecutionCount, &n.Status, &environment)
+		&created, &expires, &executed, &n.ExecutionCount, &n.Status, &environment, &n.Name.Namespace)
 	if err == nil {
 		n.Environment, err = faas.ParseEnvironment(environment)
 	}

@@ -16,13 +16,13 @@ const (
 	listVersions = `SELECT v.version, v.script_digest, v.created_by, v.created_at, v.version = f.version,
 		(SELECT json_group_array(a.alias ORDER BY a.alias) FROM meta_function_aliases a WHERE a.function_id = f.id AND a.version = v.version)
 		FROM meta_functions f JOIN meta_function_versions v ON v.function_id = f.id
-		WHERE f.language = ? AND f.title = ? AND f.is_active ORDER BY v.version DESC`
+		WHERE f.language = ? AND f.title = ? AND f.namespace = ? AND f.is_active ORDER BY v.version DESC`
 
 	setCurrent = `UPDATE meta_functions AS f SET version = v.version, description = v.description, tags = v.tags, updated_at = ?4
 		FROM meta_function_versions v
-		WHERE f.language = ?1 AND f.title = ?2 AND f.is_active AND v.function_id = f.id AND v.version = ?3`
+		WHERE f.language = ?1 AND f.title = ?2 AND f.namespace = ?5 AND f.is_active AND v.function_id = f.id AND v.version = ?3`
 
-	findID = `SELECT id FROM meta_functions WHERE language = ? AND title = ? AND is_active`
+	findID = `SELECT id FROM meta_functions WHERE language = ? AND title = ? AND namespace = ? AND is_active`
 
 	unknownVersion = `SELECT value FROM json_each(?2)
 		WHERE value NOT IN (SELECT version FROM meta_function_versions WHERE function_id = ?1) LIMIT 1`
@@ -50,7 +50,7 @@ func (s *Store) ListVersions(ctx context.Context, name faas.Name) ([]faas.Versio
 }
 
 func (s *Store) listVersions(ctx context.Context, name faas.Name) ([]faas.Version, error) {
-	rows, err := s.read.QueryContext(ctx, listVersions, string(name.Language), name.Title)
+	rows, err := s.read.QueryContext(ctx, listVersions, string(name.Language), name.Title, string(name.Namespace))
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (s *Store) SetCurrentVersion(ctx context.Context, name faas.Name, version i
 		if err := checkVersions(ctx, tx, id, []int{version}); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, setCurrent, string(name.Language), name.Title, version, micros(time.Now()))
+		_, err := tx.ExecContext(ctx, setCurrent, string(name.Language), name.Title, version, micros(time.Now()), string(name.Namespace))
 		return err
 	})
 }
@@ -138,7 +138,7 @@ func (s *Store) ListAliases(ctx context.Context, name faas.Name) ([]faas.Alias, 
 
 func (s *Store) listAliases(ctx context.Context, name faas.Name) ([]faas.Alias, error) {
 	var id int64
-	if err := s.read.QueryRowContext(ctx, findID, string(name.Language), name.Title).Scan(&id); err != nil {
+	if err := s.read.QueryRowContext(ctx, findID, string(name.Language), name.Title, string(name.Namespace)).Scan(&id); err != nil {
 		return nil, err
 	}
 	rows, err := s.read.QueryContext(ctx, listAliases, id)
@@ -194,7 +194,7 @@ func (s *Store) DeleteAlias(ctx context.Context, name faas.Name, alias string) e
 func (s *Store) ofFunction(ctx context.Context, operation string, name faas.Name, do func(*sql.Tx, int64) error) error {
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		var id int64
-		if err := tx.QueryRowContext(ctx, findID, string(name.Language), name.Title).Scan(&id); err != nil {
+		if err := tx.QueryRowContext(ctx, findID, string(name.Language), name.Title, string(name.Namespace)).Scan(&id); err != nil {
 			return notFound(err, noFunction(faas.Ref{Name: name}))
 		}
 		return do(tx, id)

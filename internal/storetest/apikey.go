@@ -62,19 +62,19 @@ func testRevokedKeys(t *testing.T, open Open) {
 	store := fresh(t, open)
 	k, other := mustCreateKey(t, store, "ada"), mustCreateKey(t, store, "ada")
 	before := time.Now().Add(-time.Second)
-	wantCode(t, "revoke", store.RevokeKey(t.Context(), k.ID), "")
+	wantCode(t, "revoke", store.RevokeKey(t.Context(), "", k.ID), "")
 	revoked := mustFindKey(t, store, k.Hash).RevokedAt
 	if revoked.Before(before) || revoked.After(time.Now().Add(time.Second)) {
 		t.Errorf("it was revoked at %v", revoked)
 	}
-	wantCode(t, "revoke again", store.RevokeKey(t.Context(), k.ID), "")
+	wantCode(t, "revoke again", store.RevokeKey(t.Context(), "", k.ID), "")
 	if again := mustFindKey(t, store, k.Hash).RevokedAt; !again.Equal(revoked) {
 		t.Errorf("revoked at %v, and then at %v", revoked, again)
 	}
 	if at := mustFindKey(t, store, other.Hash).RevokedAt; !at.IsZero() {
 		t.Errorf("the other one was revoked at %v", at)
 	}
-	wantCode(t, "revoke none", store.RevokeKey(t.Context(), "none"), faas.NotFound)
+	wantCode(t, "revoke none", store.RevokeKey(t.Context(), "", "none"), faas.NotFound)
 }
 
 func testUsedKeys(t *testing.T, open Open) {

@@ -67,7 +67,7 @@ type Store interface {
 	CreateKey(context.Context, faas.APIKey) error
 	FindKey(context.Context, faas.KeyHash) (faas.APIKey, error)
 	ListKeys(context.Context, faas.KeyQuery) ([]faas.APIKey, int, error)
-	RevokeKey(ctx context.Context, id string) error
+	RevokeKey(ctx context.Context, namespace faas.Namespace, id string) error
 	NoteKeyUses(ctx context.Context, used map[string]time.Time) error
 
 	AppendRecords(context.Context, faas.Records) error
@@ -107,6 +107,9 @@ func Run(t *testing.T, open Open) {
 		"DeletedSeed":          testDeletedSeed,
 		"ListFunctions":        testListFunctions,
 		"ListPages":            testListPages,
+		"Namespaces":           testNamespaces,
+		"ListNamespaces":       testListNamespaces,
+		"KeysOfNamespaces":     testKeysOfNamespaces,
 		"Secrets":              testSecrets,
 		"ManySecrets":          testManySecrets,
 		"ResealSecrets":        testResealSecrets,

@@ -120,7 +120,7 @@ func (b *Bundles) function(ctx context.Context, ref faas.Ref) (heldFunction, err
 }
 
 func (b *Bundles) askFunction(ctx context.Context, ref faas.Ref) (faas.Function, faas.Secrets, error) {
-	message, err := b.control.FindFunction(ctx, &controlpb.FindFunctionRequest{LanguageTitle: ref.String()}, largeMessages...)
+	message, err := b.control.FindFunction(ctx, &controlpb.FindFunctionRequest{LanguageTitle: ref.Key()}, largeMessages...)
 	if err != nil {
 		return faas.Function{}, nil, fmt.Errorf("find function: %w", controlpb.FromStatus(err))
 	}
@@ -132,8 +132,8 @@ func (b *Bundles) askFunction(ctx context.Context, ref faas.Ref) (faas.Function,
 }
 
 // forget drops whatever is held of a function.
-func (b *Bundles) forget(languageTitle string) {
-	name, err := faas.ParseName(languageTitle)
+func (b *Bundles) forget(key string) {
+	name, err := faas.ParseKey(key)
 	if err != nil {
 		return // nothing can be held under it
 	}

@@ -12,15 +12,24 @@ import (
 
 // Caller is who calls, as Envoy says it.
 type Caller struct {
-	UserID  string // empty: nobody is named
-	Checked bool   // somebody checks callers: who is not named is nobody in particular
+	faas.Caller // without scopes: an empty user id names nobody
+
+	Checked bool // somebody checks callers: who is not named is nobody in particular
 }
 
 func callerOf(c *fasthttp.RequestCtx) Caller {
-	return Caller{UserID: userOf(c), Checked: len(c.Request.Header.Peek(faas.CheckedHeader)) > 0}
+	return Caller{Caller: identityOf(c), Checked: len(c.Request.Header.Peek(faas.CheckedHeader)) > 0}
 }
 
-func userOf(c *fasthttp.RequestCtx) string { return string(c.Request.Header.Peek(faas.UserHeader)) }
+func identityOf(c *fasthttp.RequestCtx) faas.Caller {
+	return faas.Caller{Namespace: namespaceOf(c), UserID: string(c.Request.Header.Peek(faas.UserHeader))}
+}
+
+// namespaceOf is where the caller's functions are. Envoy lets no other text pass than one that
+// may be a namespace.
+func namespaceOf(c *fasthttp.RequestCtx) faas.Namespace {
+	return faas.Namespace(c.Request.Header.Peek(faas.NamespaceHeader))
+}
 
 // check refuses who has a longer name than is stored.
 func (c Caller) check() error {
@@ -30,11 +39,11 @@ func (c Caller) check() error {
 	return nil
 }
 
-// sessionFor is the session of that id, if it is the user's own. That of another one does
+// sessionFor is the session of that id, if it is the caller's own. That of another one does
 // not exist.
-func (h *Host) sessionFor(ctx context.Context, id faas.SessionID, user string) (*bundle.Session, error) {
+func (h *Host) sessionFor(ctx context.Context, id faas.SessionID, caller faas.Caller) (*bundle.Session, error) {
 	session, err := h.Bundles.Session(ctx, id)
-	if err == nil && session.UserID != user {
+	if err == nil && !caller.Is(session.Name.Namespace, session.UserID) {
 		return nil, faas.ErrNoSession
 	}
 	return session, err

@@ -37,7 +37,7 @@ func (h *Host) check(ctx context.Context, c *fasthttp.RequestCtx) error {
 	}
 	work := pool.Work{
 		Environment: environment.Resolve(nil), Network: p.network,
-		Script: faas.NewScript(h.Language, *p.script, p.options).With(p.dependencies), Owner: faas.Function{}.Owner(),
+		Script: faas.NewScript(h.Language, *p.script, p.options).With(p.dependencies), Owner: faas.Function{Name: p.ref.Name}.Owner(),
 	}
 	if err := h.load(ctx, work); err != nil {
 		return err

@@ -25,7 +25,7 @@ func (h *Host) execute(ctx context.Context, c *fasthttp.RequestCtx) error {
 		return err
 	}
 	t.lap(h.stages.read)
-	session, err := h.sessionFor(ctx, id, userOf(c))
+	session, err := h.sessionFor(ctx, id, identityOf(c))
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ const runtimePath = "/runtime/"
 func (h *Host) invokeFunction(ctx context.Context, c *fasthttp.RequestCtx) error {
 	t := timingOf(c)
 	language, title, _ := strings.Cut(string(c.URI().PathOriginal()[len(runtimePath):]), "/")
-	ref, err := h.parseRef(chosen(c, language+"-"+title))
+	ref, err := h.refOf(c, language+"-"+title)
 	if err != nil {
 		return err
 	}
@@ -40,6 +40,13 @@ func (h *Host) invokeFunction(ctx context.Context, c *fasthttp.RequestCtx) error
 	}
 	t.lap(h.stages.session)
 	return h.run(ctx, c, invocation{timing: t, session: session, params: p.params})
+}
+
+// refOf is the function that ext_proc chose, else the one that the path names: of the caller's
+// namespace.
+func (h *Host) refOf(c *fasthttp.RequestCtx, name string) (faas.Ref, error) {
+	ref, err := h.parseRef(chosen(c, name))
+	return ref.In(namespaceOf(c)), err
 }
 
 // parseRef parses a part of a path, where '@' and ':' may be escaped.

@@ -120,6 +120,7 @@ func (h *Host) readPost(ctx context.Context, c *fasthttp.RequestCtx) (p post, er
 	if p.ref.Name.Language != h.Language {
 		return post{}, h.otherLanguage()
 	}
+	p.ref = p.ref.In(namespaceOf(c))
 	body, err := h.readBody(ctx, c, h.maxInitialize())
 	if err != nil {
 		return post{}, err
@@ -375,7 +376,7 @@ func (h *Host) findCode(ctx context.Context, p post, session *bundle.Session) er
 // alone.
 func (p *post) owner() string {
 	if p.caller.UserID != "" {
-		return "user:" + p.caller.UserID
+		return "user:" + p.caller.Owner()
 	}
 	return "session:" + string(p.id)
 }

@@ -92,7 +92,7 @@ func (h *Host) Initialize(ctx context.Context, i Initialization) (*faas.Session,
 	}
 	// Whether a registered function's results are cached is not known here: without
 	// the shortcut past ext_proc its session is slower by HTTP, never wrong.
-	p.ref, p.caller = ref, i.Caller
+	p.ref, p.caller = ref.In(i.Caller.Namespace), i.Caller
 	if p.id, err = h.Bundles.NewID(p.script != nil); err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ const (
 func (h *Host) invokeHTTP(ctx context.Context, c *fasthttp.RequestCtx) error {
 	t := timingOf(c)
 	name, path, _ := strings.Cut(string(c.URI().PathOriginal()[len(functionPath):]), "/")
-	ref, err := h.parseRef(chosen(c, name))
+	ref, err := h.refOf(c, name)
 	if err != nil {
 		return err
 	}

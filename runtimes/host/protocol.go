@@ -71,7 +71,7 @@ func (h *Host) sessionOf(ctx context.Context, p *post, id faas.SessionID, caller
 			Script: faas.NewScript(h.Language, *p.script, p.options),
 		}, nil
 	}
-	found, err := h.sessionFor(ctx, id, caller.UserID)
+	found, err := h.sessionFor(ctx, id, caller.Caller)
 	if err != nil || p.context == nil {
 		return found, err
 	}

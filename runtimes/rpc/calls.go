@@ -46,7 +46,10 @@ func (s *Server) Execute(ctx context.Context, r *runtimepb.ExecuteRequest) (*run
 }
 
 func callerOf(ctx context.Context) host.Caller {
-	return host.Caller{UserID: one(ctx, faas.UserHeader), Checked: one(ctx, faas.CheckedHeader) != ""}
+	return host.Caller{
+		Caller:  faas.Caller{Namespace: faas.Namespace(one(ctx, faas.NamespaceHeader)), UserID: one(ctx, faas.UserHeader)},
+		Checked: one(ctx, faas.CheckedHeader) != "",
+	}
 }
 
 // ran tells whether the function was run, whatever came of it.
