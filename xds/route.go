@@ -108,7 +108,7 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 	return &routev3.RouteConfiguration{
 		Name: RoutesName,
 		VirtualHosts: []*routev3.VirtualHost{{
-			Name: "all", Domains: []string{"*"}, Routes: guard(s, retryAtAnother(s, routes)),
+			Name: "all", Domains: []string{"*"}, Routes: guard(s, readable(s.Listener, retryAtAnother(s, routes))),
 			TypedPerFilterConfig: corsPolicy(s.Listener),
 		}},
 		RequestHeadersToAdd:    checkedHeader(s),
