@@ -62,7 +62,7 @@ func Seeds() []faas.Function {
 // Store is what Seed needs of a store.
 type Store interface {
 	EverRegistered(context.Context, faas.Name) (bool, error)
-	CreateFunction(context.Context, faas.Function) (faas.Function, error)
+	CreateFunction(context.Context, faas.Actor, faas.Function) (faas.Function, error)
 }
 
 // Seed registers each seed whose name was never used, so that an operator's own
@@ -71,7 +71,7 @@ func Seed(ctx context.Context, store Store) error {
 	for _, seed := range Seeds() {
 		known, err := store.EverRegistered(ctx, seed.Name)
 		if err == nil && !known {
-			_, err = store.CreateFunction(ctx, seed)
+			_, err = store.CreateFunction(ctx, faas.Itself(), seed)
 		}
 		if err != nil && faas.AsError(err).Code == faas.Conflict {
 			continue // another process that starts now was quicker

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -124,5 +125,23 @@ func TestCallers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestUnusableUser: who is called so that no header could say it is told that, and not that it
+// lacks a scope.
+func TestUnusableUser(t *testing.T) {
+	issuer := testrig.NewIssuer(t, "https://issuer.test/", "1")
+	s := newStack(t, withAuth(&Auth{Issuers: []Issuer{issuerOf(issuer)}}))
+	plain := executePath + "/" + string(faas.NewSessionKey().NewID(faas.NodeJS, true))
+	for user, says := range map[string]string{
+		"jürgen": "user id is not usable", "日本": "user id is not usable", "ada ": "user id is not usable", "a\tb": "user id is not usable",
+		"ada lovelace": "no scope", "x": "no scope", strings.Repeat("y", 300): "no scope",
+	} {
+		token := issuer.Token(t, map[string]any{"sub": user, "aud": "envoke", "scope": "read:functions"})
+		reply := s.do(http.MethodPost, plain, "{}", "Authorization", "Bearer "+token)
+		if reply.Status != http.StatusForbidden || !strings.Contains(string(reply.Body), says) {
+			t.Errorf("%q: %d %s", user, reply.Status, reply.Body)
+		}
 	}
 }

@@ -41,6 +41,9 @@ func TestCORS(t *testing.T) {
 		{"a host's", "POST", plain, nil, 200},
 		{"control's", "GET", functionsPath, nil, 200},
 		{"ext_proc's", "POST", initializePath, []string{"Language-Title", "immediate"}, 404},
+		{"Envoy's, of no such path", "GET", "/nowhere", nil, 404},
+		{"Envoy's, of no such language", "POST", "/function/cobol-a", nil, 404},
+		{"Envoy's, of no such method", "POST", healthPath, nil, 405},
 		{"one for ext_proc", "POST", initializePath, []string{"Language-Title", "fail"}, 503},
 		{"one for a host that died", "POST", plain, []string{"X-Do", "die"}, 503},
 	}

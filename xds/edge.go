@@ -141,6 +141,12 @@ func preflights(l Listener) []*routev3.Route {
 	if len(l.Origins) == 0 {
 		return nil
 	}
+	m := match(prefix("/"), method(http.MethodOptions), listedOrigin(l), present("access-control-request-method"))
+	return []*routev3.Route{toAPI("preflight", m, apiTimeout)}
+}
+
+// listedOrigin matches pages of the listener's origins, of which there are some.
+func listedOrigin(l Listener) *routev3.HeaderMatcher {
 	var known []string
 	for _, origin := range slices.Sorted(slices.Values(l.Origins)) {
 		known = append(known, regexp.QuoteMeta(origin))
@@ -148,12 +154,34 @@ func preflights(l Listener) []*routev3.Route {
 	if known[0] == regexp.QuoteMeta(anyOrigin) {
 		known = []string{".*"}
 	}
-	m := match(prefix("/"), method(http.MethodOptions),
-		header("origin", &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
-			SafeRegex: &matcherv3.RegexMatcher{Regex: strings.Join(known, "|")},
-		}}),
-		present("access-control-request-method"))
-	return []*routev3.Route{toAPI("preflight", m, apiTimeout)}
+	return header("origin", &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
+		SafeRegex: &matcherv3.RegexMatcher{Regex: strings.Join(known, "|")},
+	}})
+}
+
+// readable has pages of listed origins read what routes refuse by themselves, and that there
+// is no route: the cors filter says nothing of such answers.
+func readable(l Listener, routes []*routev3.Route) []*routev3.Route {
+	if len(l.Origins) == 0 {
+		return routes
+	}
+	headers := []*corev3.HeaderValueOption{
+		headerOf("access-control-allow-origin", "%REQ(ORIGIN)%"), headerOf("access-control-expose-headers", corsExposed),
+	}
+	if !slices.Contains(l.Origins, anyOrigin) {
+		headers = append(headers, headerOf("access-control-allow-credentials", "true"))
+	}
+	var all []*routev3.Route
+	for _, r := range append(routes, refuse("none", prefix("/"), http.StatusNotFound)) {
+		if r.GetDirectResponse() != nil {
+			listed, _ := proto.Clone(r).(*routev3.Route)
+			listed.Match.Headers = append(listed.Match.Headers, listedOrigin(l))
+			listed.ResponseHeadersToAdd = append(listed.ResponseHeadersToAdd, headers...)
+			all = append(all, listed)
+		}
+		all = append(all, r)
+	}
+	return all
 }
 
 // plainHeaders are on every answer, unless a function has set them itself.

@@ -26,7 +26,7 @@ type localReply struct {
 // CEL over route names: whose answer was it that did not come?
 const (
 	toRuntime = "(xds.route_name in ['initialize', 'oneshot'] || xds.route_name.startsWith('execute') || xds.route_name.startsWith('invoke') || xds.route_name.startsWith('grpc-'))"
-	toControl = "xds.route_name in ['session', 'function', 'functionwrite', 'secret', 'health', 'document']"
+	toControl = "xds.route_name in ['session', 'function', 'functionwrite', 'key', 'secret', 'audit', 'health', 'document']"
 	// The second is an answer of ext_proc's that its mutation rules forbid.
 	fromExtProc = "response.code_details.startsWith('ext_proc') || response.code_details.startsWith('header_mutation')"
 
@@ -62,6 +62,10 @@ var localReplyTable = []localReply{
 	{
 		usedUp, 0, faas.RateLimited, faas.InEnvoy,
 		"the caller's requests of this minute are used up; nothing was run, and Retry-After says when the next may come",
+	},
+	{
+		forbidden + " && 'x-user-id' in request.headers && !request.headers['x-user-id'].matches('^" + faas.UserPattern + "$')", 0, faas.Forbidden, faas.InEnvoy,
+		"the caller's user id is not usable here: it must be printable ASCII, with no space at either end",
 	},
 	{
 		forbidden + " && 'x-user-id' in request.headers", 0, faas.Forbidden, faas.InEnvoy,

@@ -158,7 +158,13 @@ func TestControlAway(t *testing.T) {
 		s.APIPath, s.ExtProcPath = filepath.Join(dir, "no-api.sock"), filepath.Join(dir, "deaf.sock")
 	})
 	wantError(t, s.do("GET", healthPath, ""), 503, faas.Unavailable, faas.InControl)
-	wantError(t, s.do("DELETE", sessionsPath+"x", ""), 503, faas.Unavailable, faas.InControl)
+	for _, request := range []string{
+		"DELETE " + sessionsPath + "x", "GET " + functionsPath, "PUT " + functionsPath + "/x", "GET " + keysPath, "DELETE " + keysPath + "/x",
+		"GET " + secretsPath, "PUT " + secretsPath + "/X", "GET " + auditPath, "GET " + documentPath,
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		t.Run(request, func(t *testing.T) { wantError(t, s.do(method, path, ""), 503, faas.Unavailable, faas.InControl) })
+	}
 }
 
 // TestExtProcSocketGone has ext_proc's socket name nothing.

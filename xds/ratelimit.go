@@ -48,7 +48,7 @@ func (r Rates) check() error {
 // classes are what requests count as, by their paths; those of no class do not count.
 var classes = []struct{ name, paths string }{
 	{executeClass, `/(api/v1/(initialize|execute)|runtime|function)([/.?].*)?`},
-	{functionClass, `/api/v1/(functions|sessions|keys|secrets)([/?].*)?`},
+	{functionClass, `/api/v1/(functions|sessions|keys|secrets|audit)([/?].*)?`},
 }
 
 const (

@@ -23,6 +23,7 @@ const (
 	sessionsPath   = "/api/v1/sessions/"
 	functionsPath  = "/api/v1/functions"
 	secretsPath    = "/api/v1/secrets"
+	auditPath      = "/api/v1/audit"
 	runtimePath    = "/runtime/"
 	functionPath   = "/function/"
 	keysPath       = "/api/v1/keys"
@@ -52,13 +53,6 @@ const (
 	KeepHeader         = "x-envoke-keep"      // ext_proc to the filter: for how long they may
 	UncachedHeader     = "x-envoke-uncached"  // the filter to the routes: the function's results are not cached
 	CacheControlHeader = "x-cache-control"    // of callers
-)
-
-const (
-	// apiTimeout bounds requests of control's API, which runs no user's code.
-	apiTimeout = 10 * time.Second
-	// WriteTimeout bounds those that have code checked or compiled.
-	WriteTimeout = 70 * time.Second
 )
 
 // publicRoutes is the route table. Envoy tries routes in order, so what is hot
@@ -91,6 +85,7 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 		toAPI(faas.KeyWrite, match(prefix(keysPath+"/"), method(http.MethodDelete)), apiTimeout),
 		toAPI(faas.SecretWrite, match(exact(secretsPath), read), apiTimeout),
 		toAPI(faas.SecretWrite, prefix(secretsPath+"/"), apiTimeout),
+		toAPI(faas.AuditRead, match(exact(auditPath), read), apiTimeout),
 		toAPI(faas.Health, match(exact(healthPath), read), apiTimeout),
 		toAPI(faas.Document, match(exact(documentPath), read), apiTimeout),
 	)
@@ -104,6 +99,7 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 		wrongMethod(exact(keysPath), "GET, HEAD, POST"),
 		wrongMethod(prefix(keysPath+"/"), "DELETE"),
 		wrongMethod(exact(secretsPath), "GET, HEAD"),
+		wrongMethod(exact(auditPath), "GET, HEAD"),
 		wrongMethod(exact(healthPath), "GET, HEAD"),
 		wrongMethod(exact(documentPath), "GET, HEAD"),
 		refuse(noLanguage, prefix(runtimePath), http.StatusNotFound),
@@ -112,7 +108,7 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 	return &routev3.RouteConfiguration{
 		Name: RoutesName,
 		VirtualHosts: []*routev3.VirtualHost{{
-			Name: "all", Domains: []string{"*"}, Routes: guard(s, retryAtAnother(s, routes)),
+			Name: "all", Domains: []string{"*"}, Routes: guard(s, readable(s.Listener, retryAtAnother(s, routes))),
 			TypedPerFilterConfig: corsPolicy(s.Listener),
 		}},
 		RequestHeadersToAdd:    checkedHeader(s),
@@ -285,13 +281,6 @@ func toHost(name string, m *routev3.RouteMatch, action *routev3.RouteAction) *ro
 		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
 	}}
 	return r
-}
-
-func toAPI(operation faas.Operation, m *routev3.RouteMatch, timeout time.Duration) *routev3.Route {
-	return route(string(operation), m, &routev3.RouteAction{
-		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: ControlAPICluster},
-		Timeout:          duration(timeout),
-	})
 }
 
 func route(name string, m *routev3.RouteMatch, action *routev3.RouteAction) *routev3.Route {

@@ -234,6 +234,9 @@ func TestDocument(t *testing.T) {
 		{"GET", own + "er/aliases", "", "", 404},
 		{"GET", own + "@1/aliases", "", "", 400},
 
+		{"GET", api + "/audit?action=function.register&since=2026-01-01T00:00:00Z&per_page=100", "", "", 200},
+		{"GET", api + "/audit?action=other", "", "", 400},
+		{"GET", api + "/audit?since=yesterday", "", "", 400},
 		{"GET", api + "/keys", "", "", 200},
 		{"GET", api + "/keys?page=0", "", "", 400},
 		{"DELETE", api + "/keys/000000000000", "", "", 404},

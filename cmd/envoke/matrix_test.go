@@ -147,6 +147,10 @@ var matrix = []struct{ request, header, body, want string }{
 	{"GET /api/v1/keys?namespace=team-b", "", "", "401 401 403 200 403 403 403 403 403 403 200 403"},
 	{"POST /api/v1/keys?namespace=team-c", "", `{"name":"x","user_id":"x","scopes":["admin"]}`, "401 401 403 403 403 403 403 403 403 403 201 403"},
 	{"DELETE /api/v1/keys/000000000000?namespace=team-c", "", "", "401 401 403 403 403 403 403 403 403 403 404 403"},
+	{"GET /api/v1/audit", "", "", "401 401 403 200 403 403 403 403 403 403 200 403"},
+	{"GET /api/v1/audit?user=ada&action=key.revoke", "", "", "401 401 403 200 403 403 403 403 403 403 200 403"},
+	{"DELETE /api/v1/audit", "", "", "401 401 405 405 405 405 405 405 405 405 405 405"},
+	{"GET /api/v1/audit?namespace=team-b", "", "", "401 401 403 200 403 403 403 403 403 403 200 403"},
 	{"GET /health", "", "", "200 200 200 200 200 200 200 200 200 200 200 200"},
 	{"GET /api/v1/openapi.json", "", "", "200 200 200 200 200 200 200 200 200 200 200 200"},
 }

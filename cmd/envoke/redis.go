@@ -123,6 +123,6 @@ func (s sessionsInRedis) SetBuild(ctx context.Context, id faas.SessionID, status
 }
 
 // DeleteSession implements registry.Store.
-func (s sessionsInRedis) DeleteSession(ctx context.Context, id faas.SessionID) error {
-	return s.live.DeleteSession(ctx, id)
+func (s sessionsInRedis) DeleteSession(ctx context.Context, by faas.Actor, id faas.SessionID) error {
+	return s.live.DeleteSession(ctx, by, id)
 }

@@ -205,7 +205,7 @@ func TestSecretsStaySecret(t *testing.T) {
 	say(i.must(t, 200, http.MethodPut, functionsPath+"/nodejs-keeps/aliases/prod", `{"version":1,"environment":`+environment+`}`))
 	say(i.send(t, http.MethodGet, functionsPath+"/nodejs-keeps:prod", ""))
 	say(i.send(t, http.MethodPost, functionsPath, `{"language":"nodejs","title":"bad","script_content":"return }","environment":`+environment+`}`))
-	for _, path := range []string{secretsPath, functionsPath, functionsPath + "/nodejs-keeps/versions", functionsPath + "/nodejs-keeps/aliases"} {
+	for _, path := range []string{"/api/v1/audit?per_page=100", secretsPath, functionsPath, functionsPath + "/nodejs-keeps/versions", functionsPath + "/nodejs-keeps/aliases"} {
 		say(i.send(t, http.MethodGet, path, ""))
 	}
 	if !strings.Contains(shown.String(), "\n") || !strings.Contains(i.send(t, http.MethodPost, "/function/nodejs-keeps", "{}").describe(), "13") {

@@ -90,7 +90,7 @@ func (a *api) putAlias(r *http.Request) (int, any, error) {
 	if _, err := a.resolve(r, f.SecretOwner(), environment); err != nil {
 		return 0, nil, err
 	}
-	stored, err := a.Store.PutAlias(r.Context(), name, faas.Alias{
+	stored, err := a.Store.PutAlias(r.Context(), a.actorOf(r), name, faas.Alias{
 		Name: title, Version: *body.Version, Weights: body.Weights, Environment: environment, UserID: userOf(r),
 	})
 	a.changed(r, name, err)
@@ -129,7 +129,7 @@ func (a *api) deleteAlias(r *http.Request) (int, any, error) {
 	if err := a.mayChange(r, name); err != nil {
 		return 0, nil, err
 	}
-	err = a.Store.DeleteAlias(r.Context(), name, r.PathValue("alias"))
+	err = a.Store.DeleteAlias(r.Context(), a.actorOf(r), name, r.PathValue("alias"))
 	a.changed(r, name, err)
 	return http.StatusNoContent, nil, err
 }

@@ -19,6 +19,7 @@ type Store interface {
 	FunctionWriter
 	VersionStore
 	AliasStore
+	AuditLog
 }
 
 // Reader is what the API only reads.
@@ -31,39 +32,45 @@ type Reader interface {
 
 // FunctionWriter registers functions. What it returns is as stored.
 type FunctionWriter interface {
-	CreateFunction(context.Context, faas.Function) (faas.Function, error)
-	AddVersion(context.Context, faas.Function) (faas.Function, error)
-	DeleteFunction(context.Context, faas.Name) error
+	CreateFunction(context.Context, faas.Actor, faas.Function) (faas.Function, error)
+	AddVersion(context.Context, faas.Actor, faas.Function) (faas.Function, error)
+	DeleteFunction(context.Context, faas.Actor, faas.Name) error
 }
 
 // VersionStore lists versions and chooses the current one.
 type VersionStore interface {
 	ListVersions(context.Context, faas.Name) ([]faas.Version, error)
-	SetCurrentVersion(ctx context.Context, name faas.Name, version int) error
+	SetCurrentVersion(ctx context.Context, by faas.Actor, name faas.Name, version int) error
 }
 
 // Secrets keeps secrets of owners. Its errors are *faas.Error where a caller is to know.
 type Secrets interface {
-	Put(ctx context.Context, owner, name, value string) error
+	// Put sets the value of a secret, by its owner and name.
+	Put(ctx context.Context, by faas.Actor, secret faas.Secret, value string) error
 	List(ctx context.Context, owner string) ([]faas.Secret, error)
-	Delete(ctx context.Context, owner, name string) error
+	Delete(ctx context.Context, by faas.Actor, owner, name string) error
 	// Values leaves out what is not there.
 	Values(ctx context.Context, owner string, names []string) (faas.Secrets, error)
 }
 
 // AliasStore keeps aliases.
 type AliasStore interface {
-	PutAlias(context.Context, faas.Name, faas.Alias) (faas.Alias, error)
+	PutAlias(context.Context, faas.Actor, faas.Name, faas.Alias) (faas.Alias, error)
 	ListAliases(context.Context, faas.Name) ([]faas.Alias, error)
-	DeleteAlias(ctx context.Context, name faas.Name, alias string) error
+	DeleteAlias(ctx context.Context, by faas.Actor, name faas.Name, alias string) error
+}
+
+// AuditLog tells who has changed what.
+type AuditLog interface {
+	ListAudit(context.Context, faas.AuditQuery) (entries []faas.AuditEntry, total int, err error)
 }
 
 // Keys makes and revokes API keys.
 type Keys interface {
 	// Create makes a key with a secret, which nobody can have again.
-	Create(context.Context, faas.APIKey) (key faas.APIKey, secret string, err error)
+	Create(context.Context, faas.Actor, faas.APIKey) (key faas.APIKey, secret string, err error)
 	List(context.Context, faas.KeyQuery) (keys []faas.APIKey, total int, err error)
-	Revoke(ctx context.Context, namespace faas.Namespace, id string) error
+	Revoke(ctx context.Context, by faas.Actor, namespace faas.Namespace, id string) error
 }
 
 // Options are what the API needs. All but OnPostgres and Redis are required.
@@ -71,7 +78,7 @@ type Options struct {
 	Store  Store
 	Keys   Keys
 	Key    faas.SessionKey
-	Revoke func(context.Context, faas.SessionID) error // deletes a session everywhere
+	Revoke func(context.Context, faas.Actor, faas.SessionID) error // deletes a session everywhere
 	// Changed returns when everybody asks again what the function's name stands for.
 	Changed func(context.Context, faas.Name)
 	// Select finds the function that a name means which the caller wrote there.
@@ -112,6 +119,7 @@ func (a *api) routes() map[string]methods {
 
 		"/api/v1/keys":           {http.MethodGet: a.listKeys, http.MethodPost: a.createKey},
 		"/api/v1/keys/{id}":      {http.MethodDelete: a.revokeKey},
+		"/api/v1/audit":          {http.MethodGet: a.listAudit},
 		"/api/v1/secrets":        {http.MethodGet: a.listSecrets},
 		"/api/v1/secrets/{name}": {http.MethodPut: a.putSecret, http.MethodDelete: a.deleteSecret},
 

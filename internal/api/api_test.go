@@ -225,7 +225,7 @@ func TestFunctions(t *testing.T) {
 	}
 	bare := faas.Function{Name: faas.Name{Language: faas.Python, Title: "bare"}, Script: faas.NewScript(faas.Python, "x", nil)}
 	for _, f := range []faas.Function{bare, full} {
-		if _, err := r.store.CreateFunction(t.Context(), f); err != nil {
+		if _, err := r.store.CreateFunction(t.Context(), faas.Actor{}, f); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -323,13 +323,13 @@ func TestMethods(t *testing.T) {
 // request's id.
 func TestInternalErrors(t *testing.T) {
 	for name, test := range map[string]struct {
-		revoke func(context.Context, faas.SessionID) error
+		revoke func(context.Context, faas.Actor, faas.SessionID) error
 		status int
 		code   faas.Code
 	}{
-		"error": {func(context.Context, faas.SessionID) error { return errors.New("secret reason") }, 500, faas.InternalError},
-		"panic": {func(context.Context, faas.SessionID) error { panic("secret reason") }, 500, faas.InternalError},
-		"away": {func(context.Context, faas.SessionID) error {
+		"error": {func(context.Context, faas.Actor, faas.SessionID) error { return errors.New("secret reason") }, 500, faas.InternalError},
+		"panic": {func(context.Context, faas.Actor, faas.SessionID) error { panic("secret reason") }, 500, faas.InternalError},
+		"away": {func(context.Context, faas.Actor, faas.SessionID) error {
 			return &faas.Error{Code: faas.Unavailable, Message: "away", Err: errors.New("secret reason")}
 		}, 503, faas.Unavailable},
 	} {

@@ -89,7 +89,7 @@ func (a *api) createKey(r *http.Request) (int, any, error) {
 	if len(key.Caller().Scopes) == 0 {
 		return 0, nil, strict.BadMember("languages", "have none of the languages of scopes: the key could do nothing")
 	}
-	key, secret, err := a.Keys.Create(r.Context(), key)
+	key, secret, err := a.Keys.Create(r.Context(), a.actorOf(r), key)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -185,5 +185,5 @@ func (a *api) revokeKey(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusNoContent, nil, a.Keys.Revoke(r.Context(), n, r.PathValue("id"))
+	return http.StatusNoContent, nil, a.Keys.Revoke(r.Context(), a.actorOf(r), n, r.PathValue("id"))
 }

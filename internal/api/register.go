@@ -60,7 +60,7 @@ func (a *api) updateFunction(r *http.Request) (int, any, error) {
 }
 
 // put has the code checked before it stores it, with the secrets of the function's owner.
-func (a *api) put(r *http.Request, f faas.Function, owner string, store func(context.Context, faas.Function) (faas.Function, error)) (any, error) {
+func (a *api) put(r *http.Request, f faas.Function, owner string, store func(context.Context, faas.Actor, faas.Function) (faas.Function, error)) (any, error) {
 	f.UserID = userOf(r)
 	environment, err := a.resolve(r, owner, f.Environment)
 	if err != nil {
@@ -69,7 +69,7 @@ func (a *api) put(r *http.Request, f faas.Function, owner string, store func(con
 	if err := a.Check(r.Context(), r.Header.Get("X-Request-ID"), f, environment); err != nil {
 		return nil, err
 	}
-	stored, err := store(r.Context(), f)
+	stored, err := store(r.Context(), a.actorOf(r), f)
 	a.changed(r, f.Name, err)
 	return newFunction(stored), err
 }
@@ -84,7 +84,7 @@ func (a *api) deleteFunction(r *http.Request) (int, any, error) {
 	if err := a.mayChange(r, name); err != nil {
 		return 0, nil, err
 	}
-	err = a.Store.DeleteFunction(r.Context(), name)
+	err = a.Store.DeleteFunction(r.Context(), a.actorOf(r), name)
 	a.changed(r, name, err)
 	return http.StatusNoContent, nil, err
 }

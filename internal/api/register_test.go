@@ -217,7 +217,7 @@ func (endless) Read(p []byte) (int, error) {
 func TestRegisterRace(t *testing.T) {
 	r := newRig(t)
 	r.options.Check = func(ctx context.Context, _ string, f faas.Function, _ *faas.Resolved) error {
-		_, err := r.store.CreateFunction(ctx, faas.Function{Name: f.Name, Script: f.Script})
+		_, err := r.store.CreateFunction(ctx, faas.Actor{}, faas.Function{Name: f.Name, Script: f.Script})
 		return err
 	}
 	r.wantErrorTo("POST", functions, `{"language": "nodejs", "title": "f", "script_content": "x"}`, faas.Conflict, "PUT")

@@ -64,7 +64,7 @@ func (a *api) putSecret(r *http.Request) (int, any, error) {
 	case strings.ContainsRune(*value, 0):
 		return 0, nil, strict.BadMember("value", "has a NUL in it, which no environment can have")
 	}
-	return http.StatusNoContent, nil, a.Secrets.Put(r.Context(), owner, name, *body.Value)
+	return http.StatusNoContent, nil, a.Secrets.Put(r.Context(), a.actorOf(r), faas.Secret{Owner: owner, Name: name}, *body.Value)
 }
 
 // secretOwner is the caller, who must be somebody where callers are checked.
@@ -92,5 +92,5 @@ func (a *api) deleteSecret(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	return http.StatusNoContent, nil, a.Secrets.Delete(r.Context(), owner, name)
+	return http.StatusNoContent, nil, a.Secrets.Delete(r.Context(), a.actorOf(r), owner, name)
 }

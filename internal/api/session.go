@@ -67,7 +67,7 @@ func (a *api) deleteSession(r *http.Request) (int, any, error) {
 			return 0, nil, err
 		}
 	}
-	return http.StatusNoContent, nil, a.Revoke(r.Context(), id)
+	return http.StatusNoContent, nil, a.Revoke(r.Context(), a.actorOf(r), id)
 }
 
 // orNull is null for the zero value: the wire contract tells "none" from "empty".

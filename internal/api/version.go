@@ -61,7 +61,7 @@ func (a *api) rollback(r *http.Request) (int, any, error) {
 	if err := a.mayChange(r, name); err != nil {
 		return 0, nil, err
 	}
-	err = a.Store.SetCurrentVersion(r.Context(), name, *body.Version)
+	err = a.Store.SetCurrentVersion(r.Context(), a.actorOf(r), name, *body.Version)
 	a.changed(r, name, err)
 	if err != nil {
 		return 0, nil, err

@@ -19,7 +19,7 @@ func newVersionedRig(t *testing.T) *rig {
 		}
 		name := faas.Name{Language: faas.NodeJS, Title: "f"}
 		f := faas.Function{Name: name, Description: fmt.Sprint("number ", i+1), Script: faas.NewScript(faas.NodeJS, fmt.Sprint("return ", i+1), nil)}
-		if _, err := put(t.Context(), f); err != nil {
+		if _, err := put(t.Context(), faas.Actor{}, f); err != nil {
 			t.Fatal(err)
 		}
 	}

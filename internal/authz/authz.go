@@ -68,7 +68,7 @@ func (s *Server) Check(ctx context.Context, r *authv3.CheckRequest) (*authv3.Che
 	if sent[faas.UserHeader] != "" { // a token has said who calls
 		return admitted(), nil
 	}
-	ok := admitted(option(faas.UserHeader, caller.UserID), option(faas.ScopesHeader, caller.Scopes.String()))
+	ok := admitted(option(faas.UserHeader, caller.UserID), option(faas.ScopesHeader, caller.Scopes.String()), option(faas.ProofHeader, caller.Proof))
 	place(ok.GetOkResponse(), caller.Namespace)
 	return ok, nil
 }
@@ -103,7 +103,7 @@ func (s *Server) find(ctx context.Context, sent map[string]string, source *authv
 	if user == "" {
 		return faas.Caller{}, &faas.Error{Code: faas.Unauthorized, Message: "the client's certificate names nobody: it needs one URI, or without any one DNS name, or without any one common name, of printable ASCII"}
 	}
-	return faas.Caller{Namespace: s.CertificateNamespace, UserID: user, Scopes: s.Certificates}, nil
+	return faas.Caller{Namespace: s.CertificateNamespace, UserID: user, Scopes: s.Certificates, Proof: faas.ByCertificate}, nil
 }
 
 // keyOf is the API key that the request shows, in either header.

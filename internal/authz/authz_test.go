@@ -30,9 +30,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func verify(_ context.Context, key, address string) (faas.Caller, error) {
 	switch key {
 	case "ek_ada":
-		return faas.Caller{UserID: "ada@" + address, Scopes: faas.Scopes{faas.ExecuteAll, faas.ReadFunctions}}, nil
+		return faas.Caller{UserID: "ada@" + address, Scopes: faas.Scopes{faas.ExecuteAll, faas.ReadFunctions}, Proof: "key ada"}, nil
 	case "ek_team":
-		return faas.Caller{Namespace: "team-a", UserID: "ada", Scopes: faas.Scopes{faas.Admin}}, nil
+		return faas.Caller{Namespace: "team-a", UserID: "ada", Scopes: faas.Scopes{faas.Admin}, Proof: "key team"}, nil
 	case "ek_panic":
 		panic("verify")
 	case "ek_broken":
@@ -52,14 +52,14 @@ func TestCheck(t *testing.T) {
 		code   faas.Code
 		set    map[string]string
 	}{
-		{"a key", map[string]string{"x-api-key": "ek_ada"}, 0, "", map[string]string{"x-user-id": "ada@10.0.0.1", "x-envoke-scopes": "execute:all read:functions"}},
-		{"a key as a token", map[string]string{"authorization": "Bearer ek_ada"}, 0, "", map[string]string{"x-user-id": "ada@10.0.0.1", "x-envoke-scopes": "execute:all read:functions"}},
-		{"a key of a namespace", map[string]string{"x-api-key": "ek_team", "x-envoke-namespace": "team-b"}, 0, "", map[string]string{"x-user-id": "ada", "x-envoke-scopes": "admin", "x-envoke-namespace": "team-a"}},
+		{"a key", map[string]string{"x-api-key": "ek_ada"}, 0, "", map[string]string{"x-user-id": "ada@10.0.0.1", "x-envoke-scopes": "execute:all read:functions", "x-envoke-proof": "key ada"}},
+		{"a key as a token", map[string]string{"authorization": "Bearer ek_ada"}, 0, "", map[string]string{"x-user-id": "ada@10.0.0.1", "x-envoke-scopes": "execute:all read:functions", "x-envoke-proof": "key ada"}},
+		{"a key of a namespace", map[string]string{"x-api-key": "ek_team", "x-envoke-namespace": "team-b"}, 0, "", map[string]string{"x-user-id": "ada", "x-envoke-scopes": "admin", "x-envoke-namespace": "team-a", "x-envoke-proof": "key team"}},
 		{"no key of ours", map[string]string{"x-api-key": "ada"}, 401, faas.Unauthorized, nil},
 		{"two keys, joined", map[string]string{"x-api-key": "ek_ada,ek_ada"}, 401, faas.Unauthorized, nil},
 		{"a key and a token", map[string]string{"x-api-key": "ek_ada", "x-user-id": "bob"}, 400, faas.InvalidRequest, nil},
-		{"a certificate", map[string]string{"x-forwarded-client-cert": cert}, 0, "", map[string]string{"x-user-id": "ada", "x-envoke-scopes": "execute:nodejs", "x-envoke-namespace": "team-c"}},
-		{"a certificate and a key", map[string]string{"x-forwarded-client-cert": cert, "x-api-key": "ek_ada"}, 0, "", map[string]string{"x-user-id": "ada@10.0.0.1", "x-envoke-scopes": "execute:all read:functions"}},
+		{"a certificate", map[string]string{"x-forwarded-client-cert": cert}, 0, "", map[string]string{"x-user-id": "ada", "x-envoke-scopes": "execute:nodejs", "x-envoke-namespace": "team-c", "x-envoke-proof": "certificate"}},
+		{"a certificate and a key", map[string]string{"x-forwarded-client-cert": cert, "x-api-key": "ek_ada"}, 0, "", map[string]string{"x-user-id": "ada@10.0.0.1", "x-envoke-scopes": "execute:all read:functions", "x-envoke-proof": "key ada"}},
 		{"a certificate and a token", map[string]string{"x-forwarded-client-cert": cert, "x-user-id": "bob"}, 0, "", nil},
 		{"a certificate of nobody", map[string]string{"x-forwarded-client-cert": "nobody"}, 401, faas.Unauthorized, nil},
 		{"guessed too often", map[string]string{"x-api-key": "ek_often"}, 429, faas.RateLimited, nil},

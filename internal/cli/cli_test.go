@@ -88,6 +88,7 @@ var contract = map[string]struct {
 	"POST /api/v1/keys":                                  {201, "key.json"},
 	"GET /api/v1/keys":                                   {200, "keys.json"},
 	"DELETE /api/v1/keys/4fK2mQ9xZt0B":                   {204, ""},
+	"GET /api/v1/audit":                                  {200, "audit.json"},
 	"GET /api/v1/secrets":                                {200, "secrets.json"},
 	"PUT /api/v1/secrets/DB_URL":                         {204, ""},
 	"DELETE /api/v1/secrets/DB_URL":                      {204, ""},
@@ -167,6 +168,8 @@ func TestGolden(t *testing.T) {
 		"keys-namespace":     "keys list --namespace team-a --user ada",
 		"list-namespace":     "list --namespace team-a",
 		"delete-namespace":   "delete nodejs-hello --yes --namespace team-a",
+		"audit":              "audit --user ada --action key.create --target 4fK2mQ9xZt0B --since 2025-03-01T00:00:00Z --until 2026-03-01T01:00:00+01:00",
+		"audit-json":         "audit --page 2 -o json",
 		"logs":               "logs nodejs-hello",
 		"logs-json":          "logs --status 500 --limit 2 -o json",
 	} {

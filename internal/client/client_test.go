@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -63,6 +64,12 @@ func TestRequests(t *testing.T) {
 			_, err := c.Keys(ctx, faas.KeyQuery{UserID: "a b", Page: 2, PerPage: 3})
 			return err
 		}, "GET /api/v1/keys?page=2&per_page=3&user_id=a+b   "},
+		"changes": {func(ctx context.Context, c *Client) error {
+			since := time.Date(2025, 3, 1, 12, 30, 15, 500, time.UTC)
+			_, err := c.Changes(ctx, faas.AuditQuery{UserID: "a b", Action: faas.KeyCreate, Target: "x", Since: since, Until: since, Page: 2, PerPage: 3})
+			return err
+		}, "GET /api/v1/audit?action=key.create&page=2&per_page=3&since=2025-03-01T12%3A30%3A15.0000005Z&target=x&until=2025-03-01T12%3A30%3A15.0000005Z&user=a+b   "},
+		"all changes": {func(ctx context.Context, c *Client) error { _, err := c.Changes(ctx, faas.AuditQuery{}); return err }, "GET /api/v1/audit   "},
 		"create key": {func(ctx context.Context, c *Client) error {
 			_, err := c.CreateKey(ctx, KeyDefinition{Name: "n", UserID: "u", Scopes: []faas.Scope{faas.Admin}, ExpiresInSeconds: 5})
 			return err

@@ -160,7 +160,7 @@ func MaskKeySecrets(text string) string {
 // Caller is who calls by the key. Of languages that the key may not run it has no scope.
 func (k *APIKey) Caller() Caller {
 	if len(k.Languages) == 0 {
-		return Caller{Namespace: k.Namespace, UserID: k.UserID, Scopes: k.Scopes}
+		return Caller{Namespace: k.Namespace, UserID: k.UserID, Scopes: k.Scopes, Proof: "key " + k.ID}
 	}
 	var scopes Scopes
 	for _, scope := range k.Scopes {
@@ -173,7 +173,7 @@ func (k *APIKey) Caller() Caller {
 			scopes = append(scopes, scope)
 		}
 	}
-	return Caller{Namespace: k.Namespace, UserID: k.UserID, Scopes: scopes}
+	return Caller{Namespace: k.Namespace, UserID: k.UserID, Scopes: scopes, Proof: "key " + k.ID}
 }
 
 // Check tells whether the key is accepted at a time; the error says why it is not.

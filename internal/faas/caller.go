@@ -104,7 +104,7 @@ func (s Scopes) Allow(enough ...Scope) bool {
 
 // operations are all that a request may be for.
 var operations = []Operation{
-	Initialize, Execute, OneShot, Invoke, InvokeHTTP, SessionRead, FunctionRead, FunctionWrite, KeyWrite, SecretWrite, Health, Document,
+	Initialize, Execute, OneShot, Invoke, InvokeHTTP, SessionRead, FunctionRead, FunctionWrite, KeyWrite, SecretWrite, AuditRead, Health, Document,
 }
 
 // Known tells whether it is the name of an operation.
@@ -123,7 +123,7 @@ func (o Operation) Needs(language Language) []Scope {
 		return []Scope{ReadFunctions, WriteFunctions, Admin}
 	case FunctionWrite, SecretWrite:
 		return []Scope{WriteFunctions, Admin}
-	case KeyWrite:
+	case KeyWrite, AuditRead:
 		return []Scope{Admin}
 	case Health, Document:
 		return nil
@@ -136,6 +136,7 @@ type Caller struct {
 	Namespace Namespace
 	UserID    string // empty: nobody in particular
 	Scopes    Scopes
+	Proof     string // how it has proved who it is; see Actor
 }
 
 // Is tells whether the caller is that user of that namespace: equal ids in two namespaces are

@@ -80,10 +80,16 @@ func OwnerOf(n Namespace, user string) string {
 
 // UserOf is the id of the user in an owner's text.
 func UserOf(owner string) string {
-	if _, user, ok := strings.Cut(owner, ownerMark); ok {
-		return user
+	_, user := SplitOwner(owner)
+	return user
+}
+
+// SplitOwner is what OwnerOf made a text of.
+func SplitOwner(owner string) (n Namespace, user string) {
+	if n, user, ok := strings.Cut(owner, ownerMark); ok {
+		return Namespace(n), user
 	}
-	return owner
+	return "", owner
 }
 
 // ErrOtherNamespace is the answer to who names a namespace that is not the caller's.

@@ -17,6 +17,7 @@ const (
 	FunctionWrite  Operation = "functionwrite"
 	KeyWrite       Operation = "key"    // reads them too
 	SecretWrite    Operation = "secret" // lists, sets and deletes
+	AuditRead      Operation = "audit"
 	Health         Operation = "health"
 	Document       Operation = "document" // of the API, in OpenAPI
 	OtherOperation Operation = "other"

@@ -19,10 +19,10 @@ import (
 // Store keeps API keys. Its errors are *faas.Error of NOT_FOUND, CONFLICT and UNAVAILABLE
 // where these apply.
 type Store interface {
-	CreateKey(context.Context, faas.APIKey) error
+	CreateKey(context.Context, faas.Actor, faas.APIKey) error
 	FindKey(context.Context, faas.KeyHash) (faas.APIKey, error)
 	ListKeys(context.Context, faas.KeyQuery) (keys []faas.APIKey, total int, err error)
-	RevokeKey(ctx context.Context, namespace faas.Namespace, id string) error
+	RevokeKey(ctx context.Context, by faas.Actor, namespace faas.Namespace, id string) error
 	NoteKeyUses(ctx context.Context, used map[string]time.Time) error
 }
 
@@ -122,12 +122,12 @@ func New(o Options) *Keys {
 
 // Create makes a key of what is given and returns it with its secret, which nobody can have
 // again. Id, hash and time are made here.
-func (k *Keys) Create(ctx context.Context, key faas.APIKey) (created faas.APIKey, secret string, err error) {
+func (k *Keys) Create(ctx context.Context, by faas.Actor, key faas.APIKey) (created faas.APIKey, secret string, err error) {
 	key.ID, secret = faas.NewKeySecret()
 	key.Hash = faas.HashKeySecret(secret)
 	key.CreatedAt = k.now().UTC().Truncate(time.Microsecond)
 	key.ExpiresAt = key.ExpiresAt.UTC().Truncate(time.Microsecond)
-	if err := k.store.CreateKey(ctx, key); err != nil {
+	if err := k.store.CreateKey(ctx, by, key); err != nil {
 		return faas.APIKey{}, "", fmt.Errorf("create API key: %w", err)
 	}
 	return key, secret, nil
@@ -140,11 +140,11 @@ func (k *Keys) List(ctx context.Context, q faas.KeyQuery) (keys []faas.APIKey, t
 
 // Revoke has a key accepted no more: here when it returns, by other controls as soon as they
 // hear of it. NOT_FOUND: the namespace has none of that id.
-func (k *Keys) Revoke(ctx context.Context, namespace faas.Namespace, id string) error {
+func (k *Keys) Revoke(ctx context.Context, by faas.Actor, namespace faas.Namespace, id string) error {
 	if !faas.IsKeyID(id) {
 		return &faas.Error{Code: faas.NotFound, Message: "no such API key"}
 	}
-	err := k.store.RevokeKey(ctx, namespace, id)
+	err := k.store.RevokeKey(ctx, by, namespace, id)
 	// Whatever the store said: it may have revoked without being able to say so.
 	k.forget(id)
 	if err != nil {

@@ -37,11 +37,11 @@ func (f *faulty) FindKey(ctx context.Context, hash faas.KeyHash) (faas.APIKey, e
 	return f.Store.FindKey(ctx, hash)
 }
 
-func (f *faulty) RevokeKey(ctx context.Context, namespace faas.Namespace, id string) error {
+func (f *faulty) RevokeKey(ctx context.Context, by faas.Actor, namespace faas.Namespace, id string) error {
 	if f.away.Load() {
 		return errAway
 	}
-	return f.Store.RevokeKey(ctx, namespace, id)
+	return f.Store.RevokeKey(ctx, by, namespace, id)
 }
 
 func (f *faulty) NoteKeyUses(ctx context.Context, used map[string]time.Time) error {
@@ -84,7 +84,7 @@ func (r *rig) pass(d time.Duration) { r.ahead.Add(int64(d)) }
 func (r *rig) create(key faas.APIKey) (id, secret string) {
 	r.Helper()
 	key.Name, key.UserID, key.Scopes = "a key", "ada", faas.Scopes{faas.ExecuteAll}
-	created, secret, err := r.Create(r.Context(), key)
+	created, secret, err := r.Create(r.Context(), faas.Actor{}, key)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestVerify(t *testing.T) {
 	id, secret := r.create(faas.APIKey{Languages: []faas.Language{faas.Python}})
 	_, brief := r.create(faas.APIKey{ExpiresAt: r.now().Add(time.Hour)})
 	revoked, ended := r.create(faas.APIKey{})
-	if err := r.Revoke(t.Context(), "", revoked); err != nil {
+	if err := r.Revoke(t.Context(), faas.Actor{}, "", revoked); err != nil {
 		t.Fatal(err)
 	}
 	r.wantError("before it expires", brief, nil)
@@ -234,7 +234,7 @@ func TestRevoke(t *testing.T) {
 	r.wantError("before", secret, nil)
 	r.wantError("another", other, nil)
 	for range 2 {
-		if err := r.Revoke(t.Context(), "", id); err != nil {
+		if err := r.Revoke(t.Context(), faas.Actor{}, "", id); err != nil {
 			t.Fatal(err)
 		}
 		r.wantError("after", secret, faas.ErrKeyRevoked)
@@ -245,7 +245,7 @@ func TestRevoke(t *testing.T) {
 	}
 	none, _ := faas.NewKeySecret()
 	for _, id := range []string{none, "", "../x", other} {
-		if err := r.Revoke(t.Context(), "", id); !faas.IsNotFound(err) {
+		if err := r.Revoke(t.Context(), faas.Actor{}, "", id); !faas.IsNotFound(err) {
 			t.Errorf("%q: %v", id, err)
 		}
 	}
@@ -269,7 +269,7 @@ func TestStoreAway(t *testing.T) {
 		t.Errorf("%v were verified as stale", got)
 	}
 	r.wantError("one that is not known", unasked, errAway)
-	if err := r.Revoke(t.Context(), "", id); !errors.Is(err, errAway) {
+	if err := r.Revoke(t.Context(), faas.Actor{}, "", id); !errors.Is(err, errAway) {
 		t.Errorf("revoke: %v", err)
 	}
 	r.wantError("one that was perhaps revoked", ended, errAway)
@@ -335,7 +335,7 @@ func BenchmarkVerify(b *testing.B) {
 	}
 	defer store.Close()
 	k := keys.New(keys.Options{Store: store, AdminKey: adminKey, Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
-	_, secret, err := k.Create(b.Context(), faas.APIKey{UserID: "ada", Scopes: faas.Scopes{faas.ExecuteAll}})
+	_, secret, err := k.Create(b.Context(), faas.Actor{}, faas.APIKey{UserID: "ada", Scopes: faas.Scopes{faas.ExecuteAll}})
 	if err != nil {
 		b.Fatal(err)
 	}

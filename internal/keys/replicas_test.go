@@ -42,7 +42,7 @@ func replica(t *testing.T, address string) *keys.Keys {
 func TestRevokedElsewhere(t *testing.T) {
 	address := testrig.Postgres(t)
 	here, there := replica(t, address), replica(t, address)
-	key, secret, err := here.Create(t.Context(), faas.APIKey{UserID: "ada", Scopes: faas.Scopes{faas.Admin}})
+	key, secret, err := here.Create(t.Context(), faas.Actor{}, faas.APIKey{UserID: "ada", Scopes: faas.Scopes{faas.Admin}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestRevokedElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	revoked := time.Now()
-	if err := here.Revoke(t.Context(), "", key.ID); err != nil {
+	if err := here.Revoke(t.Context(), faas.Actor{}, "", key.ID); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := here.Verify(t.Context(), secret); !errors.Is(err, faas.ErrKeyRevoked) {
@@ -81,7 +81,7 @@ func TestRevokeWhileVerified(t *testing.T) {
 				}
 			})
 		}
-		if err := r.Revoke(t.Context(), "", id); err != nil {
+		if err := r.Revoke(t.Context(), faas.Actor{}, "", id); err != nil {
 			t.Error(err)
 		}
 		r.wantError("after", secret, faas.ErrKeyRevoked)

@@ -23,8 +23,8 @@ const (
 	listKeys  = selectKeys + ` WHERE namespace = $1 AND ($2::text = '' OR user_id = $2) ORDER BY number DESC LIMIT $3 OFFSET $4`
 	countKeys = `SELECT count(*) FROM meta.api_keys WHERE namespace = $1 AND ($2::text = '' OR user_id = $2)`
 
-	// The first time is kept.
-	revokeKey = `UPDATE meta.api_keys SET revoked_at = coalesce(revoked_at, $3) WHERE id = $2 AND namespace = $1`
+	holdKey   = `SELECT user_id, revoked_at IS NOT NULL FROM meta.api_keys WHERE id = $1 AND namespace = $2 FOR NO KEY UPDATE`
+	revokeKey = `UPDATE meta.api_keys SET revoked_at = $2 WHERE id = $1`
 
 	// In one order, so that two who note the same keys do not wait for each other.
 	useKeys = `UPDATE meta.api_keys k SET last_used_at = u.at
@@ -35,7 +35,7 @@ const (
 
 // CreateKey stores a new API key, and its user where it is the user's first. CONFLICT: its id
 // or hash is another's.
-func (s *Store) CreateKey(ctx context.Context, k faas.APIKey) error {
+func (s *Store) CreateKey(ctx context.Context, by faas.Actor, k faas.APIKey) error {
 	languages := make([]string, len(k.Languages)) // {} for nil
 	for i, language := range k.Languages {
 		languages[i] = string(language)
@@ -46,7 +46,10 @@ func (s *Store) CreateKey(ctx context.Context, k faas.APIKey) error {
 		}
 		_, err := tx.Exec(ctx, createKey, k.ID, k.Hash.String(), k.UserID, k.Name, k.Scopes.String(),
 			languages, k.CreatedAt, k.CreatedBy, nullTime(k.ExpiresAt), string(k.Namespace))
-		return err
+		if err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, faas.AuditKey(&k))
 	})
 	if codeOf(err) == uniqueViolation {
 		err = &faas.Error{Code: faas.Conflict, Message: "there is an API key of that id"}
@@ -100,11 +103,20 @@ func scanKey(row pgx.Row) (k faas.APIKey, err error) {
 
 // RevokeKey has an API key accepted no more. One that was revoked before stays so, since then.
 // NOT_FOUND: the namespace has none of that id.
-func (s *Store) RevokeKey(ctx context.Context, namespace faas.Namespace, id string) error {
-	changed, err := s.exec(ctx, revokeKey, string(namespace), id, time.Now())
-	if err == nil && changed == 0 {
-		err = noKey()
-	}
+func (s *Store) RevokeKey(ctx context.Context, by faas.Actor, namespace faas.Namespace, id string) error {
+	err := s.update(ctx, func(tx pgx.Tx) error {
+		var (
+			user    string
+			revoked bool
+		)
+		if err := tx.QueryRow(ctx, holdKey, id, string(namespace)).Scan(&user, &revoked); err != nil || revoked {
+			return notFound(err, noKey())
+		}
+		if _, err := tx.Exec(ctx, revokeKey, id, time.Now()); err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, faas.AuditNoKey(namespace, id, user))
+	})
 	return wrap("revoke API key", err)
 }
 

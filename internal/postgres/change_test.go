@@ -51,11 +51,11 @@ func function(title, source string) faas.Function {
 // hears makes changes until the follower has heard one: it may not listen yet.
 func (e *ear) hears(t *testing.T, s *postgres.Store, title string) {
 	t.Helper()
-	if _, err := s.CreateFunction(t.Context(), function(title, "return 0")); err != nil {
+	if _, err := s.CreateFunction(t.Context(), faas.Actor{}, function(title, "return 0")); err != nil {
 		t.Fatal(err)
 	}
 	testrig.Eventually(t, "the follower listens", func() bool {
-		if _, err := s.AddVersion(t.Context(), function(title, "return 0")); err != nil {
+		if _, err := s.AddVersion(t.Context(), faas.Actor{}, function(title, "return 0")); err != nil {
 			t.Fatal(err)
 		}
 		return e.has(faas.Change{Function: named(title)})
@@ -80,44 +80,44 @@ func TestChangesAreHeard(t *testing.T) {
 		e.forget()
 	}
 	f := faas.Change{Function: named("f")}
-	_, err := one.CreateFunction(t.Context(), function("f", "return 1"))
+	_, err := one.CreateFunction(t.Context(), faas.Actor{}, function("f", "return 1"))
 	must("a new function", err, f)
-	_, err = one.AddVersion(t.Context(), function("f", "return 2"))
+	_, err = one.AddVersion(t.Context(), faas.Actor{}, function("f", "return 2"))
 	must("a new version", err, f)
-	must("a rollback", one.SetCurrentVersion(t.Context(), named("f"), 1), f)
-	_, err = one.PutAlias(t.Context(), named("f"), faas.Alias{Name: "a", Version: 1})
+	must("a rollback", one.SetCurrentVersion(t.Context(), faas.Actor{}, named("f"), 1), f)
+	_, err = one.PutAlias(t.Context(), faas.Actor{}, named("f"), faas.Alias{Name: "a", Version: 1})
 	must("an alias", err, f)
-	must("the end of an alias", one.DeleteAlias(t.Context(), named("f"), "a"), f)
-	must("the end of a function", one.DeleteFunction(t.Context(), named("f")), f)
+	must("the end of an alias", one.DeleteAlias(t.Context(), faas.Actor{}, named("f"), "a"), f)
+	must("the end of a function", one.DeleteFunction(t.Context(), faas.Actor{}, named("f")), f)
 
 	other := function("f", "return 1")
 	other.Name.Namespace = "team-a"
 	f.Function = other.Name
-	_, err = one.CreateFunction(t.Context(), other)
+	_, err = one.CreateFunction(t.Context(), faas.Actor{}, other)
 	must("a function of another namespace", err, f)
-	_, err = one.PutAlias(t.Context(), other.Name, faas.Alias{Name: "a", Version: 1})
+	_, err = one.PutAlias(t.Context(), faas.Actor{}, other.Name, faas.Alias{Name: "a", Version: 1})
 	must("an alias there", err, f)
-	must("the end of a function there", one.DeleteFunction(t.Context(), other.Name), f)
+	must("the end of a function there", one.DeleteFunction(t.Context(), faas.Actor{}, other.Name), f)
 
 	secret := faas.Secret{Owner: "o", Name: "S", Key: "k", Sealed: []byte("x")}
-	must("a secret", one.PutSecret(t.Context(), secret), faas.Change{Secrets: true})
-	must("a changed secret", one.PutSecret(t.Context(), secret), faas.Change{Secrets: true})
-	must("the end of a secret", one.DeleteSecret(t.Context(), "o", "S"), faas.Change{Secrets: true})
+	must("a secret", one.PutSecret(t.Context(), faas.Actor{}, secret), faas.Change{Secrets: true})
+	must("a changed secret", one.PutSecret(t.Context(), faas.Actor{}, secret), faas.Change{Secrets: true})
+	must("the end of a secret", one.DeleteSecret(t.Context(), faas.Actor{}, "o", "S"), faas.Change{Secrets: true})
 
 	session, script := newSession("s")
 	if err := one.CreateSession(t.Context(), session, &script); err != nil {
 		t.Fatal(err)
 	}
-	must("the end of a session", one.DeleteSession(t.Context(), session.ID), faas.Change{Session: session.ID})
+	must("the end of a session", one.DeleteSession(t.Context(), faas.Actor{}, session.ID), faas.Change{Session: session.ID})
 	id, text := faas.NewKeySecret()
-	err = one.CreateKey(t.Context(), faas.APIKey{ID: id, UserID: "ada", Hash: faas.HashKeySecret(text), CreatedAt: time.Now()})
+	err = one.CreateKey(t.Context(), faas.Actor{}, faas.APIKey{ID: id, UserID: "ada", Hash: faas.HashKeySecret(text), CreatedAt: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := one.NoteKeyUses(t.Context(), map[string]time.Time{id: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	must("the end of a key", one.RevokeKey(t.Context(), "", id), faas.Change{Key: id})
+	must("the end of a key", one.RevokeKey(t.Context(), faas.Actor{}, "", id), faas.Change{Key: id})
 	if told := query[int](t, address, "SELECT count(*) FROM meta.changes WHERE kind = 'key'"); told != 1 {
 		t.Errorf("keys have %d changes: its use is none", told)
 	}
@@ -150,7 +150,7 @@ func TestChangesAreNotMissed(t *testing.T) {
 	run("ALTER DATABASE " + database + " ALLOW_CONNECTIONS false") // connections that there are go on
 	run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT revision%' OR query LIKE 'DELETE FROM meta.changes%' OR query LIKE 'LISTEN%'")
 	testrig.Eventually(t, "the connection is lost, and no other to be had", func() bool { return e.losses() > 2 })
-	if _, err := one.CreateFunction(t.Context(), function("meanwhile", "return 1")); err != nil {
+	if _, err := one.CreateFunction(t.Context(), faas.Actor{}, function("meanwhile", "return 1")); err != nil {
 		t.Fatal(err)
 	}
 	run("ALTER DATABASE " + database + " ALLOW_CONNECTIONS true")

@@ -51,9 +51,9 @@ const (
 
 // CreateFunction registers a function under a name that is free and returns it as
 // stored: version and times are the store's to give. CONFLICT: the name is taken.
-func (s *Store) CreateFunction(ctx context.Context, f faas.Function) (faas.Function, error) {
+func (s *Store) CreateFunction(ctx context.Context, by faas.Actor, f faas.Function) (faas.Function, error) {
 	now := time.Now()
-	f, err := s.putFunction(ctx, f, func(tx pgx.Tx, tags []string) pgx.Row {
+	f, err := s.putFunction(ctx, change{by, faas.FunctionRegister}, f, func(tx pgx.Tx, tags []string) pgx.Row {
 		return tx.QueryRow(ctx, createFunction, string(f.Name.Language), f.Name.Title, f.Description, tags, f.UserID, now, string(f.Name.Namespace))
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -65,9 +65,9 @@ func (s *Store) CreateFunction(ctx context.Context, f faas.Function) (faas.Funct
 // AddVersion adds a version to a function, makes it the current one and returns it
 // as stored. Its UserID is who adds it; who registered the function stays.
 // NOT_FOUND: there is no function of that name.
-func (s *Store) AddVersion(ctx context.Context, f faas.Function) (faas.Function, error) {
+func (s *Store) AddVersion(ctx context.Context, by faas.Actor, f faas.Function) (faas.Function, error) {
 	now := time.Now()
-	f, err := s.putFunction(ctx, f, func(tx pgx.Tx, tags []string) pgx.Row {
+	f, err := s.putFunction(ctx, change{by, faas.VersionAdd}, f, func(tx pgx.Tx, tags []string) pgx.Row {
 		return tx.QueryRow(ctx, bumpFunction, f.Name.String(), f.Description, tags, now, string(f.Name.Namespace))
 	})
 	return f, wrap(fmt.Sprintf("add a version to function %q", f.Name), notFound(err, noFunction(faas.Ref{Name: f.Name})))
@@ -77,9 +77,15 @@ func noFunction(ref faas.Ref) *faas.Error {
 	return &faas.Error{Code: faas.NotFound, Message: fmt.Sprintf("no function is registered as %s", ref)}
 }
 
+// change is by whom a function is changed, and how.
+type change struct {
+	by     faas.Actor
+	action faas.Action
+}
+
 // putFunction stores the version whose row of meta.functions put has made.
-func (s *Store) putFunction(ctx context.Context, f faas.Function, put func(pgx.Tx, []string) pgx.Row) (faas.Function, error) {
-	by := f.UserID
+func (s *Store) putFunction(ctx context.Context, c change, f faas.Function, put func(pgx.Tx, []string) pgx.Row) (faas.Function, error) {
+	addedBy := f.UserID
 	err := s.update(ctx, func(tx pgx.Tx) error {
 		tags := append([]string{}, f.Tags...) // {} for nil
 		var id int64
@@ -92,8 +98,11 @@ func (s *Store) putFunction(ctx context.Context, f faas.Function, put func(pgx.T
 		}
 		_, err := tx.Exec(ctx, insertVersion, id, f.Version, string(f.Script.Digest), document(f.Schema), document(f.Examples),
 			f.Description, tags, f.Timeout.Milliseconds(), f.CacheTTL.Milliseconds(), f.MemoryMB, string(f.Network),
-			f.Limits.CPU.Milliseconds(), f.Limits.Output, f.Limits.Concurrency, document(f.Environment.JSON()), by, f.UpdatedAt)
-		return err
+			f.Limits.CPU.Milliseconds(), f.Limits.Output, f.Limits.Concurrency, document(f.Environment.JSON()), addedBy, f.UpdatedAt)
+		if err != nil {
+			return err
+		}
+		return audit(ctx, tx, c.by, faas.AuditVersion(c.action, &f))
 	})
 	return f, err
 }
@@ -144,7 +153,7 @@ func (s *Store) EverRegistered(ctx context.Context, name faas.Name) (bool, error
 
 // DeleteFunction deletes a function with its versions and aliases. Its scripts stay
 // as long as sessions run them. NOT_FOUND: there is no function of that name.
-func (s *Store) DeleteFunction(ctx context.Context, name faas.Name) error {
+func (s *Store) DeleteFunction(ctx context.Context, by faas.Actor, name faas.Name) error {
 	err := s.update(ctx, func(tx pgx.Tx) error {
 		var id int64
 		if err := tx.QueryRow(ctx, retireFunction, name.String(), string(name.Namespace)).Scan(&id); err != nil {
@@ -154,7 +163,10 @@ func (s *Store) DeleteFunction(ctx context.Context, name faas.Name) error {
 		if err != nil {
 			return err
 		}
-		return deleteOrphans(ctx, tx, digests)
+		if err := deleteOrphans(ctx, tx, digests); err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, faas.AuditFunction(name, len(digests)))
 	})
 	return wrap(fmt.Sprintf("delete function %q", name), err)
 }

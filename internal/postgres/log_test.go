@@ -329,7 +329,7 @@ func TestSweptScript(t *testing.T) {
 				if err := store.CreateSession(t.Context(), session, &script); err != nil {
 					t.Error(err)
 				}
-				if err := store.DeleteSession(t.Context(), session.ID); err != nil {
+				if err := store.DeleteSession(t.Context(), faas.Actor{}, session.ID); err != nil {
 					t.Error(err)
 				}
 			}

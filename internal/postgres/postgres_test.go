@@ -170,7 +170,7 @@ func TestUpgrade(t *testing.T) {
 	if err != nil || got.Version != 2 || got.Description != "described" || len(got.Tags) != 1 {
 		t.Errorf("the function is %+v, %v", got, err)
 	}
-	next, err := store.AddVersion(t.Context(), faas.Function{Name: name, Script: faas.NewScript(faas.NodeJS, "return 3", nil)})
+	next, err := store.AddVersion(t.Context(), faas.Actor{}, faas.Function{Name: name, Script: faas.NewScript(faas.NodeJS, "return 3", nil)})
 	if err != nil || next.Version != 3 {
 		t.Errorf("the next version is %d, %v", next.Version, err)
 	}
@@ -233,6 +233,7 @@ func TestRoles(t *testing.T) {
 		{"meta.function_aliases", all, "sel", "sel"},
 		{"meta.modules", all, "", "sel"},
 		{"meta.secrets", all, "", "sel"},
+		{"meta.audit", "sel ins", "", "sel"},
 		{"public.request_logs", all, "sel", "sel"},
 		{"public.error_logs", all, "sel", "sel"},
 		{"public.pending_payloads", all, "", "sel"},

@@ -33,7 +33,7 @@ func TestViews(t *testing.T) {
 	if err := store.AppendRequestLogs(t.Context(), "a", 1, rows); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.DeleteSession(t.Context(), session.ID); err != nil {
+	if err := store.DeleteSession(t.Context(), faas.Actor{}, session.ID); err != nil {
 		t.Fatal(err)
 	}
 	appendRecords(t, store, faas.Records{Failures: []faas.Failure{

@@ -32,7 +32,7 @@ const (
 
 // PutSecret stores a sealed value, of a new secret or in place of what was there. CONFLICT: its
 // owner has as many as one may have.
-func (s *Store) PutSecret(ctx context.Context, secret faas.Secret) error {
+func (s *Store) PutSecret(ctx context.Context, by faas.Actor, secret faas.Secret) error {
 	err := s.update(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, lockOwner, secret.Owner); err != nil {
 			return err
@@ -44,8 +44,10 @@ func (s *Store) PutSecret(ctx context.Context, secret faas.Secret) error {
 		if others >= faas.SecretsPerOwner {
 			return faas.ErrTooManySecrets
 		}
-		_, err := tx.Exec(ctx, putSecret, secret.Owner, secret.Name, secret.Key, secret.Sealed, time.Now())
-		return err
+		if _, err := tx.Exec(ctx, putSecret, secret.Owner, secret.Name, secret.Key, secret.Sealed, time.Now()); err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, faas.AuditSecret(faas.SecretPut, secret.Owner, secret.Name))
 	})
 	return wrap(fmt.Sprintf("put secret %q", secret.Name), err)
 }
@@ -77,11 +79,17 @@ func (s *Store) FindSecret(ctx context.Context, owner, name string) (faas.Secret
 }
 
 // DeleteSecret deletes a secret. NOT_FOUND: its owner has none of that name.
-func (s *Store) DeleteSecret(ctx context.Context, owner, name string) error {
-	changed, err := s.exec(ctx, deleteSecret, owner, name)
-	if err == nil && changed == 0 {
-		err = faas.ErrNoSecret
-	}
+func (s *Store) DeleteSecret(ctx context.Context, by faas.Actor, owner, name string) error {
+	err := s.update(ctx, func(tx pgx.Tx) error {
+		done, err := tx.Exec(ctx, deleteSecret, owner, name)
+		if err != nil {
+			return err
+		}
+		if done.RowsAffected() == 0 {
+			return faas.ErrNoSecret
+		}
+		return audit(ctx, tx, by, faas.AuditSecret(faas.SecretDelete, owner, name))
+	})
 	return wrap(fmt.Sprintf("delete secret %q", name), err)
 }
 
@@ -100,7 +108,13 @@ func (s *Store) StaleSecrets(ctx context.Context, key string, most int) ([]faas.
 
 // ResealSecret stores the same value sealed with another key, unless it has changed since it
 // was sealed as before.
-func (s *Store) ResealSecret(ctx context.Context, secret faas.Secret, before []byte) error {
-	_, err := s.exec(ctx, resealSecret, secret.Key, secret.Sealed, secret.Owner, secret.Name, before)
+func (s *Store) ResealSecret(ctx context.Context, by faas.Actor, secret faas.Secret, before []byte) error {
+	err := s.update(ctx, func(tx pgx.Tx) error {
+		done, err := tx.Exec(ctx, resealSecret, secret.Key, secret.Sealed, secret.Owner, secret.Name, before)
+		if err != nil || done.RowsAffected() == 0 {
+			return err
+		}
+		return audit(ctx, tx, by, faas.AuditSecret(faas.SecretReseal, secret.Owner, secret.Name))
+	})
 	return wrap(fmt.Sprintf("reseal secret %q", secret.Name), err)
 }

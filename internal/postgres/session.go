@@ -32,7 +32,7 @@ const (
 	setBuild = `UPDATE meta.sessions SET compile_status = $2, compile_step = $3, compile_since = $4, compile_error = $5,
 		status = CASE WHEN $2 = 'error' THEN 'error' ELSE status END WHERE id = $1`
 
-	deleteSession = `DELETE FROM meta.sessions WHERE id = $1 RETURNING script_hash`
+	deleteSession = `DELETE FROM meta.sessions WHERE id = $1 RETURNING script_hash, user_id, namespace`
 
 	// What somebody else is deleting or counting is left to the next sweep.
 	sweepSessions = `DELETE FROM meta.sessions WHERE id IN
@@ -148,11 +148,20 @@ func (s *Store) FindScript(ctx context.Context, digest faas.Digest) (faas.Script
 }
 
 // DeleteSession deletes a session, and its script if it was the last to run it.
-func (s *Store) DeleteSession(ctx context.Context, id faas.SessionID) error {
-	deleted, err := s.deleteSessions(ctx, deleteSession, string(id))
-	if err == nil && deleted == 0 {
-		err = faas.ErrNoSession
-	}
+func (s *Store) DeleteSession(ctx context.Context, by faas.Actor, id faas.SessionID) error {
+	err := s.update(ctx, func(tx pgx.Tx) error {
+		var (
+			digest, user string
+			namespace    faas.Namespace
+		)
+		if err := tx.QueryRow(ctx, deleteSession, string(id)).Scan(&digest, &user, &namespace); err != nil {
+			return notFound(err, faas.ErrNoSession)
+		}
+		if err := deleteOrphans(ctx, tx, []string{digest}); err != nil || !by.Audits(namespace, user) {
+			return err
+		}
+		return audit(ctx, tx, by, faas.AuditSession(id, namespace, user))
+	})
 	return wrap(fmt.Sprintf("delete session %q", id), err)
 }
 
@@ -160,20 +169,16 @@ func (s *Store) DeleteSession(ctx context.Context, id faas.SessionID) error {
 // with the scripts that nobody refers to any more, and tells how many sessions
 // went.
 func (s *Store) SweepSessions(ctx context.Context, expiredBefore time.Time, limit int) (int, error) {
-	deleted, err := s.deleteSessions(ctx, sweepSessions, expiredBefore, limit)
-	return deleted, wrap("sweep sessions", err)
-}
-
-func (s *Store) deleteSessions(ctx context.Context, query string, args ...any) (deleted int, err error) {
-	err = s.update(ctx, func(tx pgx.Tx) error {
-		digests, err := collect[string](ctx, tx, query, args...)
+	deleted := 0
+	err := s.update(ctx, func(tx pgx.Tx) error {
+		digests, err := collect[string](ctx, tx, sweepSessions, expiredBefore, limit)
 		if err != nil {
 			return err
 		}
 		deleted = len(digests)
 		return deleteOrphans(ctx, tx, digests)
 	})
-	return deleted, err
+	return deleted, wrap("sweep sessions", err)
 }
 
 // collect is the only column of all rows that a statement gives.

@@ -62,19 +62,21 @@ func (s *Store) ListVersions(ctx context.Context, name faas.Name) ([]faas.Versio
 
 // SetCurrentVersion makes a version that exists the current one. NOT_FOUND: there
 // is no such function, or no such version of it.
-func (s *Store) SetCurrentVersion(ctx context.Context, name faas.Name, version int) error {
+func (s *Store) SetCurrentVersion(ctx context.Context, by faas.Actor, name faas.Name, version int) error {
 	return s.ofFunction(ctx, fmt.Sprintf("make version %d of %q the current one", version, name), name, func(tx pgx.Tx, id int64) error {
 		if err := checkVersions(ctx, tx, id, []int{version}); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, setCurrent, id, version, time.Now())
-		return err
+		if _, err := tx.Exec(ctx, setCurrent, id, version, time.Now()); err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, faas.AuditCurrent(name, version))
 	})
 }
 
 // PutAlias sets an alias, a new one or one that exists, and returns it as stored.
 // NOT_FOUND: there is no such function, or not all versions that the alias names.
-func (s *Store) PutAlias(ctx context.Context, name faas.Name, alias faas.Alias) (faas.Alias, error) {
+func (s *Store) PutAlias(ctx context.Context, by faas.Actor, name faas.Name, alias faas.Alias) (faas.Alias, error) {
 	err := s.ofFunction(ctx, fmt.Sprintf("put alias %q of %q", alias.Name, name), name, func(tx pgx.Tx, id int64) error {
 		versions := []int{alias.Version}
 		for version := range alias.Weights {
@@ -94,9 +96,12 @@ func (s *Store) PutAlias(ctx context.Context, name faas.Name, alias faas.Alias) 
 		if err != nil {
 			return err
 		}
-		alias.Environment, err = faas.ParseEnvironment(environment)
+		told := faas.AuditAlias(name, &alias, alias.Environment != nil)
+		if alias.Environment, err = faas.ParseEnvironment(environment); err != nil {
+			return err
+		}
 		alias.CreatedAt = alias.CreatedAt.UTC()
-		return err
+		return audit(ctx, tx, by, told)
 	})
 	return alias, err
 }
@@ -147,13 +152,16 @@ func scanAlias(row pgx.CollectableRow) (a faas.Alias, err error) {
 
 // DeleteAlias deletes an alias. NOT_FOUND: there is no such function, or no such
 // alias of it.
-func (s *Store) DeleteAlias(ctx context.Context, name faas.Name, alias string) error {
+func (s *Store) DeleteAlias(ctx context.Context, by faas.Actor, name faas.Name, alias string) error {
 	return s.ofFunction(ctx, fmt.Sprintf("delete alias %q of %q", alias, name), name, func(tx pgx.Tx, id int64) error {
 		done, err := tx.Exec(ctx, deleteAlias, id, alias)
-		if err != nil || done.RowsAffected() > 0 {
+		if err != nil {
 			return err
 		}
-		return &faas.Error{Code: faas.NotFound, Message: "the function has no alias " + alias}
+		if done.RowsAffected() == 0 {
+			return &faas.Error{Code: faas.NotFound, Message: "the function has no alias " + alias}
+		}
+		return audit(ctx, tx, by, faas.AuditNoAlias(name, alias))
 	})
 }
 

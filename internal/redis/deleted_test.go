@@ -54,7 +54,7 @@ func TestADeletionOutlivesItsControl(t *testing.T) {
 	kept := create(t, killed, time.Hour)
 	server.Stall(t)
 	for _, id := range deleted { // by one whose question to Redis was never sent
-		if err := store.DeleteSession(t.Context(), id); err != nil {
+		if err := store.DeleteSession(t.Context(), faas.Actor{}, id); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -109,13 +109,13 @@ func TestADeletionIsHeard(t *testing.T) {
 	session := create(t, one, time.Hour)
 	testrig.Eventually(t, "the other to follow", func() bool {
 		other := create(t, dead, time.Hour)
-		_ = store.DeleteSession(t.Context(), other.ID)
+		_ = store.DeleteSession(t.Context(), faas.Actor{}, other.ID)
 		<-time.After(50 * time.Millisecond)
 		_, err := one.FindLive(t.Context(), other.ID)
 		return faas.IsNotFound(err)
 	})
 	server.Stall(t)
-	if err := store.DeleteSession(t.Context(), session.ID); err != nil {
+	if err := store.DeleteSession(t.Context(), faas.Actor{}, session.ID); err != nil {
 		t.Fatal(err) // by one whose question to Redis was never sent
 	}
 	server.Resume(t)
@@ -133,7 +133,7 @@ func TestWhatIsOlderIsNotBelieved(t *testing.T) {
 	store, server := newStore(t), testrig.Redis(t)
 	killed, _ := replicas(t, store, server)
 	session := create(t, killed, time.Hour)
-	if err := store.DeleteSession(t.Context(), session.ID); err != nil { // Redis was never told
+	if err := store.DeleteSession(t.Context(), faas.Actor{}, session.ID); err != nil { // Redis was never told
 		t.Fatal(err)
 	}
 	started, _ := replicas(t, store, server)
@@ -145,7 +145,7 @@ func TestTooManyDeletions(t *testing.T) {
 	store, server := newStore(t), testrig.Redis(t)
 	one, _ := replicas(t, store, server)
 	session := create(t, one, time.Hour)
-	if err := store.DeleteSession(t.Context(), session.ID); err != nil {
+	if err := store.DeleteSession(t.Context(), faas.Actor{}, session.ID); err != nil {
 		t.Fatal(err)
 	}
 	one.Heard(faas.Change{Session: session.ID})

@@ -79,8 +79,8 @@ func (o over) SetBuild(ctx context.Context, id faas.SessionID, status faas.Compi
 	return o.Sessions.SetBuild(ctx, id, status, b)
 }
 
-func (o over) DeleteSession(ctx context.Context, id faas.SessionID) error {
-	return o.Sessions.DeleteSession(ctx, id)
+func (o over) DeleteSession(ctx context.Context, by faas.Actor, id faas.SessionID) error {
+	return o.Sessions.DeleteSession(ctx, by, id)
 }
 
 // TestStore: with Redis in front of it each store is still one, whether Redis answers or not.

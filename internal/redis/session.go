@@ -16,7 +16,7 @@ type SessionStore interface {
 	CreateSession(ctx context.Context, s faas.Session, script *faas.Script) error
 	FindLive(ctx context.Context, id faas.SessionID) (faas.Session, error)
 	SetBuild(ctx context.Context, id faas.SessionID, status faas.CompileStatus, b faas.Build) error
-	DeleteSession(ctx context.Context, id faas.SessionID) error
+	DeleteSession(ctx context.Context, by faas.Actor, id faas.SessionID) error
 }
 
 // Sessions keep live sessions in Redis in front of a store: as they were created, but for the
@@ -115,8 +115,8 @@ func (s *Sessions) SetBuild(ctx context.Context, id faas.SessionID, status faas.
 }
 
 // DeleteSession deletes a session for all controls.
-func (s *Sessions) DeleteSession(ctx context.Context, id faas.SessionID) error {
-	err := s.store.DeleteSession(ctx, id)
+func (s *Sessions) DeleteSession(ctx context.Context, by faas.Actor, id faas.SessionID) error {
+	err := s.store.DeleteSession(ctx, by, id)
 	// Whatever the store said: it may have deleted without being able to say so.
 	if !s.bury(ctx, id) {
 		s.owe(id)

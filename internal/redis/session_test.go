@@ -85,7 +85,7 @@ func TestSessionsAreShared(t *testing.T) {
 	if n := store.asked.Load(); n != 0 {
 		t.Errorf("the store was asked %d times", n)
 	}
-	if err := two.DeleteSession(t.Context(), want.ID); err != nil {
+	if err := two.DeleteSession(t.Context(), faas.Actor{}, want.ID); err != nil {
 		t.Fatal(err)
 	}
 	isGone(t, "the other", one, want.ID)
@@ -146,7 +146,7 @@ func TestADeletionIsNotUndone(t *testing.T) {
 		return store.asked.Load() == before+1
 	})
 	deleted := func() {
-		if err := two.DeleteSession(t.Context(), session.ID); err != nil {
+		if err := two.DeleteSession(t.Context(), faas.Actor{}, session.ID); err != nil {
 			t.Error(err)
 		}
 	}
@@ -164,7 +164,7 @@ func TestABuildDoesNotUndoADeletion(t *testing.T) {
 	one, two := replicas(t, store, server)
 	session := create(t, one, time.Hour)
 	deleted := func() {
-		if err := two.DeleteSession(t.Context(), session.ID); err != nil {
+		if err := two.DeleteSession(t.Context(), faas.Actor{}, session.ID); err != nil {
 			t.Error(err)
 		}
 	}
@@ -184,7 +184,7 @@ func TestTombstonesAreOwed(t *testing.T) {
 	testrig.Serve(t, two.Serve)
 	session := create(t, one, time.Hour)
 	server.Stall(t)
-	if err := two.DeleteSession(t.Context(), session.ID); err != nil {
+	if err := two.DeleteSession(t.Context(), faas.Actor{}, session.ID); err != nil {
 		t.Fatal(err)
 	}
 	isGone(t, "who deleted it", two, session.ID)

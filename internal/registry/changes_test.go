@@ -17,7 +17,7 @@ func TestHeard(t *testing.T) {
 	h := watch(t, r.connect(t))
 	id := r.create(t)
 	r.mustFind(t, id)
-	if err := r.store.DeleteSession(t.Context(), id); err != nil {
+	if err := r.store.DeleteSession(t.Context(), faas.Actor{}, id); err != nil {
 		t.Fatal(err)
 	}
 	r.mustFind(t, id) // nobody has said so
@@ -27,7 +27,7 @@ func TestHeard(t *testing.T) {
 		t.Errorf("the host was told %v", told)
 	}
 
-	if _, err := r.store.CreateFunction(t.Context(), faas.Function{Name: hello.Name, Script: script}); err != nil {
+	if _, err := r.store.CreateFunction(t.Context(), faas.Actor{}, faas.Function{Name: hello.Name, Script: script}); err != nil {
 		t.Fatal(err)
 	}
 	version := func(want int) {
@@ -37,7 +37,7 @@ func TestHeard(t *testing.T) {
 		}
 	}
 	version(1)
-	if _, err := r.store.AddVersion(t.Context(), faas.Function{Name: hello.Name, Script: script}); err != nil {
+	if _, err := r.store.AddVersion(t.Context(), faas.Actor{}, faas.Function{Name: hello.Name, Script: script}); err != nil {
 		t.Fatal(err)
 	}
 	version(1)
@@ -60,7 +60,7 @@ func TestHeardOfAnything(t *testing.T) {
 	h := watch(t, client)
 	id := r.create(t)
 	r.mustFind(t, id)
-	if err := r.store.DeleteSession(t.Context(), id); err != nil {
+	if err := r.store.DeleteSession(t.Context(), faas.Actor{}, id); err != nil {
 		t.Fatal(err)
 	}
 	r.Heard(faas.Change{All: true})

@@ -261,7 +261,7 @@ func TestRevokeWaitsForHosts(t *testing.T) {
 	id := r.create(t)
 	hosts := []host{watch(t, client), watch(t, client)}
 	revoked := make(chan error, 1)
-	go func() { revoked <- r.Revoke(context.WithoutCancel(t.Context()), id) }()
+	go func() { revoked <- r.Revoke(context.WithoutCancel(t.Context()), faas.Actor{}, id) }()
 	for i, h := range hosts {
 		event := h.revocation(t)
 		if event.GetRevokedSessions()[0] != string(id) {
@@ -318,7 +318,7 @@ func TestRevokeDoesNotWaitForever(t *testing.T) {
 	client := r.connect(t)
 	watch(t, client) // and never acknowledges
 	id, started := r.create(t), time.Now()
-	if err := r.Revoke(t.Context(), id); err != nil {
+	if err := r.Revoke(t.Context(), faas.Actor{}, id); err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(started); took < 400*time.Millisecond || took > 3*time.Second {
@@ -336,7 +336,7 @@ func TestHostThatFallsBehind(t *testing.T) {
 	done, cancel := context.WithCancel(t.Context())
 	cancel() // nobody waits for acknowledgements
 	for range 300 {
-		_ = r.Revoke(done, key.NewID(faas.NodeJS, true))
+		_ = r.Revoke(done, faas.Actor{}, key.NewID(faas.NodeJS, true))
 	}
 	var err error
 	for err == nil {

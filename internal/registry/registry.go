@@ -25,7 +25,7 @@ type SessionStore interface {
 	CreateSession(ctx context.Context, s faas.Session, script *faas.Script) error
 	// FindLive may return a session that has expired, and old counts of its executes.
 	FindLive(ctx context.Context, id faas.SessionID) (faas.Session, error)
-	DeleteSession(ctx context.Context, id faas.SessionID) error
+	DeleteSession(ctx context.Context, by faas.Actor, id faas.SessionID) error
 	// SetBuild notes where the build of a session's code stands.
 	SetBuild(ctx context.Context, id faas.SessionID, status faas.CompileStatus, b faas.Build) error
 	// TakeContext gives the context of a retained session to one host, for one call, until

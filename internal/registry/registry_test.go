@@ -160,7 +160,7 @@ func TestForgedIDsCostNothing(t *testing.T) {
 	r := newRig(t, registry.Options{})
 	for _, id := range []faas.SessionID{"", "x", "../../etc", faas.SessionKey("another").NewID(faas.NodeJS, true)} {
 		r.mustMiss(t, id)
-		if err := r.Revoke(t.Context(), id); !errors.Is(err, faas.ErrNoSession) {
+		if err := r.Revoke(t.Context(), faas.Actor{}, id); !errors.Is(err, faas.ErrNoSession) {
 			t.Errorf("Revoke(%q) = %v", id, err)
 		}
 	}
@@ -203,7 +203,7 @@ func TestStoreAway(t *testing.T) {
 			known, unknown := r.create(t), r.create(t)
 			r.mustFind(t, known)
 			asked := faas.Ref{Name: faas.Name{Language: faas.NodeJS, Title: "asked"}}
-			if _, err := r.store.CreateFunction(t.Context(), faas.Function{Name: asked.Name, Script: script}); err != nil {
+			if _, err := r.store.CreateFunction(t.Context(), faas.Actor{}, faas.Function{Name: asked.Name, Script: script}); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := r.FindFunction(t.Context(), asked); err != nil {
@@ -240,7 +240,7 @@ func TestRevokeOutrunsFind(t *testing.T) {
 	finding.Go(func() { _, _ = r.FindSession(t.Context(), id) })
 	<-read
 	r.store.fault.Store(nil)
-	if err := r.Revoke(t.Context(), id); err != nil {
+	if err := r.Revoke(t.Context(), faas.Actor{}, id); err != nil {
 		t.Fatal(err)
 	}
 	r.mustMiss(t, id)
@@ -253,11 +253,11 @@ func TestRevoke(t *testing.T) {
 	r := newRig(t, registry.Options{})
 	id := r.create(t)
 	r.mustFind(t, id)
-	if err := r.Revoke(t.Context(), id); err != nil {
+	if err := r.Revoke(t.Context(), faas.Actor{}, id); err != nil {
 		t.Fatal(err)
 	}
 	r.mustMiss(t, id)
-	if err := r.Revoke(t.Context(), id); !errors.Is(err, faas.ErrNoSession) {
+	if err := r.Revoke(t.Context(), faas.Actor{}, id); !errors.Is(err, faas.ErrNoSession) {
 		t.Errorf("a second Revoke = %v, want ErrNoSession", err)
 	}
 }
@@ -267,7 +267,7 @@ func TestFindFunction(t *testing.T) {
 	if _, err := r.FindFunction(t.Context(), hello); !faas.IsNotFound(err) {
 		t.Fatalf("FindFunction = %v, want NOT_FOUND", err)
 	}
-	if _, err := r.store.CreateFunction(t.Context(), faas.Function{Name: hello.Name, Script: script}); err != nil {
+	if _, err := r.store.CreateFunction(t.Context(), faas.Actor{}, faas.Function{Name: hello.Name, Script: script}); err != nil {
 		t.Fatal(err)
 	}
 	r.clock.advance(time.Second)
@@ -295,7 +295,7 @@ func TestFunctionChanged(t *testing.T) {
 	byAlias, byNumber := faas.Ref{Name: hello.Name, Alias: "prod"}, faas.Ref{Name: hello.Name, Version: 2}
 	create := func(f faas.Function) {
 		t.Helper()
-		if _, err := r.store.CreateFunction(t.Context(), f); err != nil {
+		if _, err := r.store.CreateFunction(t.Context(), faas.Actor{}, f); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -306,10 +306,10 @@ func TestFunctionChanged(t *testing.T) {
 			t.Fatalf("%s: %v", ref, err)
 		}
 	}
-	if _, err := r.store.AddVersion(t.Context(), faas.Function{Name: hello.Name, Script: script}); err != nil {
+	if _, err := r.store.AddVersion(t.Context(), faas.Actor{}, faas.Function{Name: hello.Name, Script: script}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.store.PutAlias(t.Context(), hello.Name, faas.Alias{Name: "prod", Version: 1, Weights: map[int]int{2: 50}}); err != nil {
+	if _, err := r.store.PutAlias(t.Context(), faas.Actor{}, hello.Name, faas.Alias{Name: "prod", Version: 1, Weights: map[int]int{2: 50}}); err != nil {
 		t.Fatal(err)
 	}
 	r.FunctionChanged(t.Context(), hello.Name)

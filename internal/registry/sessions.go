@@ -121,7 +121,7 @@ func (r *Registry) PutContext(ctx context.Context, id faas.SessionID, host strin
 func (r *Registry) undo(ctx context.Context, id faas.SessionID) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer cancel()
-	if err := r.store.DeleteSession(ctx, id); err != nil && !faas.IsNotFound(err) {
+	if err := r.store.DeleteSession(ctx, faas.Itself(), id); err != nil && !faas.IsNotFound(err) {
 		r.logger.WarnContext(ctx, "a session that was not kept stays until it expires", "session", id, "error", err)
 	}
 	r.sessions.Drop(id)
@@ -130,11 +130,11 @@ func (r *Registry) undo(ctx context.Context, id faas.SessionID) {
 // Revoke deletes a session and tells every host. It returns when all hosts have
 // acknowledged or after 900 ms: a host that has not by then hears nothing from
 // control, and asks before it serves a session.
-func (r *Registry) Revoke(ctx context.Context, id faas.SessionID) error {
+func (r *Registry) Revoke(ctx context.Context, by faas.Actor, id faas.SessionID) error {
 	if !r.key.Check(id) {
 		return faas.ErrNoSession
 	}
-	err := r.store.DeleteSession(ctx, id)
+	err := r.store.DeleteSession(ctx, by, id)
 	// Whatever the store said: it may have deleted without being able to say so.
 	r.sessions.Drop(id)
 	told := r.hosts.publish(&controlpb.WatchResponse{RevokedSessions: []string{string(id)}})

@@ -14,16 +14,16 @@ import (
 // Store keeps what is sealed. Its errors are *faas.Error of NOT_FOUND, CONFLICT and UNAVAILABLE
 // where these apply.
 type Store interface {
-	PutSecret(context.Context, faas.Secret) error
+	PutSecret(context.Context, faas.Actor, faas.Secret) error
 	ListSecrets(ctx context.Context, owner string) ([]faas.Secret, error)
 	FindSecret(ctx context.Context, owner, name string) (faas.Secret, error)
-	DeleteSecret(ctx context.Context, owner, name string) error
+	DeleteSecret(ctx context.Context, by faas.Actor, owner, name string) error
 }
 
 // Stale is a Store that tells what is sealed with a key that is no longer the first.
 type Stale interface {
 	StaleSecrets(ctx context.Context, key string, most int) ([]faas.Secret, error)
-	ResealSecret(ctx context.Context, secret faas.Secret, before []byte) error
+	ResealSecret(ctx context.Context, by faas.Actor, secret faas.Secret, before []byte) error
 }
 
 // Sealer has the keys: those of a file here, or a key service's. What is sealed is bound to a
@@ -50,16 +50,15 @@ type Secrets struct{ Options }
 // New makes Secrets.
 func New(o Options) *Secrets { return &Secrets{o} }
 
-// Put sets a secret of an owner, a new one or one that exists.
-func (s *Secrets) Put(ctx context.Context, owner, name, value string) error {
+// Put sets the value of a secret, by its owner and name: of a new one or one that exists.
+func (s *Secrets) Put(ctx context.Context, by faas.Actor, secret faas.Secret, value string) (err error) {
 	if s.Sealer == nil {
 		return ErrNoSealer
 	}
-	key, sealed, err := s.Sealer.Seal(ctx, []byte(value), boundTo(owner, name))
-	if err != nil {
-		return fmt.Errorf("seal secret %q: %w", name, err)
+	if secret.Key, secret.Sealed, err = s.Sealer.Seal(ctx, []byte(value), boundTo(secret.Owner, secret.Name)); err != nil {
+		return fmt.Errorf("seal secret %q: %w", secret.Name, err)
 	}
-	err = s.Store.PutSecret(ctx, faas.Secret{Owner: owner, Name: name, Key: key, Sealed: sealed})
+	err = s.Store.PutSecret(ctx, by, secret)
 	s.changed(ctx, err)
 	return err
 }
@@ -70,8 +69,8 @@ func (s *Secrets) List(ctx context.Context, owner string) ([]faas.Secret, error)
 }
 
 // Delete deletes a secret. NOT_FOUND: its owner has none of that name.
-func (s *Secrets) Delete(ctx context.Context, owner, name string) error {
-	err := s.Store.DeleteSecret(ctx, owner, name)
+func (s *Secrets) Delete(ctx context.Context, by faas.Actor, owner, name string) error {
+	err := s.Store.DeleteSecret(ctx, by, owner, name)
 	s.changed(ctx, err)
 	return err
 }
@@ -158,5 +157,5 @@ func (s *Secrets) reseal(ctx context.Context, store Stale, secret faas.Secret) e
 	if secret.Key, secret.Sealed, err = s.Sealer.Seal(ctx, value, boundTo(secret.Owner, secret.Name)); err != nil {
 		return err
 	}
-	return store.ResealSecret(ctx, secret, before)
+	return store.ResealSecret(ctx, faas.Itself(), secret, before)
 }

@@ -141,13 +141,13 @@ func TestRotation(t *testing.T) {
 		return secrets.New(secrets.Options{Store: store, Sealer: keys, Changed: func(context.Context) {}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	}
 	lost, old := mustRead(t, strings.Repeat("l", 32)), mustRead(t, string(keyA))
-	if err := with(lost).Put(t.Context(), "ada", "LOST", "x"); err != nil {
+	if err := with(lost).Put(t.Context(), faas.Actor{}, faas.Secret{Owner: "ada", Name: "LOST"}, "x"); err != nil {
 		t.Fatal(err)
 	}
 	const many = 50
 	for n := range many {
 		for _, owner := range []string{"ada", "bob", ""} {
-			if err := with(old).Put(t.Context(), owner, fmt.Sprint("S", n), fmt.Sprint(owner, n)); err != nil {
+			if err := with(old).Put(t.Context(), faas.Actor{}, faas.Secret{Owner: owner, Name: fmt.Sprint("S", n)}, fmt.Sprint(owner, n)); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -25,15 +25,15 @@ const (
 	listKeys  = selectKeys + ` WHERE namespace = ?1 AND (?2 = '' OR user_id = ?2) ORDER BY number DESC LIMIT ?3 OFFSET ?4`
 	countKeys = `SELECT count(*) FROM meta_api_keys WHERE namespace = ?1 AND (?2 = '' OR user_id = ?2)`
 
-	// The first time is kept.
-	revokeKey = `UPDATE meta_api_keys SET revoked_at = coalesce(revoked_at, ?3) WHERE id = ?2 AND namespace = ?1`
+	findKeyUser = `SELECT user_id, revoked_at IS NOT NULL FROM meta_api_keys WHERE id = ? AND namespace = ?`
+	revokeKey   = `UPDATE meta_api_keys SET revoked_at = ?2 WHERE id = ?1`
 
 	useKey = `UPDATE meta_api_keys SET last_used_at = ?2 WHERE id = ?1 AND coalesce(last_used_at < ?2, true)`
 )
 
 // CreateKey stores a new API key, and its user where it is the user's first. CONFLICT: its id
 // or hash is another's.
-func (s *Store) CreateKey(ctx context.Context, k faas.APIKey) error {
+func (s *Store) CreateKey(ctx context.Context, by faas.Actor, k faas.APIKey) error {
 	languages, err := json.Marshal(append([]faas.Language{}, k.Languages...)) // [] for nil
 	if err != nil {
 		return fmt.Errorf("create API key: %w", err)
@@ -44,7 +44,10 @@ func (s *Store) CreateKey(ctx context.Context, k faas.APIKey) error {
 		}
 		_, err := tx.ExecContext(ctx, createKey, k.ID, k.Hash.String(), k.UserID, k.Name, k.Scopes.String(),
 			string(languages), micros(k.CreatedAt), k.CreatedBy, nullMicros(k.ExpiresAt), string(k.Namespace))
-		return err
+		if err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, faas.AuditKey(&k))
 	})
 	if code := extendedCode(err); code == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY || code == sqlite3.SQLITE_CONSTRAINT_UNIQUE {
 		err = &faas.Error{Code: faas.Conflict, Message: "there is an API key of that id"}
@@ -110,15 +113,21 @@ func scanKey(row interface{ Scan(...any) error }) (k faas.APIKey, err error) {
 
 // RevokeKey has an API key accepted no more. One that was revoked before stays so, since then.
 // NOT_FOUND: the namespace has none of that id.
-func (s *Store) RevokeKey(ctx context.Context, namespace faas.Namespace, id string) error {
-	result, err := s.write.ExecContext(ctx, revokeKey, string(namespace), id, micros(time.Now()))
-	if err != nil {
-		return wrap("revoke API key", err)
-	}
-	if n, err := result.RowsAffected(); err != nil || n > 0 {
-		return wrap("revoke API key", err)
-	}
-	return noKey()
+func (s *Store) RevokeKey(ctx context.Context, by faas.Actor, namespace faas.Namespace, id string) error {
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		var (
+			user    string
+			revoked bool
+		)
+		if err := tx.QueryRowContext(ctx, findKeyUser, id, string(namespace)).Scan(&user, &revoked); err != nil || revoked {
+			return notFound(err, noKey())
+		}
+		if _, err := tx.ExecContext(ctx, revokeKey, id, micros(time.Now())); err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, faas.AuditNoKey(namespace, id, user))
+	})
+	return wrap("revoke API key", err)
 }
 
 // NoteKeyUses notes when API keys were last used, by their ids. What is known to be later stays,

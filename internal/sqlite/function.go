@@ -48,9 +48,9 @@ const (
 
 // CreateFunction registers a function under a name that is free and returns it as
 // stored: version and times are the store's to give. CONFLICT: the name is taken.
-func (s *Store) CreateFunction(ctx context.Context, f faas.Function) (faas.Function, error) {
+func (s *Store) CreateFunction(ctx context.Context, by faas.Actor, f faas.Function) (faas.Function, error) {
 	now := time.Now()
-	f, err := s.putFunction(ctx, f, func(ctx context.Context, tx *sql.Tx, tags string) *sql.Row {
+	f, err := s.putFunction(ctx, change{by, faas.FunctionRegister}, f, func(ctx context.Context, tx *sql.Tx, tags string) *sql.Row {
 		return tx.QueryRowContext(ctx, createFunction, string(f.Name.Language), f.Name.Title, f.Description, tags, f.UserID, micros(now), string(f.Name.Namespace))
 	})
 	if errors.Is(err, sql.ErrNoRows) {
@@ -62,9 +62,9 @@ func (s *Store) CreateFunction(ctx context.Context, f faas.Function) (faas.Funct
 // AddVersion adds a version to a function, makes it the current one and returns it
 // as stored. Its UserID is who adds it; who registered the function stays.
 // NOT_FOUND: there is no function of that name.
-func (s *Store) AddVersion(ctx context.Context, f faas.Function) (faas.Function, error) {
+func (s *Store) AddVersion(ctx context.Context, by faas.Actor, f faas.Function) (faas.Function, error) {
 	now := time.Now()
-	f, err := s.putFunction(ctx, f, func(ctx context.Context, tx *sql.Tx, tags string) *sql.Row {
+	f, err := s.putFunction(ctx, change{by, faas.VersionAdd}, f, func(ctx context.Context, tx *sql.Tx, tags string) *sql.Row {
 		return tx.QueryRowContext(ctx, bumpFunction, string(f.Name.Language), f.Name.Title, f.Description, tags, micros(now), string(f.Name.Namespace))
 	})
 	return f, wrap(fmt.Sprintf("add a version to function %q", f.Name), notFound(err, noFunction(faas.Ref{Name: f.Name})))
@@ -74,9 +74,15 @@ func noFunction(ref faas.Ref) *faas.Error {
 	return &faas.Error{Code: faas.NotFound, Message: fmt.Sprintf("no function is registered as %s", ref)}
 }
 
+// change is by whom a function is changed, and how.
+type change struct {
+	by     faas.Actor
+	action faas.Action
+}
+
 // putFunction stores the version whose row of meta_functions put has made.
-func (s *Store) putFunction(ctx context.Context, f faas.Function, put func(context.Context, *sql.Tx, string) *sql.Row) (faas.Function, error) {
-	by := f.UserID
+func (s *Store) putFunction(ctx context.Context, c change, f faas.Function, put func(context.Context, *sql.Tx, string) *sql.Row) (faas.Function, error) {
+	addedBy := f.UserID
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		tags, err := json.Marshal(append([]string{}, f.Tags...)) // [] for nil
 		if err != nil {
@@ -92,8 +98,11 @@ func (s *Store) putFunction(ctx context.Context, f faas.Function, put func(conte
 		}
 		_, err = tx.ExecContext(ctx, insertVersion, id, f.Version, string(f.Script.Digest), document(f.Schema), document(f.Examples),
 			f.Description, string(tags), f.Timeout.Milliseconds(), f.CacheTTL.Milliseconds(), f.MemoryMB, string(f.Network),
-			f.Limits.CPU.Milliseconds(), f.Limits.Output, f.Limits.Concurrency, document(f.Environment.JSON()), by, updated)
-		return err
+			f.Limits.CPU.Milliseconds(), f.Limits.Output, f.Limits.Concurrency, document(f.Environment.JSON()), addedBy, updated)
+		if err != nil {
+			return err
+		}
+		return audit(ctx, tx, c.by, faas.AuditVersion(c.action, &f))
 	})
 	return f, err
 }
@@ -147,7 +156,7 @@ func (s *Store) EverRegistered(ctx context.Context, name faas.Name) (bool, error
 
 // DeleteFunction deletes a function with its versions and aliases. Its scripts stay
 // as long as sessions run them. NOT_FOUND: there is no function of that name.
-func (s *Store) DeleteFunction(ctx context.Context, name faas.Name) error {
+func (s *Store) DeleteFunction(ctx context.Context, by faas.Actor, name faas.Name) error {
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		var id int64
 		err := tx.QueryRowContext(ctx, retireFunction, string(name.Language), name.Title, string(name.Namespace)).Scan(&id)
@@ -162,7 +171,10 @@ func (s *Store) DeleteFunction(ctx context.Context, name faas.Name) error {
 		if err != nil {
 			return err
 		}
-		return deleteOrphans(ctx, tx, digests)
+		if err := deleteOrphans(ctx, tx, digests); err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, faas.AuditFunction(name, len(digests)))
 	})
 	return wrap(fmt.Sprintf("delete function %q", name), err)
 }

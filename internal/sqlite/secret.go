@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -28,7 +29,7 @@ const (
 
 // PutSecret stores a sealed value, of a new secret or in place of what was there. CONFLICT: its
 // owner has as many as one may have.
-func (s *Store) PutSecret(ctx context.Context, secret faas.Secret) error {
+func (s *Store) PutSecret(ctx context.Context, by faas.Actor, secret faas.Secret) error {
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		var others int
 		if err := tx.QueryRowContext(ctx, countSecrets, secret.Owner, secret.Name).Scan(&others); err != nil {
@@ -37,8 +38,10 @@ func (s *Store) PutSecret(ctx context.Context, secret faas.Secret) error {
 		if others >= faas.SecretsPerOwner {
 			return faas.ErrTooManySecrets
 		}
-		_, err := tx.ExecContext(ctx, putSecret, secret.Owner, secret.Name, secret.Key, secret.Sealed, micros(time.Now()))
-		return err
+		if _, err := tx.ExecContext(ctx, putSecret, secret.Owner, secret.Name, secret.Key, secret.Sealed, micros(time.Now())); err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, faas.AuditSecret(faas.SecretPut, secret.Owner, secret.Name))
 	})
 	return wrap(fmt.Sprintf("put secret %q", secret.Name), err)
 }
@@ -76,16 +79,16 @@ func (s *Store) FindSecret(ctx context.Context, owner, name string) (faas.Secret
 }
 
 // DeleteSecret deletes a secret. NOT_FOUND: its owner has none of that name.
-func (s *Store) DeleteSecret(ctx context.Context, owner, name string) error {
+func (s *Store) DeleteSecret(ctx context.Context, by faas.Actor, owner, name string) error {
 	err := s.update(ctx, func(tx *sql.Tx) error {
 		done, err := tx.ExecContext(ctx, deleteSecret, owner, name)
 		if err != nil {
 			return err
 		}
-		if n, err := done.RowsAffected(); err != nil || n > 0 {
-			return err
+		if n, err := done.RowsAffected(); err != nil || n == 0 {
+			return cmp.Or(err, error(faas.ErrNoSecret))
 		}
-		return faas.ErrNoSecret
+		return audit(ctx, tx, by, faas.AuditSecret(faas.SecretDelete, owner, name))
 	})
 	return wrap(fmt.Sprintf("delete secret %q", name), err)
 }
@@ -110,10 +113,16 @@ func (s *Store) StaleSecrets(ctx context.Context, key string, most int) ([]faas.
 
 // ResealSecret stores the same value sealed with another key, unless it has changed since it
 // was sealed as before.
-func (s *Store) ResealSecret(ctx context.Context, secret faas.Secret, before []byte) error {
+func (s *Store) ResealSecret(ctx context.Context, by faas.Actor, secret faas.Secret, before []byte) error {
 	err := s.update(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, resealSecret, secret.Key, secret.Sealed, secret.Owner, secret.Name, before)
-		return err
+		done, err := tx.ExecContext(ctx, resealSecret, secret.Key, secret.Sealed, secret.Owner, secret.Name, before)
+		if err != nil {
+			return err
+		}
+		if n, err := done.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
+		return audit(ctx, tx, by, faas.AuditSecret(faas.SecretReseal, secret.Owner, secret.Name))
 	})
 	return wrap(fmt.Sprintf("reseal secret %q", secret.Name), err)
 }

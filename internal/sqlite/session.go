@@ -31,7 +31,7 @@ const (
 	setBuild = `UPDATE meta_sessions SET compile_status = ?, compile_step = ?, compile_since = ?, compile_error = ?,
 		status = iif(? = 'error', 'error', status) WHERE id = ?`
 
-	deleteSession = `DELETE FROM meta_sessions WHERE id = ? RETURNING script_digest`
+	deleteSession = `DELETE FROM meta_sessions WHERE id = ? RETURNING script_digest, user_id, namespace`
 
 	sweepSessions = `DELETE FROM meta_sessions WHERE id IN
 		(SELECT id FROM meta_sessions WHERE expires_at < ? ORDER BY expires_at LIMIT ?) RETURNING script_digest`
@@ -133,11 +133,20 @@ func (s *Store) FindScript(ctx context.Context, digest faas.Digest) (faas.Script
 }
 
 // DeleteSession deletes a session, and its script if it was the last to run it.
-func (s *Store) DeleteSession(ctx context.Context, id faas.SessionID) error {
-	deleted, err := s.deleteSessions(ctx, deleteSession, string(id))
-	if err == nil && deleted == 0 {
-		err = faas.ErrNoSession
-	}
+func (s *Store) DeleteSession(ctx context.Context, by faas.Actor, id faas.SessionID) error {
+	err := s.update(ctx, func(tx *sql.Tx) error {
+		var (
+			digest, user string
+			namespace    faas.Namespace
+		)
+		if err := tx.QueryRowContext(ctx, deleteSession, string(id)).Scan(&digest, &user, &namespace); err != nil {
+			return notFound(err, faas.ErrNoSession)
+		}
+		if err := deleteOrphans(ctx, tx, []string{digest}); err != nil || !by.Audits(namespace, user) {
+			return err
+		}
+		return audit(ctx, tx, by, faas.AuditSession(id, namespace, user))
+	})
 	return wrap(fmt.Sprintf("delete session %q", id), err)
 }
 
@@ -145,14 +154,9 @@ func (s *Store) DeleteSession(ctx context.Context, id faas.SessionID) error {
 // with the scripts that nobody refers to any more, and tells how many sessions
 // went. Small limits keep the write connection free for others.
 func (s *Store) SweepSessions(ctx context.Context, expiredBefore time.Time, limit int) (int, error) {
-	deleted, err := s.deleteSessions(ctx, sweepSessions, micros(expiredBefore), limit)
-	return deleted, wrap("sweep sessions", err)
-}
-
-func (s *Store) deleteSessions(ctx context.Context, query string, args ...any) (int, error) {
 	var digests []string
 	err := s.update(ctx, func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, query, args...)
+		rows, err := tx.QueryContext(ctx, sweepSessions, micros(expiredBefore), limit)
 		if err != nil {
 			return err
 		}
@@ -161,7 +165,7 @@ func (s *Store) deleteSessions(ctx context.Context, query string, args ...any) (
 		}
 		return deleteOrphans(ctx, tx, digests)
 	})
-	return len(digests), err
+	return len(digests), wrap("sweep sessions", err)
 }
 
 func collect(rows *sql.Rows) ([]string, error) {

@@ -229,7 +229,7 @@ func TestUpgrade(t *testing.T) {
 	if err != nil || got.Version != 2 || got.Description != "described" || len(got.Tags) != 1 {
 		t.Errorf("the function is %+v, %v", got, err)
 	}
-	next, err := store.AddVersion(t.Context(), faas.Function{Name: name, Script: faas.NewScript(faas.NodeJS, "return 3", nil)})
+	next, err := store.AddVersion(t.Context(), faas.Actor{}, faas.Function{Name: name, Script: faas.NewScript(faas.NodeJS, "return 3", nil)})
 	if err != nil || next.Version != 3 {
 		t.Errorf("the next version is %d, %v", next.Version, err)
 	}

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -76,19 +77,21 @@ func (s *Store) listVersions(ctx context.Context, name faas.Name) ([]faas.Versio
 
 // SetCurrentVersion makes a version that exists the current one. NOT_FOUND: there
 // is no such function, or no such version of it.
-func (s *Store) SetCurrentVersion(ctx context.Context, name faas.Name, version int) error {
+func (s *Store) SetCurrentVersion(ctx context.Context, by faas.Actor, name faas.Name, version int) error {
 	return s.ofFunction(ctx, fmt.Sprintf("make version %d of %q the current one", version, name), name, func(tx *sql.Tx, id int64) error {
 		if err := checkVersions(ctx, tx, id, []int{version}); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, setCurrent, string(name.Language), name.Title, version, micros(time.Now()), string(name.Namespace))
-		return err
+		if _, err := tx.ExecContext(ctx, setCurrent, string(name.Language), name.Title, version, micros(time.Now()), string(name.Namespace)); err != nil {
+			return err
+		}
+		return audit(ctx, tx, by, faas.AuditCurrent(name, version))
 	})
 }
 
 // PutAlias sets an alias, a new one or one that exists, and returns it as stored.
 // NOT_FOUND: there is no such function, or not all versions that the alias names.
-func (s *Store) PutAlias(ctx context.Context, name faas.Name, alias faas.Alias) (faas.Alias, error) {
+func (s *Store) PutAlias(ctx context.Context, by faas.Actor, name faas.Name, alias faas.Alias) (faas.Alias, error) {
 	err := s.ofFunction(ctx, fmt.Sprintf("put alias %q of %q", alias.Name, name), name, func(tx *sql.Tx, id int64) error {
 		versions := []int{alias.Version}
 		for version := range alias.Weights {
@@ -109,9 +112,12 @@ func (s *Store) PutAlias(ctx context.Context, name faas.Name, alias faas.Alias) 
 		if err != nil {
 			return err
 		}
-		alias.Environment, err = faas.ParseEnvironment(environment)
+		told := faas.AuditAlias(name, &alias, alias.Environment != nil)
+		if alias.Environment, err = faas.ParseEnvironment(environment); err != nil {
+			return err
+		}
 		alias.CreatedAt, alias.UpdatedAt = fromMicros(created), fromMicros(now)
-		return err
+		return audit(ctx, tx, by, told)
 	})
 	return alias, err
 }
@@ -177,16 +183,16 @@ func scanAliases(rows *sql.Rows) ([]faas.Alias, error) {
 
 // DeleteAlias deletes an alias. NOT_FOUND: there is no such function, or no such
 // alias of it.
-func (s *Store) DeleteAlias(ctx context.Context, name faas.Name, alias string) error {
+func (s *Store) DeleteAlias(ctx context.Context, by faas.Actor, name faas.Name, alias string) error {
 	return s.ofFunction(ctx, fmt.Sprintf("delete alias %q of %q", alias, name), name, func(tx *sql.Tx, id int64) error {
 		result, err := tx.ExecContext(ctx, deleteAlias, id, alias)
 		if err != nil {
 			return err
 		}
-		if n, err := result.RowsAffected(); err != nil || n > 0 {
-			return err
+		if n, err := result.RowsAffected(); err != nil || n == 0 {
+			return cmp.Or(err, error(&faas.Error{Code: faas.NotFound, Message: "the function has no alias " + alias}))
 		}
-		return &faas.Error{Code: faas.NotFound, Message: "the function has no alias " + alias}
+		return audit(ctx, tx, by, faas.AuditNoAlias(name, alias))
 	})
 }
 

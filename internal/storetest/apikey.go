@@ -21,7 +21,7 @@ func newKey(user string) faas.APIKey {
 func mustCreateKey(t *testing.T, store Store, user string) faas.APIKey {
 	t.Helper()
 	k := newKey(user)
-	wantCode(t, "create key", store.CreateKey(t.Context(), k), "")
+	wantCode(t, "create key", store.CreateKey(t.Context(), faas.Actor{}, k), "")
 	return k
 }
 
@@ -40,12 +40,12 @@ func testAPIKeys(t *testing.T, open Open) {
 	full.Scopes, full.Languages = faas.Scopes{faas.ReadFunctions, faas.ExecuteAll}, []faas.Language{faas.Python, faas.Rust}
 	full.CreatedAt, full.ExpiresAt = epoch, epoch.Add(time.Hour) // it has expired, and is found
 	for _, k := range []faas.APIKey{full, bare, later} {
-		wantCode(t, "create key", store.CreateKey(t.Context(), k), "")
+		wantCode(t, "create key", store.CreateKey(t.Context(), faas.Actor{}, k), "")
 	}
 	sameHash, sameID := newKey("ada"), newKey("ada")
 	sameHash.Hash, sameID.ID = bare.Hash, bare.ID
-	wantCode(t, "a hash that is there", store.CreateKey(t.Context(), sameHash), faas.Conflict)
-	wantCode(t, "an id that is there", store.CreateKey(t.Context(), sameID), faas.Conflict)
+	wantCode(t, "a hash that is there", store.CreateKey(t.Context(), faas.Actor{}, sameHash), faas.Conflict)
+	wantCode(t, "an id that is there", store.CreateKey(t.Context(), faas.Actor{}, sameID), faas.Conflict)
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -62,19 +62,19 @@ func testRevokedKeys(t *testing.T, open Open) {
 	store := fresh(t, open)
 	k, other := mustCreateKey(t, store, "ada"), mustCreateKey(t, store, "ada")
 	before := time.Now().Add(-time.Second)
-	wantCode(t, "revoke", store.RevokeKey(t.Context(), "", k.ID), "")
+	wantCode(t, "revoke", store.RevokeKey(t.Context(), faas.Actor{}, "", k.ID), "")
 	revoked := mustFindKey(t, store, k.Hash).RevokedAt
 	if revoked.Before(before) || revoked.After(time.Now().Add(time.Second)) {
 		t.Errorf("it was revoked at %v", revoked)
 	}
-	wantCode(t, "revoke again", store.RevokeKey(t.Context(), "", k.ID), "")
+	wantCode(t, "revoke again", store.RevokeKey(t.Context(), faas.Actor{}, "", k.ID), "")
 	if again := mustFindKey(t, store, k.Hash).RevokedAt; !again.Equal(revoked) {
 		t.Errorf("revoked at %v, and then at %v", revoked, again)
 	}
 	if at := mustFindKey(t, store, other.Hash).RevokedAt; !at.IsZero() {
 		t.Errorf("the other one was revoked at %v", at)
 	}
-	wantCode(t, "revoke none", store.RevokeKey(t.Context(), "", "none"), faas.NotFound)
+	wantCode(t, "revoke none", store.RevokeKey(t.Context(), faas.Actor{}, "", "none"), faas.NotFound)
 }
 
 func testUsedKeys(t *testing.T, open Open) {

@@ -96,7 +96,7 @@ func benchListFunctions(b *testing.B, open Open) {
 			Name: faas.Name{Language: language, Title: fmt.Sprint("f", i)}, Description: strings.Repeat("described ", 20),
 			Script: faas.NewScript(language, "return 1", nil), UserID: fmt.Sprint("user-", i%10), Tags: []string{fmt.Sprint("tag-", i%10)},
 		}
-		if _, err := store.CreateFunction(b.Context(), f); err != nil {
+		if _, err := store.CreateFunction(b.Context(), faas.Actor{}, f); err != nil {
 			b.Fatal(err)
 		}
 	}

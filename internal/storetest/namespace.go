@@ -22,11 +22,11 @@ func testNamespaces(t *testing.T, open Open) {
 	ours.UserID, theirs.UserID = "ann", "ann"
 	ours, theirs = mustPut(t, store, ours), mustPut(t, store, theirs)
 	equal(t, "version of the second", theirs.Version, 1)
-	_, err := store.CreateFunction(t.Context(), theirs)
+	_, err := store.CreateFunction(t.Context(), faas.Actor{}, theirs)
 	wantCode(t, "create again", err, faas.Conflict)
 
 	next := inTeam(newFunction("f", "return 'theirs, anew'"))
-	next, err = store.AddVersion(t.Context(), next)
+	next, err = store.AddVersion(t.Context(), faas.Actor{}, next)
 	wantCode(t, "add a version", err, "")
 	equal(t, "its number", next.Version, 2)
 	mustPutAlias(t, store, theirs.Name, faas.Alias{Name: "prod", Version: 1})
@@ -55,12 +55,12 @@ func testNamespaces(t *testing.T, open Open) {
 	aliases, err := store.ListAliases(t.Context(), ours.Name)
 	wantCode(t, "list aliases", err, "")
 	equal(t, "aliases", len(aliases), 0)
-	wantCode(t, "set a version of another's", store.SetCurrentVersion(t.Context(), ours.Name, 2), faas.NotFound)
-	wantCode(t, "delete an alias of another's", store.DeleteAlias(t.Context(), ours.Name, "prod"), faas.NotFound)
+	wantCode(t, "set a version of another's", store.SetCurrentVersion(t.Context(), faas.Actor{}, ours.Name, 2), faas.NotFound)
+	wantCode(t, "delete an alias of another's", store.DeleteAlias(t.Context(), faas.Actor{}, ours.Name, "prod"), faas.NotFound)
 
-	wantCode(t, "delete", store.DeleteFunction(t.Context(), ours.Name), "")
+	wantCode(t, "delete", store.DeleteFunction(t.Context(), faas.Actor{}, ours.Name), "")
 	wantVersions(t, store, theirs.Name, 2)
-	wantCode(t, "delete again", store.DeleteFunction(t.Context(), ours.Name), faas.NotFound)
+	wantCode(t, "delete again", store.DeleteFunction(t.Context(), faas.Actor{}, ours.Name), faas.NotFound)
 	for name, want := range map[faas.Name]bool{ours.Name: true, {Namespace: "team-b", Language: faas.NodeJS, Title: "f"}: false} {
 		known, err := store.EverRegistered(t.Context(), name)
 		wantCode(t, "look for "+name.Key(), err, "")
@@ -110,7 +110,7 @@ func testKeysOfNamespaces(t *testing.T, open Open) {
 	store := fresh(t, open)
 	ours, theirs := mustCreateKey(t, store, "ann"), newKey("ann")
 	theirs.Namespace = team
-	wantCode(t, "create", store.CreateKey(t.Context(), theirs), "")
+	wantCode(t, "create", store.CreateKey(t.Context(), faas.Actor{}, theirs), "")
 	for _, want := range []faas.APIKey{ours, theirs} {
 		equal(t, "key", mustFindKey(t, store, want.Hash), want)
 		for _, user := range []string{"", "ann"} {
@@ -120,17 +120,17 @@ func testKeysOfNamespaces(t *testing.T, open Open) {
 			equal(t, "keys", found, []faas.APIKey{want})
 		}
 	}
-	wantCode(t, "revoke another's", store.RevokeKey(t.Context(), "", theirs.ID), faas.NotFound)
-	wantCode(t, "revoke another's", store.RevokeKey(t.Context(), team, ours.ID), faas.NotFound)
-	wantCode(t, "revoke", store.RevokeKey(t.Context(), team, theirs.ID), "")
+	wantCode(t, "revoke another's", store.RevokeKey(t.Context(), faas.Actor{}, "", theirs.ID), faas.NotFound)
+	wantCode(t, "revoke another's", store.RevokeKey(t.Context(), faas.Actor{}, team, ours.ID), faas.NotFound)
+	wantCode(t, "revoke", store.RevokeKey(t.Context(), faas.Actor{}, team, theirs.ID), "")
 	if !mustFindKey(t, store, ours.Hash).RevokedAt.IsZero() || mustFindKey(t, store, theirs.Hash).RevokedAt.IsZero() {
 		t.Error("it is another key that was revoked")
 	}
 
 	for owner, sealed := range map[string]string{"ann": "ours", faas.OwnerOf(team, "ann"): "theirs"} {
-		wantCode(t, "put", store.PutSecret(t.Context(), faas.Secret{Owner: owner, Name: "S", Key: "k", Sealed: []byte(sealed)}), "")
+		wantCode(t, "put", store.PutSecret(t.Context(), faas.Actor{}, faas.Secret{Owner: owner, Name: "S", Key: "k", Sealed: []byte(sealed)}), "")
 	}
-	wantCode(t, "delete ours", store.DeleteSecret(t.Context(), "ann", "S"), "")
+	wantCode(t, "delete ours", store.DeleteSecret(t.Context(), faas.Actor{}, "ann", "S"), "")
 	secret, err := store.FindSecret(t.Context(), faas.OwnerOf(team, "ann"), "S")
 	wantCode(t, "find theirs", err, "")
 	equal(t, "theirs", string(secret.Sealed), "theirs")
@@ -143,15 +143,15 @@ func FillNamespaces(t *testing.T, store Store) {
 	ours := mustPut(t, store, newFunction("f", "return 'ours'"))
 	again := newFunction("f", "return 'ours, anew'")
 	again.Timeout, again.Tags, again.UserID = time.Second, []string{"tag"}, "ann"
-	_, err := store.AddVersion(t.Context(), again)
+	_, err := store.AddVersion(t.Context(), faas.Actor{}, again)
 	wantCode(t, "add a version", err, "")
 	mustPutAlias(t, store, ours.Name, faas.Alias{Name: "prod", Version: 1, Environment: faas.Environment{"A": {Text: "x"}}})
 	mustPut(t, store, inTeam(newFunction("f", "return 'theirs'")))
 	for _, n := range []faas.Namespace{"", team} {
 		k := newKey("ann")
 		k.Namespace = n
-		wantCode(t, "create key", store.CreateKey(t.Context(), k), "")
-		wantCode(t, "put secret", store.PutSecret(t.Context(), faas.Secret{Owner: faas.OwnerOf(n, "ann"), Name: "S", Key: "k", Sealed: []byte("x")}), "")
+		wantCode(t, "create key", store.CreateKey(t.Context(), faas.Actor{}, k), "")
+		wantCode(t, "put secret", store.PutSecret(t.Context(), faas.Actor{}, faas.Secret{Owner: faas.OwnerOf(n, "ann"), Name: "S", Key: "k", Sealed: []byte("x")}), "")
 		session, script := newSession("s", "return '"+n.String()+"'")
 		session.Name.Namespace = n
 		mustCreate(t, store, session, script)
@@ -180,4 +180,38 @@ func MigratedNamespaces(t *testing.T, store Store) {
 		wantCode(t, "list secrets", err, "")
 		equal(t, "secrets of "+n.String(), len(secrets), want)
 	}
+}
+
+// testAuditOfNamespaces: each namespace has rows of its own, and a row says from which one it was
+// changed. A user of another namespace is another user, whatever its id.
+func testAuditOfNamespaces(t *testing.T, open Open) {
+	const team = faas.Namespace("team-a")
+	store := open(t, t.TempDir())
+	by := faas.Actor{Namespace: team, UserID: "ann"}
+	f := newFunction("f", "return 1")
+	f.Name.Namespace = team
+	_, err := store.CreateFunction(t.Context(), by, f)
+	wantCode(t, "create", err, "")
+	k := newKey("ann")
+	k.Namespace = team
+	wantCode(t, "create a key", store.CreateKey(t.Context(), faas.Actor{UserID: "root"}, k), "")
+	wantCode(t, "put a secret", store.PutSecret(t.Context(), by, faas.Secret{Owner: faas.OwnerOf(team, "ann"), Name: "S", Key: "k", Sealed: []byte("x")}), "")
+	session, script := newSession("s", "return 1")
+	session.UserID, session.Name.Namespace = "ann", team
+	mustCreate(t, store, session, script)
+	wantCode(t, "delete a session", store.DeleteSession(t.Context(), faas.Actor{UserID: "ann"}, session.ID), "")
+
+	equal(t, "of the default one", len(mustListAudit(t, store, faas.AuditQuery{})), 0)
+	var told []string
+	for _, e := range mustListAudit(t, store, faas.AuditQuery{Namespace: team}) {
+		equal(t, "namespace", e.Namespace, team)
+		told = append(told, string(e.Action)+" "+e.Actor.Namespace.String()+" "+e.Actor.UserID+" "+string(e.Details))
+	}
+	digest := string(f.Script.Digest)
+	equal(t, "rows", told, []string{
+		`session.delete default ann {"user_id":"ann"}`,
+		`secret.put team-a ann {"owner":"ann"}`,
+		`key.create default root {"name":"a key","scopes":["execute:all"],"user_id":"ann"}`,
+		`function.register team-a ann {"digest":"` + digest + `","version":1}`,
+	})
 }

@@ -184,7 +184,7 @@ func testConcurrency(t *testing.T, open Open) {
 				_, err := store.FindSession(t.Context(), own.ID)
 				wantCode(t, "find", err, "")
 				if round%2 == 0 {
-					wantCode(t, "delete", store.DeleteSession(t.Context(), own.ID), "")
+					wantCode(t, "delete", store.DeleteSession(t.Context(), faas.Actor{}, own.ID), "")
 				}
 			}
 		})

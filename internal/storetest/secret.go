@@ -13,7 +13,7 @@ func testSecrets(t *testing.T, open Open) {
 	store := open(t, place)
 	put := func(owner, name, sealed string) {
 		t.Helper()
-		wantCode(t, "put", store.PutSecret(t.Context(), faas.Secret{Owner: owner, Name: name, Key: "k1", Sealed: []byte(sealed)}), "")
+		wantCode(t, "put", store.PutSecret(t.Context(), faas.Actor{}, faas.Secret{Owner: owner, Name: name, Key: "k1", Sealed: []byte(sealed)}), "")
 	}
 	before := time.Now().Truncate(time.Microsecond)
 	put("ada", "B", "\x00\xff one")
@@ -49,9 +49,9 @@ func testSecrets(t *testing.T, open Open) {
 	for _, of := range [][2]string{{"ada", "C"}, {"bob", "B"}, {"", "A"}, {"ada", "b"}} {
 		_, err := store.FindSecret(t.Context(), of[0], of[1])
 		wantCode(t, fmt.Sprint("find ", of), err, faas.NotFound)
-		wantCode(t, fmt.Sprint("delete ", of), store.DeleteSecret(t.Context(), of[0], of[1]), faas.NotFound)
+		wantCode(t, fmt.Sprint("delete ", of), store.DeleteSecret(t.Context(), faas.Actor{}, of[0], of[1]), faas.NotFound)
 	}
-	wantCode(t, "delete", store.DeleteSecret(t.Context(), "ada", "B"), "")
+	wantCode(t, "delete", store.DeleteSecret(t.Context(), faas.Actor{}, "ada", "B"), "")
 	_, err = store.FindSecret(t.Context(), "ada", "B")
 	wantCode(t, "find what is deleted", err, faas.NotFound)
 	_, err = store.FindSecret(t.Context(), "", "B")
@@ -62,7 +62,7 @@ func testSecrets(t *testing.T, open Open) {
 func testManySecrets(t *testing.T, open Open) {
 	store := fresh(t, open)
 	put := func(owner string, n int) error {
-		return store.PutSecret(t.Context(), faas.Secret{Owner: owner, Name: fmt.Sprint("S", n), Key: "k", Sealed: []byte("x")})
+		return store.PutSecret(t.Context(), faas.Actor{}, faas.Secret{Owner: owner, Name: fmt.Sprint("S", n), Key: "k", Sealed: []byte("x")})
 	}
 	for n := range faas.SecretsPerOwner {
 		wantCode(t, "put", put("ada", n), "")
@@ -76,7 +76,7 @@ func testResealSecrets(t *testing.T, open Open) {
 	store := fresh(t, open)
 	for n := range 5 {
 		secret := faas.Secret{Owner: fmt.Sprint("o", n), Name: "S", Key: fmt.Sprint("k", n%2), Sealed: []byte{byte(n)}}
-		wantCode(t, "put", store.PutSecret(t.Context(), secret), "")
+		wantCode(t, "put", store.PutSecret(t.Context(), faas.Actor{}, secret), "")
 	}
 	stale, err := store.StaleSecrets(t.Context(), "k0", 10)
 	wantCode(t, "stale", err, "")
@@ -86,11 +86,11 @@ func testResealSecrets(t *testing.T, open Open) {
 	equal(t, "at most so many", len(few), 3)
 
 	anew := faas.Secret{Owner: "o1", Name: "S", Key: "k0", Sealed: []byte("anew")}
-	wantCode(t, "reseal what has changed", store.ResealSecret(t.Context(), anew, []byte("other")), "")
+	wantCode(t, "reseal what has changed", store.ResealSecret(t.Context(), faas.Actor{}, anew, []byte("other")), "")
 	got, err := store.FindSecret(t.Context(), "o1", "S")
 	wantCode(t, "find", err, "")
 	equal(t, "key of what has changed", got.Key, "k1")
-	wantCode(t, "reseal", store.ResealSecret(t.Context(), anew, []byte{1}), "")
+	wantCode(t, "reseal", store.ResealSecret(t.Context(), faas.Actor{}, anew, []byte{1}), "")
 	after, err := store.FindSecret(t.Context(), "o1", "S")
 	wantCode(t, "find", err, "")
 	equal(t, "resealed", []any{after.Key, string(after.Sealed), after.UpdatedAt}, []any{"k0", "anew", got.UpdatedAt})

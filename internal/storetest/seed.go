@@ -27,7 +27,7 @@ func testDeletedSeed(t *testing.T, open Open) {
 	store := fresh(t, open)
 	seed := migrations.Seeds()[0].Name
 	wantCode(t, "seed", migrations.Seed(t.Context(), store), "")
-	wantCode(t, "delete", store.DeleteFunction(t.Context(), seed), "")
+	wantCode(t, "delete", store.DeleteFunction(t.Context(), faas.Actor{}, seed), "")
 	wantCode(t, "seed again", migrations.Seed(t.Context(), store), "")
 	_, err := store.FindFunction(t.Context(), faas.Ref{Name: seed})
 	wantCode(t, "find the seed that was deleted", err, faas.NotFound)

@@ -153,7 +153,7 @@ func testSessionErrors(t *testing.T, open Open) {
 	for _, id := range []faas.SessionID{orphan.ID, "", "' OR 1=1 --", "%", faas.SessionID(strings.ToUpper(string(session.ID)))} {
 		_, err = store.FindSession(t.Context(), id)
 		wantCode(t, "find session "+string(id), err, faas.NotFound)
-		wantCode(t, "delete session "+string(id), store.DeleteSession(t.Context(), id), faas.NotFound)
+		wantCode(t, "delete session "+string(id), store.DeleteSession(t.Context(), faas.Actor{}, id), faas.NotFound)
 	}
 	_, err = store.FindScript(t.Context(), "")
 	wantCode(t, "find no script", err, faas.NotFound)
@@ -192,14 +192,14 @@ func testDeleteSession(t *testing.T, open Open) {
 	mustCreate(t, store, first, script)
 	mustCreate(t, store, second, script)
 
-	wantCode(t, "delete", store.DeleteSession(t.Context(), first.ID), "")
+	wantCode(t, "delete", store.DeleteSession(t.Context(), faas.Actor{}, first.ID), "")
 	_, err := store.FindSession(t.Context(), first.ID)
 	wantCode(t, "find a deleted session", err, faas.NotFound)
-	wantCode(t, "delete again", store.DeleteSession(t.Context(), first.ID), faas.NotFound)
+	wantCode(t, "delete again", store.DeleteSession(t.Context(), faas.Actor{}, first.ID), faas.NotFound)
 	_, err = store.FindScript(t.Context(), script.Digest)
 	wantCode(t, "find a script still in use", err, "")
 
-	wantCode(t, "delete the last", store.DeleteSession(t.Context(), second.ID), "")
+	wantCode(t, "delete the last", store.DeleteSession(t.Context(), faas.Actor{}, second.ID), "")
 	_, err = store.FindScript(t.Context(), script.Digest)
 	wantCode(t, "find a script nobody uses", err, faas.NotFound)
 }
@@ -241,7 +241,7 @@ func testSweepSessions(t *testing.T, open Open) {
 	own := faas.DigestOf(faas.NodeJS, "return 'of its own'", nil)
 	_, err := store.FindScript(t.Context(), own)
 	wantCode(t, "the script that one session still runs", err, "")
-	wantCode(t, "delete it", store.DeleteSession(t.Context(), ids[4]), "")
+	wantCode(t, "delete it", store.DeleteSession(t.Context(), faas.Actor{}, ids[4]), "")
 	_, err = store.FindScript(t.Context(), own)
 	wantCode(t, "the script that none runs", err, faas.NotFound)
 	_, err = store.FindScript(t.Context(), shared.Digest)

@@ -30,7 +30,7 @@ type Store interface {
 	SetBuild(context.Context, faas.SessionID, faas.CompileStatus, faas.Build) error
 	TakeContext(ctx context.Context, id faas.SessionID, host string, until time.Time) (json.RawMessage, error)
 	PutContext(ctx context.Context, id faas.SessionID, host string, left json.RawMessage) error
-	DeleteSession(context.Context, faas.SessionID) error
+	DeleteSession(context.Context, faas.Actor, faas.SessionID) error
 	SweepSessions(ctx context.Context, expiredBefore time.Time, limit int) (int, error)
 	FindScript(context.Context, faas.Digest) (faas.Script, error)
 
@@ -38,24 +38,24 @@ type Store interface {
 	KeepModule(ctx context.Context, digest string, wasm []byte) error
 	SweepModules(ctx context.Context, bytes int64, limit int) (int, error)
 
-	CreateFunction(context.Context, faas.Function) (faas.Function, error)
-	AddVersion(context.Context, faas.Function) (faas.Function, error)
+	CreateFunction(context.Context, faas.Actor, faas.Function) (faas.Function, error)
+	AddVersion(context.Context, faas.Actor, faas.Function) (faas.Function, error)
 	FindFunction(context.Context, faas.Ref) (faas.Function, error)
 	EverRegistered(context.Context, faas.Name) (bool, error)
-	DeleteFunction(context.Context, faas.Name) error
+	DeleteFunction(context.Context, faas.Actor, faas.Name) error
 	ListFunctions(context.Context, faas.FunctionQuery) ([]faas.Function, int, error)
 	ListVersions(context.Context, faas.Name) ([]faas.Version, error)
-	SetCurrentVersion(ctx context.Context, name faas.Name, version int) error
-	PutAlias(context.Context, faas.Name, faas.Alias) (faas.Alias, error)
+	SetCurrentVersion(ctx context.Context, by faas.Actor, name faas.Name, version int) error
+	PutAlias(context.Context, faas.Actor, faas.Name, faas.Alias) (faas.Alias, error)
 	ListAliases(context.Context, faas.Name) ([]faas.Alias, error)
-	DeleteAlias(ctx context.Context, name faas.Name, alias string) error
+	DeleteAlias(ctx context.Context, by faas.Actor, name faas.Name, alias string) error
 
-	PutSecret(context.Context, faas.Secret) error
+	PutSecret(context.Context, faas.Actor, faas.Secret) error
 	ListSecrets(ctx context.Context, owner string) ([]faas.Secret, error)
 	FindSecret(ctx context.Context, owner, name string) (faas.Secret, error)
-	DeleteSecret(ctx context.Context, owner, name string) error
+	DeleteSecret(ctx context.Context, by faas.Actor, owner, name string) error
 	StaleSecrets(ctx context.Context, key string, most int) ([]faas.Secret, error)
-	ResealSecret(ctx context.Context, secret faas.Secret, before []byte) error
+	ResealSecret(ctx context.Context, by faas.Actor, secret faas.Secret, before []byte) error
 
 	LogOffset(ctx context.Context, file string) (int64, error)
 	AppendRequestLogs(ctx context.Context, file string, offset int64, rows []faas.RequestLog) error
@@ -64,11 +64,13 @@ type Store interface {
 	LatestRequestLogs(context.Context, faas.RequestLogQuery) ([]faas.RequestLog, error)
 	SweepRequestLogs(ctx context.Context, before time.Time, limit int) (int, error)
 
-	CreateKey(context.Context, faas.APIKey) error
+	CreateKey(context.Context, faas.Actor, faas.APIKey) error
 	FindKey(context.Context, faas.KeyHash) (faas.APIKey, error)
 	ListKeys(context.Context, faas.KeyQuery) ([]faas.APIKey, int, error)
-	RevokeKey(ctx context.Context, namespace faas.Namespace, id string) error
+	RevokeKey(ctx context.Context, by faas.Actor, namespace faas.Namespace, id string) error
 	NoteKeyUses(ctx context.Context, used map[string]time.Time) error
+
+	ListAudit(context.Context, faas.AuditQuery) ([]faas.AuditEntry, int, error)
 
 	AppendRecords(context.Context, faas.Records) error
 	FindFailures(ctx context.Context, requestIDs []string) ([]faas.Failure, error)
@@ -122,6 +124,10 @@ func Run(t *testing.T, open Open) {
 		"RevokedKeys":          testRevokedKeys,
 		"UsedKeys":             testUsedKeys,
 		"ListKeys":             testListKeys,
+		"Audit":                testAudit,
+		"AuditedSessions":      testAuditedSessions,
+		"AuditOfNamespaces":    testAuditOfNamespaces,
+		"ListAudit":            testListAudit,
 		"Failures":             testFailures,
 		"Exchanges":            testExchanges,
 		"RecordText":           testRecordText,
@@ -190,7 +196,7 @@ func mustPut(t *testing.T, store Store, f faas.Function) faas.Function {
 	if _, err := store.FindFunction(t.Context(), faas.Ref{Name: f.Name}); err == nil {
 		put = store.AddVersion
 	}
-	stored, err := put(t.Context(), f)
+	stored, err := put(t.Context(), faas.Actor{}, f)
 	if err != nil {
 		t.Fatal(err)
 	}

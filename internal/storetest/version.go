@@ -84,7 +84,7 @@ func testFunctionVersions(t *testing.T, open Open) {
 func testFunctionConflicts(t *testing.T, open Open) {
 	store := fresh(t, open)
 	f := newFunction("f", "return 1")
-	_, err := store.AddVersion(t.Context(), f)
+	_, err := store.AddVersion(t.Context(), faas.Actor{}, f)
 	wantCode(t, "a version of nothing", err, faas.NotFound)
 	const many = 8
 	var (
@@ -93,12 +93,12 @@ func testFunctionConflicts(t *testing.T, open Open) {
 		versions = make([]int, many)
 	)
 	for i := range many {
-		all.Go(func() { _, created[i] = store.CreateFunction(t.Context(), f) })
+		all.Go(func() { _, created[i] = store.CreateFunction(t.Context(), faas.Actor{}, f) })
 	}
 	all.Wait()
 	for i := range many {
 		all.Go(func() {
-			stored, err := store.AddVersion(t.Context(), newFunction("f", fmt.Sprint(i)))
+			stored, err := store.AddVersion(t.Context(), faas.Actor{}, newFunction("f", fmt.Sprint(i)))
 			wantCode(t, "add a version", err, "")
 			versions[i] = stored.Version
 		})
@@ -134,8 +134,8 @@ func testDeleteFunction(t *testing.T, open Open) {
 	session.Version = 1
 	mustCreate(t, store, session, nil)
 
-	wantCode(t, "delete", store.DeleteFunction(t.Context(), f.Name), "")
-	wantCode(t, "delete again", store.DeleteFunction(t.Context(), f.Name), faas.NotFound)
+	wantCode(t, "delete", store.DeleteFunction(t.Context(), faas.Actor{}, f.Name), "")
+	wantCode(t, "delete again", store.DeleteFunction(t.Context(), faas.Actor{}, f.Name), faas.NotFound)
 	wantNoFunction(t, store, "nodejs-f", "nodejs-f@1", "nodejs-f:prod")
 	functions, total, err := store.ListFunctions(t.Context(), faas.FunctionQuery{Page: 1, PerPage: 10})
 	wantCode(t, "list", err, "")
@@ -148,7 +148,7 @@ func testDeleteFunction(t *testing.T, open Open) {
 	wantCode(t, "the session's script", err, "")
 	_, err = store.FindScript(t.Context(), unused.Script.Digest)
 	wantCode(t, "a script that nobody runs", err, faas.NotFound)
-	wantCode(t, "delete the session", store.DeleteSession(t.Context(), session.ID), "")
+	wantCode(t, "delete the session", store.DeleteSession(t.Context(), faas.Actor{}, session.ID), "")
 	_, err = store.FindScript(t.Context(), used.Script.Digest)
 	wantCode(t, "the script after its session", err, faas.NotFound)
 
@@ -176,7 +176,7 @@ func testSetCurrentVersion(t *testing.T, open Open) {
 	}
 	name := faas.Name{Language: faas.NodeJS, Title: "f"}
 	before := mustFindFunction(t, store, "nodejs-f")
-	wantCode(t, "back to 1", store.SetCurrentVersion(t.Context(), name, 1), "")
+	wantCode(t, "back to 1", store.SetCurrentVersion(t.Context(), faas.Actor{}, name, 1), "")
 	got := mustFindFunction(t, store, "nodejs-f")
 	equal(t, "current", []any{got.Version, got.Script.Source, got.Description}, []any{1, "return 1", "number 1"})
 	if !got.UpdatedAt.After(before.UpdatedAt) || !got.CreatedAt.Equal(before.CreatedAt) {
@@ -188,7 +188,7 @@ func testSetCurrentVersion(t *testing.T, open Open) {
 		equal(t, "functions of "+tag, names(functions), want)
 	}
 	for _, version := range []int{0, 4} {
-		wantCode(t, "a version that is not there", store.SetCurrentVersion(t.Context(), name, version), faas.NotFound)
+		wantCode(t, "a version that is not there", store.SetCurrentVersion(t.Context(), faas.Actor{}, name, version), faas.NotFound)
 	}
 	// The next version is a new number, not the one after the current.
 	equal(t, "next version", mustPut(t, store, newFunction("f", "return 4")).Version, 4)
@@ -197,7 +197,7 @@ func testSetCurrentVersion(t *testing.T, open Open) {
 
 func mustPutAlias(t *testing.T, store Store, name faas.Name, alias faas.Alias) faas.Alias {
 	t.Helper()
-	stored, err := store.PutAlias(t.Context(), name, alias)
+	stored, err := store.PutAlias(t.Context(), faas.Actor{}, name, alias)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,11 +242,11 @@ func testAliases(t *testing.T, open Open) {
 		"a version that is not there":   {Name: "x", Version: 4},
 		"a weight of what is not there": {Name: "x", Version: 1, Weights: map[int]int{2: 1, 9: 1}},
 	} {
-		_, err := store.PutAlias(t.Context(), name, alias)
+		_, err := store.PutAlias(t.Context(), faas.Actor{}, name, alias)
 		wantCode(t, what, err, faas.NotFound)
 	}
-	wantCode(t, "delete", store.DeleteAlias(t.Context(), name, "prod"), "")
-	wantCode(t, "delete again", store.DeleteAlias(t.Context(), name, "prod"), faas.NotFound)
+	wantCode(t, "delete", store.DeleteAlias(t.Context(), faas.Actor{}, name, "prod"), "")
+	wantCode(t, "delete again", store.DeleteAlias(t.Context(), faas.Actor{}, name, "prod"), faas.NotFound)
 	wantNoFunction(t, store, "nodejs-f:prod", "nodejs-f:x")
 	equal(t, "the other function's", mustFindFunction(t, store, "nodejs-g:prod").Version, 1)
 }
@@ -258,9 +258,9 @@ func testNoSuchFunction(t *testing.T, open Open) {
 	wantCode(t, "list versions", err, faas.NotFound)
 	_, err = store.ListAliases(t.Context(), name)
 	wantCode(t, "list aliases", err, faas.NotFound)
-	_, err = store.PutAlias(t.Context(), name, faas.Alias{Name: "prod", Version: 1})
+	_, err = store.PutAlias(t.Context(), faas.Actor{}, name, faas.Alias{Name: "prod", Version: 1})
 	wantCode(t, "put alias", err, faas.NotFound)
-	wantCode(t, "delete alias", store.DeleteAlias(t.Context(), name, "prod"), faas.NotFound)
-	wantCode(t, "set the current version", store.SetCurrentVersion(t.Context(), name, 1), faas.NotFound)
-	wantCode(t, "delete", store.DeleteFunction(t.Context(), name), faas.NotFound)
+	wantCode(t, "delete alias", store.DeleteAlias(t.Context(), faas.Actor{}, name, "prod"), faas.NotFound)
+	wantCode(t, "set the current version", store.SetCurrentVersion(t.Context(), faas.Actor{}, name, 1), faas.NotFound)
+	wantCode(t, "delete", store.DeleteFunction(t.Context(), faas.Actor{}, name), faas.NotFound)
 }

@@ -282,7 +282,7 @@ func TestSharedScriptIsFetchedOnce(t *testing.T) {
 	c := newControl(t)
 	b := newHost(t, c)
 	function := faas.Function{Name: faas.Name{Language: faas.NodeJS, Title: "hello"}, Script: newSession(0).Script}
-	if _, err := c.store.CreateFunction(t.Context(), function); err != nil {
+	if _, err := c.store.CreateFunction(t.Context(), faas.Actor{}, function); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {

@@ -41,9 +41,9 @@ func wantVariables(t *testing.T, v bundle.Variables, want string) {
 func TestSecretsChange(t *testing.T) {
 	c := newControl(t)
 	b := newHost(t, c)
-	put := func(put func(context.Context, faas.Function) (faas.Function, error), owner string, e faas.Environment) {
+	put := func(put func(context.Context, faas.Actor, faas.Function) (faas.Function, error), owner string, e faas.Environment) {
 		t.Helper()
-		if _, err := put(t.Context(), faas.Function{Name: hello.Name, Script: newSession(0).Script, UserID: owner, Environment: e}); err != nil {
+		if _, err := put(t.Context(), faas.Actor{}, faas.Function{Name: hello.Name, Script: newSession(0).Script, UserID: owner, Environment: e}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -110,7 +110,7 @@ func TestSecretsOfAnother(t *testing.T) {
 	b := newHost(t, c)
 	c.setSecrets(t, faas.Secrets{"ONE": "ada's"})
 	function := faas.Function{Name: hello.Name, Script: newSession(0).Script, UserID: "bob", Environment: faas.Environment{"S": {Secret: "ONE"}}}
-	if _, err := c.store.CreateFunction(t.Context(), function); err != nil {
+	if _, err := c.store.CreateFunction(t.Context(), faas.Actor{}, function); err != nil {
 		t.Fatal(err)
 	}
 	f, err := b.Function(t.Context(), hello, "")

@@ -26,7 +26,7 @@ func (c *control) put(t *testing.T, sources ...string) {
 		if i == 0 {
 			put = c.store.CreateFunction
 		}
-		if _, err := put(t.Context(), faas.Function{Name: hello.Name, Script: faas.NewScript(faas.NodeJS, source, nil)}); err != nil {
+		if _, err := put(t.Context(), faas.Actor{}, faas.Function{Name: hello.Name, Script: faas.NewScript(faas.NodeJS, source, nil)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -34,7 +34,7 @@ func (c *control) put(t *testing.T, sources ...string) {
 
 func (c *control) putAlias(t *testing.T, alias faas.Alias) {
 	t.Helper()
-	if _, err := c.store.PutAlias(t.Context(), hello.Name, alias); err != nil {
+	if _, err := c.store.PutAlias(t.Context(), faas.Actor{}, hello.Name, alias); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -56,7 +56,7 @@ func TestFunction(t *testing.T) {
 		t.Fatalf("Function = %v, want NOT_FOUND", err)
 	}
 	want := faas.Function{Name: hello.Name, Script: newSession(0).Script, Schema: []byte(`{"type":"object"}`), UserID: "u", Timeout: time.Second}
-	if _, err := c.store.CreateFunction(t.Context(), want); err != nil {
+	if _, err := c.store.CreateFunction(t.Context(), faas.Actor{}, want); err != nil {
 		t.Fatal(err)
 	}
 	c.FunctionChanged(t.Context(), hello.Name)
@@ -92,13 +92,13 @@ func TestFunctionChanges(t *testing.T) {
 	for version := 2; version <= 10; version++ {
 		wantAll(hello, fmt.Sprint(version-1))
 		wantAll(prod, fmt.Sprint(version-1))
-		if _, err := c.store.AddVersion(t.Context(), faas.Function{Name: hello.Name, Script: faas.NewScript(faas.NodeJS, fmt.Sprint(version), nil)}); err != nil {
+		if _, err := c.store.AddVersion(t.Context(), faas.Actor{}, faas.Function{Name: hello.Name, Script: faas.NewScript(faas.NodeJS, fmt.Sprint(version), nil)}); err != nil {
 			t.Fatal(err)
 		}
 		c.putAlias(t, faas.Alias{Name: "prod", Version: version})
 		c.FunctionChanged(t.Context(), hello.Name)
 	}
-	if err := c.store.DeleteFunction(t.Context(), hello.Name); err != nil {
+	if err := c.store.DeleteFunction(t.Context(), faas.Actor{}, hello.Name); err != nil {
 		t.Fatal(err)
 	}
 	c.FunctionChanged(t.Context(), hello.Name)
@@ -120,7 +120,7 @@ func TestParams(t *testing.T) {
 		if i == 0 {
 			put = c.store.CreateFunction
 		}
-		if _, err := put(t.Context(), faas.Function{Name: hello.Name, Script: newSession(0).Script, Schema: []byte(raw)}); err != nil {
+		if _, err := put(t.Context(), faas.Actor{}, faas.Function{Name: hello.Name, Script: newSession(0).Script, Schema: []byte(raw)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -171,7 +171,7 @@ func TestParamsOfDeletedFunction(t *testing.T) {
 	register := func(schema string) {
 		t.Helper()
 		f := faas.Function{Name: hello.Name, Script: newSession(0).Script, Schema: []byte(schema)}
-		if _, err := c.store.CreateFunction(t.Context(), f); err != nil {
+		if _, err := c.store.CreateFunction(t.Context(), faas.Actor{}, f); err != nil {
 			t.Fatal(err)
 		}
 		c.FunctionChanged(t.Context(), hello.Name)
@@ -186,7 +186,7 @@ func TestParamsOfDeletedFunction(t *testing.T) {
 	if err := maker.Create(t.Context(), s, false, loads); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.store.DeleteFunction(t.Context(), hello.Name); err != nil {
+	if err := c.store.DeleteFunction(t.Context(), faas.Actor{}, hello.Name); err != nil {
 		t.Fatal(err)
 	}
 	c.FunctionChanged(t.Context(), hello.Name)
@@ -235,7 +235,7 @@ func TestChangeOutrunsFetch(t *testing.T) {
 	fetching.Go(func() { _, _ = b.Function(t.Context(), hello, "") })
 	<-read
 	c.fault.Store(nil)
-	if _, err := c.store.AddVersion(t.Context(), faas.Function{Name: hello.Name, Script: faas.NewScript(faas.NodeJS, "2", nil)}); err != nil {
+	if _, err := c.store.AddVersion(t.Context(), faas.Actor{}, faas.Function{Name: hello.Name, Script: faas.NewScript(faas.NodeJS, "2", nil)}); err != nil {
 		t.Fatal(err)
 	}
 	c.FunctionChanged(t.Context(), hello.Name)
@@ -259,7 +259,7 @@ func TestFunctionWithoutControl(t *testing.T) {
 	_, err := b.Function(t.Context(), faas.Ref{Name: hello.Name, Version: 1}, "")
 	wantUnavailable(t, err)
 	// What changed meanwhile is known once control is back.
-	if _, err := c.store.AddVersion(t.Context(), faas.Function{Name: hello.Name, Script: faas.NewScript(faas.NodeJS, "2", nil)}); err != nil {
+	if _, err := c.store.AddVersion(t.Context(), faas.Actor{}, faas.Function{Name: hello.Name, Script: faas.NewScript(faas.NodeJS, "2", nil)}); err != nil {
 		t.Fatal(err)
 	}
 	c.start(t)
@@ -269,7 +269,7 @@ func TestFunctionWithoutControl(t *testing.T) {
 func BenchmarkFunction(b *testing.B) {
 	c := newControl(b)
 	host := newHost(b, c)
-	if _, err := c.store.CreateFunction(b.Context(), faas.Function{Name: hello.Name, Script: faas.NewScript(faas.NodeJS, "1", nil)}); err != nil {
+	if _, err := c.store.CreateFunction(b.Context(), faas.Actor{}, faas.Function{Name: hello.Name, Script: faas.NewScript(faas.NodeJS, "1", nil)}); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()

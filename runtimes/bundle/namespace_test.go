@@ -15,7 +15,7 @@ func TestFunctionsOfNamespaces(t *testing.T) {
 	for ref, code := range map[faas.Ref]string{hello: "ours", team: "theirs"} {
 		f := faas.Function{Name: ref.Name, UserID: "ann", Script: faas.NewScript(faas.NodeJS, code, nil)}
 		f.Schema = []byte(`{"const":"` + code + `"}`)
-		if _, err := c.store.CreateFunction(t.Context(), f); err != nil {
+		if _, err := c.store.CreateFunction(t.Context(), faas.Actor{}, f); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -37,7 +37,7 @@ func TestFunctionsOfNamespaces(t *testing.T) {
 			t.Errorf("the params of %s are checked by another's schema: %v", ref.Key(), err)
 		}
 	}
-	if _, err := c.store.AddVersion(t.Context(), faas.Function{Name: team.Name, Script: faas.NewScript(faas.NodeJS, "anew", nil)}); err != nil {
+	if _, err := c.store.AddVersion(t.Context(), faas.Actor{}, faas.Function{Name: team.Name, Script: faas.NewScript(faas.NodeJS, "anew", nil)}); err != nil {
 		t.Fatal(err)
 	}
 	c.FunctionChanged(t.Context(), team.Name)

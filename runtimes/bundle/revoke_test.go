@@ -29,7 +29,7 @@ func TestRevoke(t *testing.T) {
 		for _, b := range hosts {
 			mustFind(t, b, s.ID)
 		}
-		if err := c.Revoke(t.Context(), s.ID); err != nil {
+		if err := c.Revoke(t.Context(), faas.Actor{}, s.ID); err != nil {
 			t.Fatal(err)
 		}
 		for _, b := range hosts {
@@ -54,7 +54,7 @@ func TestRevokeOutrunsFetch(t *testing.T) {
 	fetching.Go(func() { _, _ = b.Session(t.Context(), s.ID) })
 	<-read
 	c.fault.Store(nil)
-	if err := c.Revoke(t.Context(), s.ID); err != nil {
+	if err := c.Revoke(t.Context(), faas.Actor{}, s.ID); err != nil {
 		t.Fatal(err)
 	}
 	mustMiss(t, b, s.ID)
@@ -92,7 +92,7 @@ func TestRevokedWhileCutOff(t *testing.T) {
 	alive := func() bool { return gauge(t, metrics, "envoke_bundle_control_alive") == 1 }
 	c.stop()
 	testrig.Eventually(t, "control is missed", func() bool { return !alive() })
-	if err := c.store.DeleteSession(t.Context(), gone.ID); err != nil {
+	if err := c.store.DeleteSession(t.Context(), faas.Actor{}, gone.ID); err != nil {
 		t.Fatal(err)
 	}
 	c.start(t)

@@ -22,7 +22,7 @@ func (r *rig) register(t testing.TB, title string, versions ...faas.Function) fa
 			put = r.store.CreateFunction
 		}
 		f.Name = name
-		if _, err := put(t.Context(), f); err != nil {
+		if _, err := put(t.Context(), faas.Actor{}, f); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -44,7 +44,7 @@ func TestInvokeFunction(t *testing.T) {
 	name := r.register(t, "echo",
 		faas.Function{Script: javaScriptOf(`return [1, event]`)},
 		faas.Function{Script: javaScriptOf(`return [2, event]`)})
-	if _, err := r.store.PutAlias(t.Context(), name, faas.Alias{Name: "prod", Version: 1}); err != nil {
+	if _, err := r.store.PutAlias(t.Context(), faas.Actor{}, name, faas.Alias{Name: "prod", Version: 1}); err != nil {
 		t.Fatal(err)
 	}
 	envelope := func(result string) reply {

@@ -138,7 +138,7 @@ func TestPendingBuildBeginsAgain(t *testing.T) {
 func TestDeletedWhilePending(t *testing.T) {
 	r, slow := newSlowRig(t)
 	id := r.pending(t)
-	if err := r.registry.Revoke(t.Context(), id); err != nil {
+	if err := r.registry.Revoke(t.Context(), faas.Actor{}, id); err != nil {
 		t.Fatal(err)
 	}
 	slow.let <- nil

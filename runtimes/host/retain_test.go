@@ -127,7 +127,7 @@ func TestRetainedSessionIsDeletedMeanwhile(t *testing.T) {
 	id := r.retaining(t, holdable)
 	release := r.hold(t.Context(), t, id)
 	testrig.Eventually(t, "it runs", func() bool { return r.pool.Stats().Calls == 1 })
-	if err := r.registry.Revoke(t.Context(), id); err != nil {
+	if err := r.registry.Revoke(t.Context(), faas.Actor{}, id); err != nil {
 		t.Fatal(err)
 	}
 	got, err := release()

@@ -47,7 +47,7 @@ func TestRegisteredFunction(t *testing.T) {
 		Name: faas.Name{Language: faas.NodeJS, Title: "counter"}, Timeout: 100 * time.Millisecond,
 		Script: faas.NewScript(faas.NodeJS, `let n = 0; module.exports = ({params}) => { while (params === 'hang'); return ++n }`, nil),
 	}
-	if _, err := r.store.CreateFunction(t.Context(), function); err != nil {
+	if _, err := r.store.CreateFunction(t.Context(), faas.Actor{}, function); err != nil {
 		t.Fatal(err)
 	}
 	patient := `{"context":{"timeout_ms":9000}}` // has time for a new worker
@@ -90,7 +90,7 @@ func TestDeletedSession(t *testing.T) {
 	r := newRig(t, pool.Options{})
 	id := r.initialize(t, `return 1`)
 	r.result(t, id, "null")
-	if err := r.registry.Revoke(t.Context(), id); err != nil {
+	if err := r.registry.Revoke(t.Context(), faas.Actor{}, id); err != nil {
 		t.Fatal(err)
 	}
 	want := failure(404, "NOT_FOUND", faas.ErrNoSession.Message, `"component":"runtime"`)

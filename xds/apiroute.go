@@ -1,0 +1,31 @@
+package xds
+
+import (
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
+	"envoke/internal/faas"
+)
+
+const (
+	// apiTimeout bounds requests of control's API, which runs no user's code.
+	apiTimeout = 10 * time.Second
+	// WriteTimeout bounds those that have code checked or compiled.
+	WriteTimeout = 70 * time.Second
+)
+
+// toAPI sends requests to control's API, which is told from where they came. x-forwarded-for
+// would not say so of callers on this machine.
+func toAPI(operation faas.Operation, m *routev3.RouteMatch, timeout time.Duration) *routev3.Route {
+	r := route(string(operation), m, &routev3.RouteAction{
+		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: ControlAPICluster},
+		Timeout:          duration(timeout),
+	})
+	r.RequestHeadersToAdd = []*corev3.HeaderValueOption{{
+		Header:       &corev3.HeaderValue{Key: faas.AddressHeader, Value: "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}}
+	return r
+}
