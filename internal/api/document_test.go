@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"envoke/internal/faas"
 	"envoke/internal/openapi"
 )
 
@@ -66,5 +67,22 @@ func TestDocument(t *testing.T) {
 	status, body, err := new(api).document(new(http.Request))
 	if status != http.StatusOK || err != nil || !cmp.Equal(body, json.RawMessage(openapi.Document())) {
 		t.Errorf("got %d, %v", status, err)
+	}
+}
+
+// TestDocumentedActions: the document has the actions that are audited.
+func TestDocumentedActions(t *testing.T) {
+	var document struct {
+		Components struct {
+			Schemas struct {
+				Action struct{ Enum []faas.Action }
+			}
+		}
+	}
+	if err := json.Unmarshal(openapi.Document(), &document); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(faas.Actions(), document.Components.Schemas.Action.Enum); diff != "" {
+		t.Errorf("the document (-audited +documented):\n%s", diff)
 	}
 }
