@@ -99,6 +99,13 @@ func TestCertificatesAtTheDoor(t *testing.T) {
 		}
 	}
 	ask(ada, "/function/python-text_processor", `{}`).isError(t, 403, "FORBIDDEN", "envoy")
+
+	other := serve(t, f.args("--auth", "--tls-client-ca-file", f.ca, "--client-cert-namespace", "team-a")...)
+	r, err := sendBy(ada, http.MethodPost, other.base+"/function/nodejs-calculator", `{"operation":"add","a":1,"b":2}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.isError(t, 404, "NOT_FOUND", "runtime")
 }
 
 // TestRotation: an issuer's new keys are taken, and old ones refused, with no request lost.

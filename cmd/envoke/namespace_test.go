@@ -58,7 +58,7 @@ func with(caller []string, more ...string) []string {
 }
 
 // TestNamespaces: two teams whose users, functions and secrets are called alike see nothing of
-// each other, with the filter and without.
+// each other, with the filter and without, and whatever keeps what is theirs.
 func TestNamespaces(t *testing.T) {
 	for _, filter := range []string{"false", "true"} {
 		t.Run("filter "+filter, func(t *testing.T) {
@@ -66,15 +66,22 @@ func TestNamespaces(t *testing.T) {
 			if filter == "true" {
 				testrig.Eventually(t, "the filter", func() bool { return s.awaitFilter() == nil })
 			}
-			t.Run("functions", s.testFunctions)
-			t.Run("sessions", s.testSessions)
-			t.Run("results", s.testResults)
-			t.Run("workers", s.testWorkers)
-			t.Run("secrets", s.testSecrets)
-			t.Run("keys", s.testKeys)
+			s.testAll(t)
 			t.Run("rows", s.testRows)
 		})
 	}
+	t.Run("PostgreSQL and Redis", func(t *testing.T) {
+		openTeams(t, "--database-url", testrig.Postgres(t), "--redis-url", testrig.Redis(t).URL(), "--secrets-key-file", keyFile(t, "a")).testAll(t)
+	})
+}
+
+func (s teams) testAll(t *testing.T) {
+	t.Run("functions", s.testFunctions)
+	t.Run("sessions", s.testSessions)
+	t.Run("results", s.testResults)
+	t.Run("workers", s.testWorkers)
+	t.Run("secrets", s.testSecrets)
+	t.Run("keys", s.testKeys)
 }
 
 func (s teams) testFunctions(t *testing.T) {
