@@ -3,6 +3,7 @@ package xds
 import (
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -45,14 +46,19 @@ func (r Rates) check() error {
 }
 
 // classes are what requests count as, by their paths; those of no class do not count.
-var classes = []struct{ name, paths string }{
-	{executeClass, `/(api/v1/(initialize|execute)|runtime|function)([/.?].*)?`},
-	{functionClass, `/api/v1/(functions|sessions|keys|secrets)([/?].*)?`},
+var classes = map[string]string{
+	executeClass:  `/(api/v1/(initialize|execute)|runtime|function)([/.?].*)?`,
+	functionClass: `/api/v1/(functions|sessions|keys|secrets)([/?].*)?`,
 }
 
 const (
 	executeClass  = "execute"
 	functionClass = "function"
+
+	// Keys of the entries of a descriptor.
+	classKey   = "class"
+	userKey    = "user"
+	addressKey = "masked_remote_address"
 )
 
 // rateFilters let through as many requests as the rates say, and tell each caller how many
@@ -62,38 +68,49 @@ func rateFilters(s State) []*hcmv3.HttpFilter {
 		return nil
 	}
 	everything := &corev3.RuntimeFractionalPercent{DefaultValue: &typev3.FractionalPercent{Numerator: 100}}
-	return []*hcmv3.HttpFilter{{Name: rateFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&localv3.LocalRateLimit{
+	local := filterOf(rateFilter, &localv3.LocalRateLimit{
 		StatPrefix:                      "rates",
 		TokenBucket:                     bucket(math.MaxInt32, time.Second), // of what no rate is for
 		AlwaysConsumeDefaultTokenBucket: wrapperspb.Bool(false),
 		FilterEnabled:                   everything,
 		FilterEnforced:                  everything,
 		Descriptors:                     descriptors(s.Rates),
-		RateLimits:                      counts(),
+		RateLimits:                      counts(s.Rates),
 		MaxDynamicDescriptors:           wrapperspb.UInt32(callersCounted),
 		EnableXRatelimitHeaders:         ratelimitv3.XRateLimitHeadersRFCVersion_DRAFT_VERSION_03,
 		EnableRetryAfterHeader:          true,
 		RateLimitedAsResourceExhausted:  true,
-	})}}}
+	})
+	if s.SharedRates == 0 {
+		return []*hcmv3.HttpFilter{local}
+	}
+	return []*hcmv3.HttpFilter{oneOfEach(), local, sharedFilter(s)}
+}
+
+// counted are requests of a class, of each user or of each address.
+type counted struct {
+	class, of string
+	rate      int // a minute
+}
+
+// limits are all that count, in Envoy and in the budget that Envoys share.
+func (r Rates) limits() []counted {
+	all := []counted{
+		{executeClass, userKey, r.Executes},
+		{executeClass, addressKey, r.Anonymous},
+		{functionClass, userKey, r.Functions},
+		{functionClass, addressKey, r.Functions},
+	}
+	return slices.DeleteFunc(all, func(c counted) bool { return c.rate == 0 })
 }
 
 // descriptors have a bucket for each value of the last entry.
 func descriptors(r Rates) (all []*ratelimitv3.LocalRateLimitDescriptor) {
-	for _, d := range []struct {
-		class, of string
-		rate      int
-	}{
-		{executeClass, "user", r.Executes},
-		{executeClass, "masked_remote_address", r.Anonymous},
-		{functionClass, "user", r.Functions},
-		{functionClass, "masked_remote_address", r.Functions},
-	} {
-		if d.rate > 0 {
-			all = append(all, &ratelimitv3.LocalRateLimitDescriptor{
-				Entries:     []*ratelimitv3.RateLimitDescriptor_Entry{{Key: "class", Value: d.class}, {Key: d.of}},
-				TokenBucket: bucket(d.rate, time.Minute),
-			})
-		}
+	for _, c := range r.limits() {
+		all = append(all, &ratelimitv3.LocalRateLimitDescriptor{
+			Entries:     []*ratelimitv3.RateLimitDescriptor_Entry{{Key: classKey, Value: c.class}, {Key: c.of}},
+			TokenBucket: bucket(c.rate, time.Minute),
+		})
 	}
 	return all
 }
@@ -110,30 +127,30 @@ func others() *routev3.HeaderMatcher {
 }
 
 // counts say as what a request counts, and of whom: of a user, or of the address of those
-// who are nobody.
-func counts() (all []*routev3.RateLimit) {
-	for _, class := range classes {
-		is := func(who *routev3.HeaderMatcher) *routev3.RateLimit_Action {
-			path := header(":path", &matcherv3.StringMatcher{
-				MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: class.paths}},
-			})
-			return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_HeaderValueMatch_{
-				HeaderValueMatch: &routev3.RateLimit_Action_HeaderValueMatch{
-					DescriptorKey: "class", DescriptorValue: class.name, Headers: []*routev3.HeaderMatcher{who, path},
-				},
+// who are nobody. What no rate is for does not count.
+func counts(r Rates) (all []*routev3.RateLimit) {
+	for _, c := range r.limits() {
+		who, whose := others(), &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_RequestHeaders_{
+			RequestHeaders: &routev3.RateLimit_Action_RequestHeaders{HeaderName: faas.UserHeader, DescriptorKey: userKey},
+		}}
+		if c.of == addressKey {
+			who, whose = absent(faas.UserHeader), &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_MaskedRemoteAddress_{
+				MaskedRemoteAddress: &routev3.RateLimit_Action_MaskedRemoteAddress{V4PrefixMaskLen: number(32), V6PrefixMaskLen: number(anonymousNetwork)},
 			}}
 		}
-		all = append(all,
-			&routev3.RateLimit{Actions: []*routev3.RateLimit_Action{is(others()), {
-				ActionSpecifier: &routev3.RateLimit_Action_RequestHeaders_{RequestHeaders: &routev3.RateLimit_Action_RequestHeaders{
-					HeaderName: faas.UserHeader, DescriptorKey: "user",
-				}},
-			}}},
-			&routev3.RateLimit{Actions: []*routev3.RateLimit_Action{is(absent(faas.UserHeader)), {
-				ActionSpecifier: &routev3.RateLimit_Action_MaskedRemoteAddress_{MaskedRemoteAddress: &routev3.RateLimit_Action_MaskedRemoteAddress{
-					V4PrefixMaskLen: number(32), V6PrefixMaskLen: number(anonymousNetwork),
-				}},
-			}}})
+		all = append(all, &routev3.RateLimit{Actions: []*routev3.RateLimit_Action{isOf(c.class, who), whose}})
 	}
 	return all
+}
+
+// isOf are requests of a class, by their paths, and of those callers.
+func isOf(class string, who *routev3.HeaderMatcher) *routev3.RateLimit_Action {
+	path := header(":path", &matcherv3.StringMatcher{
+		MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: classes[class]}},
+	})
+	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_HeaderValueMatch_{
+		HeaderValueMatch: &routev3.RateLimit_Action_HeaderValueMatch{
+			DescriptorKey: classKey, DescriptorValue: class, Headers: []*routev3.HeaderMatcher{who, path},
+		},
+	}}
 }

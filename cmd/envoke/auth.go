@@ -24,9 +24,11 @@ type Door struct {
 	CertScopes      string
 
 	RateExecute, RateAnonymous, RateFunctions int // a minute
+	RateShared                                bool
+	RateSharedWaitMS                          int
 }
 
-var flagsOfDoor = []string{"auth", "anonymous-scopes", "client-cert-scopes", "jwt-issuers-file", "rate-execute-per-minute", "rate-anonymous-per-minute", "rate-functions-per-minute"}
+var flagsOfDoor = []string{"auth", "anonymous-scopes", "client-cert-scopes", "jwt-issuers-file", "rate-execute-per-minute", "rate-anonymous-per-minute", "rate-functions-per-minute", "rate-shared", "rate-shared-wait-ms"}
 
 func (d *Door) bindDoor(f *pflag.FlagSet) {
 	f.BoolVar(&d.Auth, "auth", false, "let callers in who show an API key, a token or a client certificate, with the scopes that these have, and no others")
@@ -37,6 +39,7 @@ func (d *Door) bindDoor(f *pflag.FlagSet) {
 	f.IntVar(&d.RateExecute, "rate-execute-per-minute", 100, of+"a caller to run functions; 0: any number")
 	f.IntVar(&d.RateAnonymous, "rate-anonymous-per-minute", 10, of+"an address whose callers show nothing, to run functions; 0: any number")
 	f.IntVar(&d.RateFunctions, "rate-functions-per-minute", 60, of+"a caller, about functions and sessions; 0: any number")
+	d.bindShared(f)
 }
 
 func (d *Door) checkDoor() (faults []error) {
@@ -126,10 +129,6 @@ func (c *control) openDoor(ctx context.Context, e *environment) error {
 		Failed:       e.failed(c.records), Logger: e.logger,
 	}))
 	return nil
-}
-
-func (d *Door) rates() xds.Rates {
-	return xds.Rates{Executes: d.RateExecute, Anonymous: d.RateAnonymous, Functions: d.RateFunctions}
 }
 
 // keyOfOwn is what this process shows at the door; empty: there is none.

@@ -21,9 +21,10 @@ type door struct {
 	key    string // an API key of ada's
 }
 
-func openDoorWith(t *testing.T, args ...string) *door {
+// believed is an issuer, and flags of an installation that believes it.
+func believed(t *testing.T) (issuer *testrig.Issuer, flags []string) {
 	t.Helper()
-	issuer := testrig.NewIssuer(t, "https://issuer.test/", "1")
+	issuer = testrig.NewIssuer(t, "https://issuer.test/", "1")
 	dir := t.TempDir()
 	keys, file := filepath.Join(dir, "keys.json"), filepath.Join(dir, "issuers.yaml")
 	text := fmt.Sprintf("issuers:\n- issuer: %s\n  audiences: [envoke]\n  jwks_file: %s\n", issuer.URL, keys)
@@ -32,8 +33,14 @@ func openDoorWith(t *testing.T, args ...string) *door {
 			t.Fatal(err)
 		}
 	}
+	return issuer, []string{"--auth", "--jwt-issuers-file", file}
+}
+
+func openDoorWith(t *testing.T, args ...string) *door {
+	t.Helper()
+	issuer, flags := believed(t)
 	unbounded := []string{"--rate-execute-per-minute", "0", "--rate-anonymous-per-minute", "0", "--rate-functions-per-minute", "0"}
-	d := &door{installation: serve(t, slices.Concat([]string{"--auth", "--jwt-issuers-file", file}, unbounded, args)...), issuer: issuer}
+	d := &door{installation: serve(t, slices.Concat(flags, unbounded, args)...), issuer: issuer}
 	r := d.mustAs(t, d.caller(t, "admin"), 201, "POST /api/v1/keys", `{"name":"test","user_id":"ada","scopes":["execute:nodejs"]}`)
 	var made struct{ Secret string }
 	if err := json.Unmarshal(r.body, &made); err != nil || made.Secret == "" {

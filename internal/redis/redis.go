@@ -5,6 +5,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,18 +33,20 @@ const (
 	poolSize = 32
 )
 
-// Options open a Client. All fields are required.
+// Options open a Client. All fields are required but Instead.
 type Options struct {
 	URL        string // redis://, rediss:// or unix://
 	Use        string // what it is for, the label of its metrics
+	Instead    string // what is done while it does not answer, for the log; empty: the store is asked
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
 
 // Client is a connection to one Redis. It is safe for concurrent use.
 type Client struct {
-	redis  *redis.Client
-	logger *slog.Logger
+	redis   *redis.Client
+	logger  *slog.Logger
+	instead string
 
 	restsUntil atomic.Int64 // Unix time in nanoseconds; 0: it answers
 	metrics    metrics
@@ -72,7 +75,7 @@ func New(o Options) (*Client, error) {
 		ConstLabels: prometheus.Labels{"use": o.Use},
 	}, []string{"outcome"})
 	o.Registerer.MustRegister(asked)
-	c := &Client{redis: redis.NewClient(options), logger: o.Logger}
+	c := &Client{redis: redis.NewClient(options), logger: o.Logger, instead: cmp.Or(o.Instead, "the store is asked in its place")}
 	for outcome, counter := range map[string]*prometheus.Counter{
 		"hit": &c.metrics.hits, "miss": &c.metrics.misses, "failed": &c.metrics.failed,
 		"foreign": &c.metrics.foreign, "skipped": &c.metrics.skipped, "doubted": &c.metrics.doubted,
@@ -172,7 +175,7 @@ func (c *Client) failed(ctx context.Context, what string, err error) {
 	now := time.Now()
 	before := c.restsUntil.Swap(now.Add(respite).UnixNano())
 	if now.UnixNano()-before > int64(time.Minute) {
-		c.logger.WarnContext(ctx, "Redis does not answer: the store is asked in its place", "operation", what, "error", err)
+		c.logger.WarnContext(ctx, "Redis does not answer", "operation", what, "instead", c.instead, "error", err)
 	}
 }
 
