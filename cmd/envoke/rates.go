@@ -50,7 +50,10 @@ func openRates(e *environment) (*redis.Client, error) {
 	}
 	return redis.New(redis.Options{
 		URL: e.config.RedisURL, Use: "rates", Instead: "each Envoy counts by itself",
-		Logger: e.logger, Registerer: e.metrics,
+		// One slow answer must not let hundreds of requests through uncounted. Those that were
+		// asked beside it are over by then.
+		Respite: e.config.sharedWait(),
+		Logger:  e.logger, Registerer: e.metrics,
 	})
 }
 

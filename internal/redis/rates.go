@@ -43,6 +43,7 @@ func (r *Rates) Take(ctx context.Context, name string, perMinute int) (budget.Ta
 		r.client.failed(ctx, "count", err)
 		return budget.Taken{}, err
 	}
+	r.client.lastRespite.Store(0)
 	r.client.metrics.hits.Inc()
 	return budget.Taken{
 		Allowed: result.Allowed > 0, Remaining: result.Remaining,

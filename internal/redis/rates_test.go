@@ -1,10 +1,13 @@
 package redis_test
 
 import (
+	"context"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	goredis "github.com/redis/go-redis/v9"
 
 	"envoke/internal/budget"
@@ -76,4 +79,48 @@ func TestRatesAway(t *testing.T) {
 	asked(t, metrics, "skipped", 4)
 	server.Start(t)
 	testrig.Eventually(t, "Redis to count again", func() bool { _, err := r.Take(t.Context(), "ada", 3); return err == nil })
+}
+
+// TestRatesRest: one answer that does not come keeps Redis unasked for a moment only, and many in
+// a row for longer.
+func TestRatesRest(t *testing.T) {
+	server, metrics := testrig.Redis(t), prometheus.NewPedanticRegistry()
+	const moment = 10 * time.Millisecond
+	c, err := redis.New(redis.Options{
+		URL: server.URL(), Use: "test", Respite: moment, Logger: slog.New(slog.DiscardHandler), Registerer: metrics,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	r := redis.NewRates(c, faas.NewSessionKey())
+	take := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), moment)
+		defer cancel()
+		_, err := r.Take(ctx, "ada", 1000)
+		return err
+	}
+	testrig.Eventually(t, "Redis to count", func() bool { return take() == nil })
+	server.Stall(t)
+	testrig.Eventually(t, "a first answer not to come", func() bool { return take() != nil })
+	server.Resume(t)
+	testrig.Eventually(t, "Redis to count again", func() bool { return take() == nil })
+	server.Stall(t)
+	asked := func() (n float64) {
+		families, _ := metrics.Gather()
+		for _, m := range families[0].GetMetric() {
+			if m.GetLabel()[0].GetValue() == "failed" {
+				n = m.GetCounter().GetValue()
+			}
+		}
+		return n
+	}
+	before, since := asked(), time.Now()
+	testrig.Eventually(t, "a second", func() bool { _ = take(); return time.Since(since) > time.Second })
+	// Between questions of 10 ms each are 10, 20, 40, 80, 160 and then 250 ms: with 250 at once
+	// there would be four.
+	if n := asked() - before; n < 5 || n > 9 {
+		t.Errorf("it was asked %v times in a second that it hung", n)
+	}
+	server.Resume(t)
 }

@@ -96,14 +96,15 @@ func TestRates(t *testing.T) {
 		wait      int // of the call after those
 	}{
 		{0, "a", 3, 3, 20},
-		{0, "b", 3, 3, 20},                // another's
-		{0, "a", 60, 60, 1},               // a version of another rate
-		{19 * time.Second, "a", 3, 0, 1},  // not yet, and asking puts nothing off
-		{time.Second, "a", 3, 1, 20},      // when it was said
-		{40 * time.Second, "a", 3, 2, 20}, // evenly
-		{10 * time.Minute, "a", 3, 3, 20}, // no more than a minute's at one moment
-		{0, "none", 0, 10_000, 0},         // no rate
-		{0, "often", 1 << 30, 1000, 0},    // as good as none
+		{0, "b", 3, 3, 20},                       // another's
+		{0, "a", 60, 60, 1},                      // a version of another rate
+		{5200 * time.Millisecond, "a", 3, 0, 15}, // rounded up
+		{13800 * time.Millisecond, "a", 3, 0, 1}, // not yet, and asking puts nothing off
+		{time.Second, "a", 3, 1, 20},             // when it was said
+		{40 * time.Second, "a", 3, 2, 20},        // evenly
+		{10 * time.Minute, "a", 3, 3, 20},        // no more than a minute's at one moment
+		{0, "none", 0, 10_000, 0},                // no rate
+		{0, "often", 1 << 30, 1000, 0},           // as good as none
 	} {
 		now = now.Add(tt.after)
 		for n := range tt.calls {
