@@ -52,8 +52,8 @@ func openRates(e *environment) (*redis.Client, error) {
 		URL: e.config.RedisURL, Use: "rates", Instead: "each Envoy counts by itself",
 		// One slow answer must not let hundreds of requests through uncounted. Those that were
 		// asked beside it are over by then.
-		Respite: e.config.sharedWait(),
-		Logger:  e.logger, Registerer: e.metrics,
+		Respite: e.config.sharedWait(), Answer: e.config.sharedWait(),
+		Logger: e.logger, Registerer: e.metrics,
 	})
 }
 

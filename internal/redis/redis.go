@@ -33,11 +33,13 @@ const (
 	poolSize = 32
 )
 
-// Options open a Client. All fields are required but Instead and Respite.
+// Options open a Client. All fields are required but Instead, Answer and Respite.
 type Options struct {
 	URL     string // redis://, rediss:// or unix://
 	Use     string // what it is for, the label of its metrics
 	Instead string // what is done while it does not answer, for the log; empty: the store is asked
+	// Answer is how long an answer may take where the question has more time; 0: 100 ms.
+	Answer time.Duration
 	// Respite is how long it is left alone after the first question that was not answered; each
 	// further one doubles that, up to 250 ms. 0: that at once.
 	Respite    time.Duration
@@ -68,8 +70,9 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = dialTimeout, answerTimeout, answerTimeout
-	options.PoolSize, options.PoolTimeout = poolSize, answerTimeout
+	answer := cmp.Or(o.Answer, answerTimeout)
+	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = max(dialTimeout, answer), answer, answer
+	options.PoolSize, options.PoolTimeout = poolSize, answer
 	options.MaxRetries = -1   // the store is the other try
 	options.DialerRetries = 1 // five, and pauses of 100 ms, would keep a request waiting
 	options.ContextTimeoutEnabled = true
