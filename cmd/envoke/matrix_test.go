@@ -130,8 +130,16 @@ var matrix = []struct{ request, header, body, want string }{
 }
 
 // TestMatrix walks the table.
-func TestMatrix(t *testing.T) {
-	d := openDoorWith(t)
+func TestMatrix(t *testing.T) { openDoorWith(t).walkMatrix(t) }
+
+// TestMatrixWithASharedBudget: nobody may more where each request is counted first.
+func TestMatrixWithASharedBudget(t *testing.T) {
+	many := []string{"--rate-execute-per-minute", "1000000", "--rate-anonymous-per-minute", "1000000", "--rate-functions-per-minute", "1000000"}
+	openDoorWith(t, append(many, "--rate-shared", "--redis-url", testrig.Redis(t).URL())...).walkMatrix(t)
+}
+
+func (d *door) walkMatrix(t *testing.T) {
+	t.Helper()
 	carol, ada := d.caller(t, "carol"), d.caller(t, "ada")
 	for title, seconds := range map[string]int{"own": 0, "cached": 60} {
 		d.mustAs(t, carol, 201, "POST /api/v1/functions", fmt.Sprintf(`{"language":"nodejs","title":%q,"script_content":"return 1","cache_ttl_seconds":%d}`, title, seconds))

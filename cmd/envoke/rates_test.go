@@ -12,8 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/metadata"
+
 	"envoke/internal/mtls"
 	"envoke/internal/testrig"
+	"envoke/runtimes/runtimepb"
 )
 
 // budgeted are doors of one installation whose Envoys share a budget.
@@ -197,6 +200,11 @@ func TestBudgetCountsEachWay(t *testing.T) {
 		if got := asked() - before; got != tt.counts || r.status == http.StatusTooManyRequests {
 			t.Errorf("%s as %s counts %d, want %d: %d %.200s", tt.request, tt.who, got, tt.counts, r.status, r.body)
 		}
+	}
+	before, ctx := asked(), metadata.AppendToOutgoingContext(t.Context(), "authorization", ada[1])
+	_, err := runtimepb.NewRuntimeServiceClient(d.public(t)).Execute(ctx, &runtimepb.ExecuteRequest{RequestId: strings.TrimPrefix(plain, "POST /api/v1/execute/")})
+	if got := asked() - before; got != 1 || err != nil {
+		t.Errorf("gRPC counts %d, want 1: %v", got, err)
 	}
 }
 
