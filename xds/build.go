@@ -33,7 +33,7 @@ func Build(state State) (*Snapshot, error) {
 		return nil, fmt.Errorf("build Envoy's configuration: %w", err)
 	}
 	s := state.normal()
-	clusters := []*clusterv3.Cluster{extProcCluster(s), controlAPICluster(s)}
+	clusters := append([]*clusterv3.Cluster{extProcCluster(s), controlAPICluster(s)}, budgetClusters(s)...)
 	var assignments []*endpointv3.ClusterLoadAssignment
 	for _, r := range s.Runtimes {
 		clusters = append(clusters, runtimeCluster(s, r))

@@ -70,7 +70,7 @@ func connectionManager(s State) *hcmv3.HttpConnectionManager {
 		AccessLog:        accessLog(s),
 	}
 	harden(h, s)
-	identify(h)
+	identify(h, s)
 	showClient(h, s.Listener.TLS)
 	return h
 }
@@ -115,7 +115,7 @@ func harden(h *hcmv3.HttpConnectionManager, s State) {
 }
 
 // identify gives each request an id and makes headers say only what is true.
-func identify(h *hcmv3.HttpConnectionManager) {
+func identify(h *hcmv3.HttpConnectionManager, s State) {
 	h.ServerName = "envoke"
 	h.PreserveExternalRequestId = true
 	h.AlwaysSetRequestIdInResponse = true
@@ -125,12 +125,12 @@ func identify(h *hcmv3.HttpConnectionManager) {
 	// Before route matching, and whatever filters there are.
 	h.EarlyHeaderMutationExtensions = []*corev3.TypedExtensionConfig{
 		extension("envoy.http.early_header_mutation.header_mutation", &earlyv3.HeaderMutation{
-			Mutations: []*mutationv3.HeaderMutation{
+			Mutations: append([]*mutationv3.HeaderMutation{
 				removePrefix("x-envoke-"), remove("x-user-id"),
 				// Envoy has answered 100-continue itself by now. Any other expectation
 				// would be a bare 417 of the HTTP servers behind it.
 				remove("expect"),
-			},
+			}, placeholder(s)...),
 		}),
 	}
 }

@@ -30,7 +30,7 @@ const (
 	// The second is an answer of ext_proc's that its mutation rules forbid.
 	fromExtProc = "response.code_details.startsWith('ext_proc') || response.code_details.startsWith('header_mutation')"
 
-	usedUp    = "response.code_details.startsWith('local_rate_limit')"
+	usedUp    = "response.code_details.startsWith('local_rate_limit') || response.code_details == 'request_rate_limited'"
 	forbidden = "response.code_details.startsWith('rbac_access_denied')"
 
 	awayCode = " && response.code in [502, 503]"

@@ -3,7 +3,7 @@ package xds
 import (
 	"errors"
 	"math"
-	"strings"
+	"slices"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -46,15 +46,21 @@ func (r Rates) check() error {
 }
 
 // classes are what requests count as, by their paths; those of no class do not count.
-var classes = []struct{ name, paths string }{
-	{executeClass, `/(api/v1/(initialize|execute)|runtime|function)([/.?].*)?`},
-	{functionClass, `/api/v1/(functions|sessions|keys|secrets|audit)([/?].*)?`},
+var classes = map[string]string{
+	executeClass:  `/(api/v1/(initialize|execute)|runtime|function)([/.?].*)?`,
+	functionClass: `/api/v1/(functions|sessions|keys|secrets|audit)([/?].*)?`,
 }
 
 const (
 	executeClass  = "execute"
 	functionClass = "function"
-	anyClass      = "any"
+	anyClass      = "any" // of the others
+
+	// Keys of the entries of a descriptor.
+	classKey     = "class"
+	namespaceKey = "namespace"
+	userKey      = "user"
+	addressKey   = "masked_remote_address"
 )
 
 // rateFilters let through as many requests as the rates say, and tell each caller how many
@@ -64,44 +70,54 @@ func rateFilters(s State) []*hcmv3.HttpFilter {
 		return nil
 	}
 	everything := &corev3.RuntimeFractionalPercent{DefaultValue: &typev3.FractionalPercent{Numerator: 100}}
-	return []*hcmv3.HttpFilter{{Name: rateFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(&localv3.LocalRateLimit{
+	local := filterOf(rateFilter, &localv3.LocalRateLimit{
 		StatPrefix:                      "rates",
 		TokenBucket:                     bucket(math.MaxInt32, time.Second), // of what no rate is for
 		AlwaysConsumeDefaultTokenBucket: wrapperspb.Bool(false),
 		FilterEnabled:                   everything,
 		FilterEnforced:                  everything,
 		Descriptors:                     descriptors(s.Rates),
-		RateLimits:                      append(counts(), teams(s.Rates)...),
+		RateLimits:                      counts(s.Rates),
 		MaxDynamicDescriptors:           wrapperspb.UInt32(callersCounted),
 		EnableXRatelimitHeaders:         ratelimitv3.XRateLimitHeadersRFCVersion_DRAFT_VERSION_03,
 		EnableRetryAfterHeader:          true,
 		RateLimitedAsResourceExhausted:  true,
-	})}}}
+	})
+	if s.SharedRates == 0 {
+		return []*hcmv3.HttpFilter{local}
+	}
+	return []*hcmv3.HttpFilter{oneOfEach(), local, sharedFilter(s)}
+}
+
+// counted are requests of a class, of each value of the keys that they are counted by.
+type counted struct {
+	class string
+	by    []string
+	rate  int // a minute
+}
+
+// limits are all that count, in Envoy and in the budget that Envoys share.
+func (r Rates) limits() []counted {
+	all := []counted{
+		{executeClass, []string{userKey}, r.Executes}, // of the default namespace
+		{executeClass, []string{namespaceKey, userKey}, r.Executes},
+		{executeClass, []string{addressKey}, r.Anonymous},
+		{functionClass, []string{userKey}, r.Functions},
+		{functionClass, []string{namespaceKey, userKey}, r.Functions},
+		{functionClass, []string{addressKey}, r.Functions},
+		{anyClass, []string{namespaceKey}, r.Namespace},
+	}
+	return slices.DeleteFunc(all, func(c counted) bool { return c.rate == 0 })
 }
 
 // descriptors have a bucket for each value of the entries that have none here.
 func descriptors(r Rates) (all []*ratelimitv3.LocalRateLimitDescriptor) {
-	for _, d := range []struct {
-		class string
-		of    []string
-		rate  int
-	}{
-		{executeClass, []string{"user"}, r.Executes},
-		{executeClass, []string{"namespace", "user"}, r.Executes},
-		{executeClass, []string{"masked_remote_address"}, r.Anonymous},
-		{functionClass, []string{"user"}, r.Functions},
-		{functionClass, []string{"namespace", "user"}, r.Functions},
-		{functionClass, []string{"masked_remote_address"}, r.Functions},
-		{anyClass, []string{"namespace"}, r.Namespace},
-	} {
-		if d.rate == 0 {
-			continue
-		}
-		entries := []*ratelimitv3.RateLimitDescriptor_Entry{{Key: "class", Value: d.class}}
-		for _, key := range d.of {
+	for _, c := range r.limits() {
+		entries := []*ratelimitv3.RateLimitDescriptor_Entry{{Key: classKey, Value: c.class}}
+		for _, key := range c.by {
 			entries = append(entries, &ratelimitv3.RateLimitDescriptor_Entry{Key: key})
 		}
-		all = append(all, &ratelimitv3.LocalRateLimitDescriptor{Entries: entries, TokenBucket: bucket(d.rate, time.Minute)})
+		all = append(all, &ratelimitv3.LocalRateLimitDescriptor{Entries: entries, TokenBucket: bucket(c.rate, time.Minute)})
 	}
 	return all
 }
@@ -117,58 +133,61 @@ func others() *routev3.HeaderMatcher {
 	return own
 }
 
-// counts say as what a request counts, and of whom: of a user of a namespace, or of the address
-// of those who are nobody.
-func counts() (limits []*routev3.RateLimit) {
-	for _, class := range classes {
-		is := func(who ...*routev3.HeaderMatcher) *routev3.RateLimit_Action {
-			return counted(class.name, append(who, header(":path", all(class.paths)))...)
+// counts say as what a request counts, and of whom: of a user of a namespace, of the address of
+// those who are nobody, and of a namespace, whoever of it has sent it. What no rate is for does
+// not count.
+func counts(r Rates) (all []*routev3.RateLimit) {
+	add := func(class string, who []*routev3.HeaderMatcher, whose ...*routev3.RateLimit_Action) {
+		all = append(all, &routev3.RateLimit{Actions: append([]*routev3.RateLimit_Action{isOf(class, who)}, whose...)})
+	}
+	elsewhere := []*routev3.HeaderMatcher{present(faas.NamespaceHeader)}
+	here := []*routev3.HeaderMatcher{absent(faas.NamespaceHeader), others()}
+	for _, c := range r.limits() {
+		switch {
+		case c.class == anyClass:
+			add(c.class, elsewhere, byHeader(namespaceKey, faas.NamespaceHeader))
+			add(c.class, here, inDefault())
+		case c.by[0] == addressKey:
+			add(c.class, []*routev3.HeaderMatcher{absent(faas.UserHeader)}, network())
+		case c.by[0] == namespaceKey:
+			add(c.class, elsewhere, byHeader(namespaceKey, faas.NamespaceHeader), byHeader(userKey, faas.UserHeader))
+		default:
+			add(c.class, here, byHeader(userKey, faas.UserHeader))
 		}
-		limits = append(limits,
-			&routev3.RateLimit{Actions: []*routev3.RateLimit_Action{is(absent(faas.NamespaceHeader), others()), of("user", faas.UserHeader)}},
-			&routev3.RateLimit{Actions: []*routev3.RateLimit_Action{
-				is(present(faas.NamespaceHeader)), of("namespace", faas.NamespaceHeader), of("user", faas.UserHeader),
-			}},
-			&routev3.RateLimit{Actions: []*routev3.RateLimit_Action{is(absent(faas.UserHeader)), {
-				ActionSpecifier: &routev3.RateLimit_Action_MaskedRemoteAddress_{MaskedRemoteAddress: &routev3.RateLimit_Action_MaskedRemoteAddress{
-					V4PrefixMaskLen: number(32), V6PrefixMaskLen: number(anonymousNetwork),
-				}},
-			}}})
 	}
-	return limits
+	return all
 }
 
-// teams say that a request counts as one of its namespace, the default one too, whoever of that
-// has sent it.
-func teams(r Rates) []*routev3.RateLimit {
-	if r.Namespace == 0 {
-		return nil
+// isOf are requests of a class, by their paths, and of those callers.
+func isOf(class string, who []*routev3.HeaderMatcher) *routev3.RateLimit_Action {
+	paths := classes[class]
+	if class == anyClass {
+		paths = classes[executeClass] + "|" + classes[functionClass]
 	}
-	paths := make([]string, len(classes))
-	for i, class := range classes {
-		paths[i] = class.paths
-	}
-	either := header(":path", all(strings.Join(paths, "|")))
-	return []*routev3.RateLimit{
-		{Actions: []*routev3.RateLimit_Action{counted(anyClass, present(faas.NamespaceHeader), either), of("namespace", faas.NamespaceHeader)}},
-		{Actions: []*routev3.RateLimit_Action{counted(anyClass, absent(faas.NamespaceHeader), others(), either), {
-			ActionSpecifier: &routev3.RateLimit_Action_GenericKey_{GenericKey: &routev3.RateLimit_Action_GenericKey{
-				DescriptorKey: "namespace", DescriptorValue: faas.DefaultNamespace,
-			}},
-		}}},
-	}
-}
-
-// counted says that requests with these headers are of the class.
-func counted(class string, headers ...*routev3.HeaderMatcher) *routev3.RateLimit_Action {
 	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_HeaderValueMatch_{
-		HeaderValueMatch: &routev3.RateLimit_Action_HeaderValueMatch{DescriptorKey: "class", DescriptorValue: class, Headers: headers},
+		HeaderValueMatch: &routev3.RateLimit_Action_HeaderValueMatch{
+			DescriptorKey: classKey, DescriptorValue: class, Headers: append(slices.Clone(who), header(":path", all(paths))),
+		},
 	}}
 }
 
-// of says whose a request is, by a header.
-func of(key, header string) *routev3.RateLimit_Action {
+// byHeader counts a request by the value of a header.
+func byHeader(key, name string) *routev3.RateLimit_Action {
 	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_RequestHeaders_{
-		RequestHeaders: &routev3.RateLimit_Action_RequestHeaders{HeaderName: header, DescriptorKey: key},
+		RequestHeaders: &routev3.RateLimit_Action_RequestHeaders{HeaderName: name, DescriptorKey: key},
+	}}
+}
+
+// inDefault counts a request as one of the default namespace, which no header names.
+func inDefault() *routev3.RateLimit_Action {
+	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_GenericKey_{
+		GenericKey: &routev3.RateLimit_Action_GenericKey{DescriptorKey: namespaceKey, DescriptorValue: faas.DefaultNamespace},
+	}}
+}
+
+// network counts a request by the address from which it comes.
+func network() *routev3.RateLimit_Action {
+	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_MaskedRemoteAddress_{
+		MaskedRemoteAddress: &routev3.RateLimit_Action_MaskedRemoteAddress{V4PrefixMaskLen: number(32), V6PrefixMaskLen: number(anonymousNetwork)},
 	}}
 }

@@ -59,7 +59,7 @@ func redirectListener(s State) *listenerv3.Listener {
 		LocalReplyConfig: localReplies(plainHeaders()),
 	}
 	harden(h, s)
-	identify(h)
+	identify(h, s)
 	return listener(RedirectName, s, s.Listener.Redirect.Port, h)
 }
 

@@ -112,7 +112,7 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 			TypedPerFilterConfig: corsPolicy(s.Listener),
 		}},
 		RequestHeadersToAdd:    checkedHeader(s),
-		RequestHeadersToRemove: credentials(s),
+		RequestHeadersToRemove: append(credentials(s), placeholders(s)...),
 		ResponseHeadersToAdd:   routeHeaders(s.Listener),
 		// Hosts drop what functions say in our headers; this is the second wall.
 		// What a host says of caching, ext_proc takes away (see CacheableHeader).

@@ -34,6 +34,9 @@ type State struct {
 	Auth *Auth `json:"auth"`
 	// Rates are how often callers may, where Auth says who they are.
 	Rates Rates `json:"rates"`
+	// SharedRates is how long each request waits for the budget that all Envoys share, which
+	// control keeps; 0: each Envoy counts by itself.
+	SharedRates time.Duration `json:"shared_rates"`
 
 	// MappedNames says that ext_proc maps functions' names to languages, so that a
 	// name in a path does not say where to go.
@@ -142,6 +145,9 @@ func (s State) check() error {
 	}
 	if s.MaxRequests < 0 {
 		faults = append(faults, fmt.Errorf("max_requests %d is negative", s.MaxRequests))
+	}
+	if s.SharedRates < 0 {
+		faults = append(faults, fmt.Errorf("shared_rates %v is negative", s.SharedRates))
 	}
 	if s.MaxTimeout <= 0 {
 		faults = append(faults, fmt.Errorf("max_timeout %v is not positive", s.MaxTimeout))

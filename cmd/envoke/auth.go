@@ -25,9 +25,11 @@ type Door struct {
 	CertNamespace   string
 
 	RateExecute, RateAnonymous, RateFunctions, RateNamespace int // a minute
+	RateShared                                               bool
+	RateSharedWaitMS                                         int
 }
 
-var flagsOfDoor = []string{"auth", "anonymous-scopes", "client-cert-namespace", "client-cert-scopes", "jwt-issuers-file", "rate-execute-per-minute", "rate-anonymous-per-minute", "rate-functions-per-minute", "rate-namespace-per-minute"}
+var flagsOfDoor = []string{"auth", "anonymous-scopes", "client-cert-namespace", "client-cert-scopes", "jwt-issuers-file", "rate-execute-per-minute", "rate-anonymous-per-minute", "rate-functions-per-minute", "rate-namespace-per-minute", "rate-shared", "rate-shared-wait-ms"}
 
 func (d *Door) bindDoor(f *pflag.FlagSet) {
 	f.BoolVar(&d.Auth, "auth", false, "let callers in who show an API key, a token or a client certificate, with the scopes that these have, and no others")
@@ -40,6 +42,7 @@ func (d *Door) bindDoor(f *pflag.FlagSet) {
 	f.IntVar(&d.RateAnonymous, "rate-anonymous-per-minute", 10, of+"an address whose callers show nothing, to run functions; 0: any number")
 	f.IntVar(&d.RateFunctions, "rate-functions-per-minute", 60, of+"a caller, about functions and sessions; 0: any number")
 	f.IntVar(&d.RateNamespace, "rate-namespace-per-minute", 0, of+"all callers of one namespace together; 0: any number")
+	d.bindShared(f)
 }
 
 func (d *Door) checkDoor() (faults []error) {
@@ -135,10 +138,6 @@ func (c *control) openDoor(ctx context.Context, e *environment) error {
 		Failed:               e.failed(c.records), Logger: e.logger,
 	}))
 	return nil
-}
-
-func (d *Door) rates() xds.Rates {
-	return xds.Rates{Executes: d.RateExecute, Anonymous: d.RateAnonymous, Functions: d.RateFunctions, Namespace: d.RateNamespace}
 }
 
 // keyOfOwn is what this process shows at the door; empty: there is none.

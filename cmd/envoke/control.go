@@ -114,6 +114,7 @@ func openControl(ctx context.Context, e *environment, filter []byte) (_ *control
 		}
 	}
 	c.serveGRPC(e, key)
+	c.serveBudget(e, key)
 	if err := c.openDoor(ctx, e); err != nil {
 		return nil, err
 	}

@@ -40,6 +40,7 @@ var rightsAtControl = mtls.Rights{
 	"envoy.service.discovery.v3.AggregatedDiscoveryService": {mtls.Envoy},
 	"envoy.service.ext_proc.v3.ExternalProcessor":           {mtls.Envoy},
 	"envoy.service.accesslog.v3.AccessLogService":           {mtls.Envoy},
+	"envoy.service.ratelimit.v3.RateLimitService":           {mtls.Envoy},
 	"grpc.health.v1.Health":                                 {mtls.Envoy, mtls.Host, mtls.Control},
 }
 
@@ -194,7 +195,7 @@ func (c *control) publishState(ctx context.Context, e *environment) error {
 		return nil
 	}
 	s := state(e, c.runtimes)
-	s.Auth, s.Rates = c.authState(e), e.config.rates()
+	s.Auth, s.Rates, s.SharedRates = c.authState(e), e.config.rates(), e.config.sharedWait()
 	s.Filter, s.FilterGeneration, s.Listener.TLS = c.published.filter, c.published.generation, c.published.tls
 	return c.xds.Publish(ctx, s)
 }

@@ -21,9 +21,10 @@ type door struct {
 	key    string // an API key of ada's
 }
 
-func openDoorWith(t *testing.T, args ...string) *door {
+// believed is an issuer, and flags of an installation that believes it.
+func believed(t *testing.T) (issuer *testrig.Issuer, flags []string) {
 	t.Helper()
-	issuer := testrig.NewIssuer(t, "https://issuer.test/", "1")
+	issuer = testrig.NewIssuer(t, "https://issuer.test/", "1")
 	dir := t.TempDir()
 	keys, file := filepath.Join(dir, "keys.json"), filepath.Join(dir, "issuers.yaml")
 	const entry = "- issuer: %s\n  audiences: [envoke]\n  jwks_file: %s\n  user_claim: sub\n"
@@ -33,8 +34,14 @@ func openDoorWith(t *testing.T, args ...string) *door {
 			t.Fatal(err)
 		}
 	}
+	return issuer, []string{"--auth", "--jwt-issuers-file", file}
+}
+
+func openDoorWith(t *testing.T, args ...string) *door {
+	t.Helper()
+	issuer, flags := believed(t)
 	unbounded := []string{"--rate-execute-per-minute", "0", "--rate-anonymous-per-minute", "0", "--rate-functions-per-minute", "0"}
-	d := &door{installation: serve(t, slices.Concat([]string{"--auth", "--jwt-issuers-file", file}, unbounded, args)...), issuer: issuer}
+	d := &door{installation: serve(t, slices.Concat(flags, unbounded, args)...), issuer: issuer}
 	r := d.mustAs(t, d.caller(t, "admin"), 201, "POST /api/v1/keys", `{"name":"test","user_id":"ada","scopes":["execute:nodejs"]}`)
 	var made struct{ Secret string }
 	if err := json.Unmarshal(r.body, &made); err != nil || made.Secret == "" {
@@ -156,8 +163,16 @@ var matrix = []struct{ request, header, body, want string }{
 }
 
 // TestMatrix walks the table.
-func TestMatrix(t *testing.T) {
-	d := openDoorWith(t)
+func TestMatrix(t *testing.T) { openDoorWith(t).walkMatrix(t) }
+
+// TestMatrixWithASharedBudget: nobody may more where each request is counted first.
+func TestMatrixWithASharedBudget(t *testing.T) {
+	many := []string{"--rate-execute-per-minute", "1000000", "--rate-anonymous-per-minute", "1000000", "--rate-functions-per-minute", "1000000"}
+	openDoorWith(t, append(many, "--rate-shared", "--redis-url", testrig.Redis(t).URL())...).walkMatrix(t)
+}
+
+func (d *door) walkMatrix(t *testing.T) {
+	t.Helper()
 	carol, ada := d.caller(t, "carol"), d.caller(t, "ada")
 	for title, seconds := range map[string]int{"own": 0, "cached": 60} {
 		d.mustAs(t, carol, 201, "POST /api/v1/functions", fmt.Sprintf(`{"language":"nodejs","title":%q,"script_content":"return 1","cache_ttl_seconds":%d}`, title, seconds))

@@ -14,6 +14,7 @@ import (
 // redises are the Redises that the settings name.
 type redises struct {
 	sessions, results *redis.Client // nil: none
+	rates             *redis.Client // where sessions are; nil: each Envoy counts by itself
 	live              *redis.Sessions
 }
 
@@ -26,7 +27,7 @@ func (c *Config) checkRedis() (faults []error) {
 			faults = append(faults, fmt.Errorf("%s: %w", setting.name, err))
 		}
 	}
-	return faults
+	return append(faults, c.checkRates()...)
 }
 
 // openRedises does no I/O: what is away is asked again later.
@@ -39,8 +40,11 @@ func openRedises(e *environment, store redis.SessionStore) (r redises, err error
 		r.live = redis.NewSessions(r.sessions, store, deletions)
 	}
 	if url := e.config.RedisCacheURL; url != "" {
-		r.results, err = redis.New(redis.Options{URL: url, Use: "results", Logger: e.logger, Registerer: e.metrics})
+		if r.results, err = redis.New(redis.Options{URL: url, Use: "results", Logger: e.logger, Registerer: e.metrics}); err != nil {
+			return r, err
+		}
 	}
+	r.rates, err = openRates(e)
 	return r, err
 }
 
@@ -93,7 +97,7 @@ func (r redises) serve(ctx context.Context) error {
 }
 
 func (r redises) close() (err error) {
-	for _, client := range []*redis.Client{r.sessions, r.results} {
+	for _, client := range []*redis.Client{r.sessions, r.results, r.rates} {
 		if client != nil {
 			err = errors.Join(err, client.Close())
 		}

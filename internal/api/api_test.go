@@ -220,7 +220,7 @@ func TestFunctions(t *testing.T) {
 		Script: faas.NewScript(faas.NodeJS, "return '<secret>'", json.RawMessage(`{"target": "x"}`)),
 		Schema: json.RawMessage(`{"type": "object"}`), Examples: json.RawMessage(`[1]`),
 		Timeout: 1500 * time.Millisecond, CacheTTL: time.Minute, MemoryMB: 64, Network: faas.Egress,
-		Limits:      faas.Limits{CPU: 700 * time.Millisecond, Output: 1000, Concurrency: 2},
+		Limits:      faas.Limits{CPU: 700 * time.Millisecond, Output: 1000, Concurrency: 2, Rate: 30},
 		Environment: faas.Environment{"A": {Text: "a text"}, "B": {Secret: "S"}},
 	}
 	bare := faas.Function{Name: faas.Name{Language: faas.Python, Title: "bare"}, Script: faas.NewScript(faas.Python, "x", nil)}
@@ -243,11 +243,11 @@ func TestFunctions(t *testing.T) {
 		`{"functions": [{`+fullItem+`}], "total": 1, "page": 1, "per_page": 20}`)
 	r.wantReply("GET", "/api/v1/functions/nodejs-full", 200,
 		`{`+fullItem+`, "schema": {"type": "object"}, "examples": [1], "compile_options": {"target": "x"}, "script_content": "return '<secret>'",
-			"timeout_ms": 1500, "memory_limit_mb": 64, "cpu_limit_ms": 700, "output_limit_bytes": 1000, "max_concurrency": 2, "cache_ttl_seconds": 60, "network": "egress", "dependencies": null,
+			"timeout_ms": 1500, "memory_limit_mb": 64, "cpu_limit_ms": 700, "output_limit_bytes": 1000, "max_concurrency": 2, "rate_per_minute": 30, "cache_ttl_seconds": 60, "network": "egress", "dependencies": null,
 			"environment": {"A": null, "B": {"secret": "S"}}}`)
 	r.wantReply("GET", "/api/v1/functions/python-bare", 200,
 		`{`+bareItem+`, "schema": null, "examples": null, "compile_options": null, "script_content": "x",
-			"timeout_ms": null, "memory_limit_mb": null, "cpu_limit_ms": null, "output_limit_bytes": null, "max_concurrency": null, "cache_ttl_seconds": null, "network": "none", "dependencies": null, "environment": {}}`)
+			"timeout_ms": null, "memory_limit_mb": null, "cpu_limit_ms": null, "output_limit_bytes": null, "max_concurrency": null, "rate_per_minute": null, "cache_ttl_seconds": null, "network": "none", "dependencies": null, "environment": {}}`)
 
 	_, body, _ := r.request("GET", "/api/v1/functions?type=dynamic")
 	items := body.(map[string]any)["functions"].([]any)

@@ -46,6 +46,7 @@ type definition struct {
 	CPULimitMS     *int           `json:"cpu_limit_ms"`
 	OutputLimit    *int           `json:"output_limit_bytes"`
 	MaxConcurrency *int           `json:"max_concurrency"`
+	RatePerMinute  *int           `json:"rate_per_minute"`
 	CacheTTL       *int           `json:"cache_ttl_seconds"`
 	Network        jsontext.Value `json:"network"`
 	Dependencies   jsontext.Value `json:"dependencies"`
@@ -89,7 +90,7 @@ func (d *definition) function(name faas.Name) (faas.Function, error) {
 		Environment: environment,
 		Limits: faas.Limits{
 			CPU:    time.Duration(orZero(d.CPULimitMS)) * time.Millisecond,
-			Output: orZero(d.OutputLimit), Concurrency: orZero(d.MaxConcurrency),
+			Output: orZero(d.OutputLimit), Concurrency: orZero(d.MaxConcurrency), Rate: orZero(d.RatePerMinute),
 		},
 	}, nil
 }
@@ -174,6 +175,7 @@ func (d *definition) checkNumbers() error {
 		between("cpu_limit_ms", d.CPULimitMS, 1, maxTimeoutMS),
 		between("output_limit_bytes", d.OutputLimit, 1, math.MaxInt32),
 		between("max_concurrency", d.MaxConcurrency, 1, math.MaxInt32),
+		between("rate_per_minute", d.RatePerMinute, 0, math.MaxInt32),
 		between("cache_ttl_seconds", d.CacheTTL, 0, maxCacheTTL),
 	)
 }

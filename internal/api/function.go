@@ -34,6 +34,7 @@ type fullFunction struct {
 	CPULimitMS     *int64          `json:"cpu_limit_ms"`
 	OutputLimit    *int            `json:"output_limit_bytes"`
 	MaxConcurrency *int            `json:"max_concurrency"`
+	RatePerMinute  *int            `json:"rate_per_minute"`
 	CacheTTL       *int64          `json:"cache_ttl_seconds"`
 	Network        string          `json:"network"`
 	Dependencies   json.RawMessage `json:"dependencies"`
@@ -103,6 +104,7 @@ func (a *api) showFunction(r *http.Request) (int, any, error) {
 		CPULimitMS:     orNull(f.Limits.CPU.Milliseconds()),
 		OutputLimit:    orNull(f.Limits.Output),
 		MaxConcurrency: orNull(f.Limits.Concurrency),
+		RatePerMinute:  orNull(f.Limits.Rate),
 		CacheTTL:       orNull(int64(f.CacheTTL / time.Second)),
 		Network:        f.Network.String(),
 		Dependencies:   f.Script.Dependencies,

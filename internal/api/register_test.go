@@ -144,6 +144,7 @@ func TestRegisterRefuses(t *testing.T) {
 		with(`"cpu_limit_ms": 0`):                                       "cpu_limit_ms must be a whole number",
 		with(`"output_limit_bytes": -1`):                                "output_limit_bytes must be a whole number",
 		with(`"max_concurrency": 2147483648`):                           "max_concurrency must be a whole number",
+		with(`"rate_per_minute": -1`):                                   "rate_per_minute must be a whole number from 0 to",
 		with(`"memory_limit_mb": 0`):                                    "memory_limit_mb",
 		with(`"memory_limit_mb": 65537`):                                "memory_limit_mb",
 		with(`"cache_ttl_seconds": -1`):                                 "cache_ttl_seconds",

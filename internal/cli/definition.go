@@ -34,6 +34,7 @@ type description struct {
 	CPULimitMS       int             `json:"cpu_limit_ms"`
 	OutputLimitBytes int             `json:"output_limit_bytes"`
 	MaxConcurrency   int             `json:"max_concurrency"`
+	RatePerMinute    int             `json:"rate_per_minute"`
 	CacheTTLSeconds  int             `json:"cache_ttl_seconds"`
 	Network          string          `json:"network"`
 	Environment      json.RawMessage `json:"environment"`
@@ -127,6 +128,7 @@ func newDefinition(d description, code source) (client.Definition, error) {
 		ScriptContent: code.script(), CompileOptions: code.compileOptions(),
 		Schema: d.Schema, Examples: d.Examples, Tags: d.Tags,
 		TimeoutMS: d.TimeoutMS, MemoryLimitMB: d.MemoryLimitMB, CPULimitMS: d.CPULimitMS, OutputLimitBytes: d.OutputLimitBytes, MaxConcurrency: d.MaxConcurrency,
+		RatePerMinute:   d.RatePerMinute,
 		CacheTTLSeconds: d.CacheTTLSeconds, Network: d.Network, Environment: d.Environment,
 	}, nil
 }

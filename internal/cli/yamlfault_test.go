@@ -9,7 +9,7 @@ import (
 // TestFaultsOfADescription: each names the file, the line where it is known, the key
 // and what is expected, in the words of YAML.
 func TestFaultsOfADescription(t *testing.T) {
-	const keys = "name, language, handler, description, schema, examples, tags, timeout_ms, memory_limit_mb, cpu_limit_ms, output_limit_bytes, max_concurrency, cache_ttl_seconds, network, environment"
+	const keys = "name, language, handler, description, schema, examples, tags, timeout_ms, memory_limit_mb, cpu_limit_ms, output_limit_bytes, max_concurrency, rate_per_minute, cache_ttl_seconds, network, environment"
 	for name, test := range map[string]struct{ text, want string }{
 		"an unknown key":            {"name: a\ncolour: x", "function.yaml:2: colour is not known here: the members are " + keys},
 		"a key in braces":           {"{colour: x}", "function.yaml: colour is not known here: the members are " + keys},

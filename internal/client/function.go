@@ -59,6 +59,7 @@ type Definition struct {
 	CPULimitMS       int             `json:"cpu_limit_ms,omitempty"`
 	OutputLimitBytes int             `json:"output_limit_bytes,omitempty"`
 	MaxConcurrency   int             `json:"max_concurrency,omitempty"`
+	RatePerMinute    int             `json:"rate_per_minute,omitempty"`
 	CacheTTLSeconds  int             `json:"cache_ttl_seconds,omitempty"`
 	Network          string          `json:"network,omitempty"`
 	Environment      json.RawMessage `json:"environment,omitempty"`

@@ -111,6 +111,7 @@ func (x *FindScriptRequest) GetDigest() string {
 	return ""
 }
 
+// Names are <language>-<title>, in another namespace than the default one <namespace>/<language>-<title>.
 type FindFunctionRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	LanguageTitle string                 `protobuf:"bytes,1,opt,name=language_title,json=languageTitle,proto3" json:"language_title,omitempty"`
@@ -629,6 +630,7 @@ type Limits struct {
 	CpuMs         int64                  `protobuf:"varint,1,opt,name=cpu_ms,json=cpuMs,proto3" json:"cpu_ms,omitempty"`                   // that one call may take
 	OutputBytes   int64                  `protobuf:"varint,2,opt,name=output_bytes,json=outputBytes,proto3" json:"output_bytes,omitempty"` // of one result
 	Concurrency   int32                  `protobuf:"varint,3,opt,name=concurrency,proto3" json:"concurrency,omitempty"`                    // calls at once
+	Rate          int32                  `protobuf:"varint,4,opt,name=rate,proto3" json:"rate,omitempty"`                                  // calls a minute, of all callers
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -680,6 +682,13 @@ func (x *Limits) GetOutputBytes() int64 {
 func (x *Limits) GetConcurrency() int32 {
 	if x != nil {
 		return x.Concurrency
+	}
+	return 0
+}
+
+func (x *Limits) GetRate() int32 {
+	if x != nil {
+		return x.Rate
 	}
 	return 0
 }
@@ -1786,11 +1795,12 @@ const file_control_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\x1a:\n" +
 	"\fSecretsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"d\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"x\n" +
 	"\x06Limits\x12\x15\n" +
 	"\x06cpu_ms\x18\x01 \x01(\x03R\x05cpuMs\x12!\n" +
 	"\foutput_bytes\x18\x02 \x01(\x03R\voutputBytes\x12 \n" +
-	"\vconcurrency\x18\x03 \x01(\x05R\vconcurrency\"\x7f\n" +
+	"\vconcurrency\x18\x03 \x01(\x05R\vconcurrency\x12\x12\n" +
+	"\x04rate\x18\x04 \x01(\x05R\x04rate\"\x7f\n" +
 	"\x14CreateSessionRequest\x124\n" +
 	"\asession\x18\x01 \x01(\v2\x1a.envoke.control.v1.SessionR\asession\x121\n" +
 	"\x06script\x18\x02 \x01(\v2\x19.envoke.control.v1.ScriptR\x06script\"\x17\n" +

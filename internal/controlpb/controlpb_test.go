@@ -67,7 +67,7 @@ func TestSessionRoundTrip(t *testing.T) {
 		ID: "id", Name: faas.Name{Namespace: "team-a", Language: faas.NodeJS, Title: "hello"}, Digest: "d", Version: 3,
 		Owner: "function:u", UserID: "u", Context: []byte(`{"é":1}`), Timeout: 2 * time.Second, MemoryMB: 64, Network: faas.Egress, Retain: true,
 		Environment:   faas.Environment{"A": {Text: "x"}, "B": {Secret: "S"}},
-		Limits:        faas.Limits{CPU: time.Second, Output: 10, Concurrency: 3},
+		Limits:        faas.Limits{CPU: time.Second, Output: 10, Concurrency: 3, Rate: 4},
 		Build:         faas.Build{Step: "compiling", Since: now, Error: []byte(`{"code":"X"}`)},
 		CompileStatus: faas.CompileSuccess, CreatedAt: now, ExpiresAt: now.Add(time.Hour), Status: faas.Active,
 	}

@@ -90,12 +90,13 @@ func newLimits(l faas.Limits) *Limits {
 	if l == (faas.Limits{}) {
 		return nil
 	}
-	return &Limits{CpuMs: l.CPU.Milliseconds(), OutputBytes: int64(l.Output), Concurrency: int32(l.Concurrency)}
+	return &Limits{CpuMs: l.CPU.Milliseconds(), OutputBytes: int64(l.Output), Concurrency: int32(l.Concurrency), Rate: int32(l.Rate)}
 }
 
 func (x *Limits) limits() faas.Limits {
 	return faas.Limits{
 		CPU: time.Duration(x.GetCpuMs()) * time.Millisecond, Output: int(x.GetOutputBytes()), Concurrency: int(x.GetConcurrency()),
+		Rate: int(x.GetRate()),
 	}
 }
 

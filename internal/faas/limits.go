@@ -8,6 +8,7 @@ type Limits struct {
 	CPU         time.Duration // that one call may take
 	Output      int           // bytes of one result, or of all parts of a stream
 	Concurrency int           // calls under way at once, on one host
+	Rate        int           // calls a minute of all callers, on one host
 }
 
 // Or fills what is not limited from others.
@@ -20,6 +21,9 @@ func (l Limits) Or(others Limits) Limits {
 	}
 	if l.Concurrency == 0 {
 		l.Concurrency = others.Concurrency
+	}
+	if l.Rate == 0 {
+		l.Rate = others.Rate
 	}
 	return l
 }

@@ -28,13 +28,13 @@ const (
 
 	insertVersion = `INSERT INTO meta.function_versions (function_id, version, script_digest, schema_definition, examples,
 		description, tags, timeout_ms, cache_ttl_ms, memory_limit_mb, network,
-		cpu_limit_ms, output_limit_bytes, max_concurrency, environment, created_by, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`
+		cpu_limit_ms, output_limit_bytes, max_concurrency, rate_per_minute, environment, created_by, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`
 
 	// Arguments: name, version or 0, alias or '', namespace.
 	findFunction = `SELECT v.version, v.description, v.tags, f.created_by, f.created_at, f.updated_at, v.schema_definition,
 		v.examples, v.timeout_ms, v.cache_ttl_ms, v.memory_limit_mb, v.network,
-		v.cpu_limit_ms, v.output_limit_bytes, v.max_concurrency, v.environment, a.weights::text, a.environment,
+		v.cpu_limit_ms, v.output_limit_bytes, v.max_concurrency, v.rate_per_minute, v.environment, a.weights::text, a.environment,
 		s.digest, s.source, s.compile_options, s.dependencies
 		FROM meta.functions f
 		LEFT JOIN meta.function_aliases a ON a.function_id = f.id AND a.alias = $3
@@ -98,7 +98,7 @@ func (s *Store) putFunction(ctx context.Context, c change, f faas.Function, put 
 		}
 		_, err := tx.Exec(ctx, insertVersion, id, f.Version, string(f.Script.Digest), document(f.Schema), document(f.Examples),
 			f.Description, tags, f.Timeout.Milliseconds(), f.CacheTTL.Milliseconds(), f.MemoryMB, string(f.Network),
-			f.Limits.CPU.Milliseconds(), f.Limits.Output, f.Limits.Concurrency, document(f.Environment.JSON()), addedBy, f.UpdatedAt)
+			f.Limits.CPU.Milliseconds(), f.Limits.Output, f.Limits.Concurrency, f.Limits.Rate, document(f.Environment.JSON()), addedBy, f.UpdatedAt)
 		if err != nil {
 			return err
 		}
@@ -120,7 +120,7 @@ func (s *Store) FindFunction(ctx context.Context, ref faas.Ref) (faas.Function, 
 	row := s.pool.QueryRow(ctx, findFunction, ref.Name.String(), ref.Version, ref.Alias, string(ref.Name.Namespace))
 	err := row.Scan(&f.Version, &f.Description, &f.Tags, &f.UserID, &f.CreatedAt, &f.UpdatedAt, (*[]byte)(&f.Schema),
 		(*[]byte)(&f.Examples), &timeout, &cache, &f.MemoryMB, &f.Network,
-		&cpu, &f.Limits.Output, &f.Limits.Concurrency, &own, &weights, &alias,
+		&cpu, &f.Limits.Output, &f.Limits.Concurrency, &f.Limits.Rate, &own, &weights, &alias,
 		&f.Script.Digest, &source, (*[]byte)(&f.Script.CompileOptions), (*[]byte)(&f.Script.Dependencies))
 	if err == nil && weights != nil {
 		err = json.Unmarshal(weights, &f.Weights)

@@ -18,12 +18,12 @@ const (
 	holdScript = `SELECT true FROM meta.scripts WHERE digest = $1 FOR KEY SHARE`
 
 	insertSession = `INSERT INTO meta.sessions (id, language, title, script_hash, function_version, owner, user_id,
-		context, schema_definition, timeout_ms, memory_limit_mb, network, cpu_limit_ms, output_limit_bytes, max_concurrency,
+		context, schema_definition, timeout_ms, memory_limit_mb, network, cpu_limit_ms, output_limit_bytes, max_concurrency, rate_per_minute,
 		retain_session, compile_status, created_at, expires_at, status, environment, namespace)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)`
 
 	findSession = `SELECT language, title, script_hash, function_version, owner, user_id, context, schema_definition, timeout_ms,
-		memory_limit_mb, network, cpu_limit_ms, output_limit_bytes, max_concurrency, retain_session, compile_status, compile_step, compile_since,
+		memory_limit_mb, network, cpu_limit_ms, output_limit_bytes, max_concurrency, rate_per_minute, retain_session, compile_status, compile_step, compile_since,
 		compile_error, created_at, expires_at, last_executed_at, execution_count, status, environment, namespace
 		FROM meta.sessions WHERE id = $1`
 
@@ -83,7 +83,7 @@ func putScript(ctx context.Context, tx pgx.Tx, script faas.Script) error {
 func putSession(ctx context.Context, tx pgx.Tx, n faas.Session) error {
 	_, err := tx.Exec(ctx, insertSession, string(n.ID), string(n.Name.Language), n.Name.Title,
 		string(n.Digest), n.Version, n.Owner, n.UserID, document(n.Context), document(n.Schema), n.Timeout.Milliseconds(),
-		n.MemoryMB, string(n.Network), n.Limits.CPU.Milliseconds(), n.Limits.Output, n.Limits.Concurrency,
+		n.MemoryMB, string(n.Network), n.Limits.CPU.Milliseconds(), n.Limits.Output, n.Limits.Concurrency, n.Limits.Rate,
 		n.Retain, string(n.CompileStatus), n.CreatedAt, n.ExpiresAt, string(n.Status), document(n.Environment.JSON()), string(n.Name.Namespace))
 	switch codeOf(err) {
 	case uniqueViolation:
@@ -105,7 +105,7 @@ func (s *Store) FindSession(ctx context.Context, id faas.SessionID) (faas.Sessio
 	)
 	err := s.pool.QueryRow(ctx, findSession, string(id)).Scan(&n.Name.Language, &n.Name.Title, &n.Digest, &n.Version,
 		&n.Owner, &n.UserID, (*[]byte)(&n.Context), (*[]byte)(&n.Schema), &timeout, &n.MemoryMB, &n.Network,
-		&cpu, &n.Limits.Output, &n.Limits.Concurrency, &n.Retain, &n.CompileStatus, &n.Build.Step, &building, (*[]byte)(&n.Build.Error),
+		&cpu, &n.Limits.Output, &n.Limits.Concurrency, &n.Limits.Rate, &n.Retain, &n.CompileStatus, &n.Build.Step, &building, (*[]byte)(&n.Build.Error),
 		&n.CreatedAt, &n.ExpiresAt, &executed, &n.ExecutionCount, &n.Status, &environment, &n.Name.Namespace)
 	if err == nil {
 		n.Environment, err = faas.ParseEnvironment(environment)

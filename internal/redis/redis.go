@@ -5,6 +5,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,28 +26,37 @@ const (
 	answerTimeout = 100 * time.Millisecond
 	// questionTimeout bounds all of a question, a connection that is made for it included.
 	questionTimeout = 250 * time.Millisecond
-	// respite is how long Redis is left alone that did not answer: a dead one must cost
+	// respite is how long Redis is left alone at most that did not answer: a dead one must cost
 	// next to nothing.
 	respite = 250 * time.Millisecond
 
 	poolSize = 32
 )
 
-// Options open a Client. All fields are required.
+// Options open a Client. All fields are required but Instead, Answer and Respite.
 type Options struct {
-	URL        string // redis://, rediss:// or unix://
-	Use        string // what it is for, the label of its metrics
+	URL     string // redis://, rediss:// or unix://
+	Use     string // what it is for, the label of its metrics
+	Instead string // what is done while it does not answer, for the log; empty: the store is asked
+	// Answer is how long an answer may take where the question has more time; 0: 100 ms.
+	Answer time.Duration
+	// Respite is how long it is left alone after the first question that was not answered; each
+	// further one doubles that, up to 250 ms. 0: that at once.
+	Respite    time.Duration
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
 
 // Client is a connection to one Redis. It is safe for concurrent use.
 type Client struct {
-	redis  *redis.Client
-	logger *slog.Logger
+	redis   *redis.Client
+	logger  *slog.Logger
+	instead string
 
-	restsUntil atomic.Int64 // Unix time in nanoseconds; 0: it answers
-	metrics    metrics
+	restsUntil   atomic.Int64 // Unix time in nanoseconds; 0: it answers
+	firstRespite time.Duration
+	lastRespite  atomic.Int64 // nanoseconds; 0: it has answered since
+	metrics      metrics
 }
 
 type metrics struct {
@@ -60,8 +70,9 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = dialTimeout, answerTimeout, answerTimeout
-	options.PoolSize, options.PoolTimeout = poolSize, answerTimeout
+	answer := cmp.Or(o.Answer, answerTimeout)
+	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = max(dialTimeout, answer), answer, answer
+	options.PoolSize, options.PoolTimeout = poolSize, answer
 	options.MaxRetries = -1   // the store is the other try
 	options.DialerRetries = 1 // five, and pauses of 100 ms, would keep a request waiting
 	options.ContextTimeoutEnabled = true
@@ -72,7 +83,7 @@ func New(o Options) (*Client, error) {
 		ConstLabels: prometheus.Labels{"use": o.Use},
 	}, []string{"outcome"})
 	o.Registerer.MustRegister(asked)
-	c := &Client{redis: redis.NewClient(options), logger: o.Logger}
+	c := &Client{redis: redis.NewClient(options), logger: o.Logger, instead: cmp.Or(o.Instead, "the store is asked in its place"), firstRespite: cmp.Or(o.Respite, respite)}
 	for outcome, counter := range map[string]*prometheus.Counter{
 		"hit": &c.metrics.hits, "miss": &c.metrics.misses, "failed": &c.metrics.failed,
 		"foreign": &c.metrics.foreign, "skipped": &c.metrics.skipped, "doubted": &c.metrics.doubted,
@@ -169,10 +180,14 @@ func (c *Client) failed(ctx context.Context, what string, err error) {
 	if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
 		return // the caller gave up, which says nothing of Redis
 	}
-	now := time.Now()
-	before := c.restsUntil.Swap(now.Add(respite).UnixNano())
+	now, before := time.Now(), c.restsUntil.Load()
+	rest := min(respite, max(c.firstRespite, 2*time.Duration(c.lastRespite.Load())))
+	if now.UnixNano() < before || !c.restsUntil.CompareAndSwap(before, now.Add(rest).UnixNano()) {
+		return // others have noted it, who asked when this question was asked
+	}
+	c.lastRespite.Store(int64(rest))
 	if now.UnixNano()-before > int64(time.Minute) {
-		c.logger.WarnContext(ctx, "Redis does not answer: the store is asked in its place", "operation", what, "error", err)
+		c.logger.WarnContext(ctx, "Redis does not answer", "operation", what, "instead", c.instead, "error", err)
 	}
 }
 

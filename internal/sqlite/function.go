@@ -27,13 +27,13 @@ const (
 
 	insertVersion = `INSERT INTO meta_function_versions (function_id, version, script_digest, schema_definition, examples,
 		description, tags, timeout_ms, cache_ttl_ms, memory_limit_mb, network,
-		cpu_limit_ms, output_limit_bytes, max_concurrency, environment, created_by, created_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+		cpu_limit_ms, output_limit_bytes, max_concurrency, rate_per_minute, environment, created_by, created_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 	// Arguments: language, title, version or 0, alias or '', namespace.
 	findFunction = `SELECT v.version, v.description, v.tags, f.created_by, f.created_at, f.updated_at, v.schema_definition,
 		v.examples, v.timeout_ms, v.cache_ttl_ms, v.memory_limit_mb, v.network,
-		v.cpu_limit_ms, v.output_limit_bytes, v.max_concurrency, v.environment, a.weights, a.environment,
+		v.cpu_limit_ms, v.output_limit_bytes, v.max_concurrency, v.rate_per_minute, v.environment, a.weights, a.environment,
 		s.digest, s.source, s.compile_options, s.dependencies
 		FROM meta_functions f
 		LEFT JOIN meta_function_aliases a ON a.function_id = f.id AND a.alias = ?4
@@ -98,7 +98,7 @@ func (s *Store) putFunction(ctx context.Context, c change, f faas.Function, put 
 		}
 		_, err = tx.ExecContext(ctx, insertVersion, id, f.Version, string(f.Script.Digest), document(f.Schema), document(f.Examples),
 			f.Description, string(tags), f.Timeout.Milliseconds(), f.CacheTTL.Milliseconds(), f.MemoryMB, string(f.Network),
-			f.Limits.CPU.Milliseconds(), f.Limits.Output, f.Limits.Concurrency, document(f.Environment.JSON()), addedBy, updated)
+			f.Limits.CPU.Milliseconds(), f.Limits.Output, f.Limits.Concurrency, f.Limits.Rate, document(f.Environment.JSON()), addedBy, updated)
 		if err != nil {
 			return err
 		}
@@ -120,7 +120,7 @@ func (s *Store) FindFunction(ctx context.Context, ref faas.Ref) (faas.Function, 
 	row := s.findFunction.QueryRowContext(ctx, string(ref.Name.Language), ref.Name.Title, ref.Version, ref.Alias, string(ref.Name.Namespace))
 	err := row.Scan(&f.Version, &f.Description, &tags, &f.UserID, &created, &updated, (*[]byte)(&f.Schema),
 		(*[]byte)(&f.Examples), &timeout, &cache, &f.MemoryMB, &f.Network,
-		&cpu, &f.Limits.Output, &f.Limits.Concurrency, &own, &weights, &alias,
+		&cpu, &f.Limits.Output, &f.Limits.Concurrency, &f.Limits.Rate, &own, &weights, &alias,
 		&f.Script.Digest, &f.Script.Source, (*[]byte)(&f.Script.CompileOptions), (*[]byte)(&f.Script.Dependencies))
 	if err == nil {
 		err = json.Unmarshal(tags, &f.Tags)

@@ -17,12 +17,12 @@ const (
 		VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 
 	insertSession = `INSERT INTO meta_sessions (id, language, title, script_digest, function_version, owner, user_id,
-		context, schema_definition, timeout_ms, memory_limit_mb, network, cpu_limit_ms, output_limit_bytes, max_concurrency,
+		context, schema_definition, timeout_ms, memory_limit_mb, network, cpu_limit_ms, output_limit_bytes, max_concurrency, rate_per_minute,
 		retain_session, compile_status, created_at, expires_at, last_executed_at, execution_count, status, environment, namespace)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, 0, ?, ?, ?)`
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, 0, ?, ?, ?)`
 
 	findSession = `SELECT language, title, script_digest, function_version, owner, user_id, context, schema_definition, timeout_ms,
-		memory_limit_mb, network, cpu_limit_ms, output_limit_bytes, max_concurrency, retain_session, compile_status, compile_step, compile_since,
+		memory_limit_mb, network, cpu_limit_ms, output_limit_bytes, max_concurrency, rate_per_minute, retain_session, compile_status, compile_step, compile_since,
 		compile_error, created_at, expires_at, last_executed_at, execution_count, status, environment, namespace
 		FROM meta_sessions WHERE id = ?`
 
@@ -63,7 +63,7 @@ func (s *Store) putScript(ctx context.Context, tx *sql.Tx, script faas.Script) e
 func (s *Store) putSession(ctx context.Context, tx *sql.Tx, n faas.Session) error {
 	_, err := tx.StmtContext(ctx, s.insertSession).ExecContext(ctx, string(n.ID), string(n.Name.Language), n.Name.Title,
 		string(n.Digest), n.Version, n.Owner, n.UserID, document(n.Context), document(n.Schema), n.Timeout.Milliseconds(),
-		n.MemoryMB, string(n.Network), n.Limits.CPU.Milliseconds(), n.Limits.Output, n.Limits.Concurrency,
+		n.MemoryMB, string(n.Network), n.Limits.CPU.Milliseconds(), n.Limits.Output, n.Limits.Concurrency, n.Limits.Rate,
 		n.Retain, string(n.CompileStatus), micros(n.CreatedAt), micros(n.ExpiresAt), string(n.Status), document(n.Environment.JSON()),
 		string(n.Name.Namespace))
 	switch extendedCode(err) {
@@ -86,7 +86,7 @@ func (s *Store) FindSession(ctx context.Context, id faas.SessionID) (faas.Sessio
 	)
 	err := s.findSession.QueryRowContext(ctx, string(id)).Scan(&n.Name.Language, &n.Name.Title, &n.Digest, &n.Version,
 		&n.Owner, &n.UserID, (*[]byte)(&n.Context), (*[]byte)(&n.Schema), &timeout, &n.MemoryMB, &n.Network,
-		&cpu, &n.Limits.Output, &n.Limits.Concurrency, &n.Retain, &n.CompileStatus, &n.Build.Step, &building, (*[]byte)(&n.Build.Error),
+		&cpu, &n.Limits.Output, &n.Limits.Concurrency, &n.Limits.Rate, &n.Retain, &n.CompileStatus, &n.Build.Step, &building, (*[]byte)(&n.Build.Error),
 		&created, &expires, &executed, &n.ExecutionCount, &n.Status, &environment, &n.Name.Namespace)
 	if err == nil {
 		n.Environment, err = faas.ParseEnvironment(environment)

@@ -36,7 +36,7 @@ func testFunctions(t *testing.T, open Open) {
 		MemoryMB:    256,
 		Network:     faas.Egress,
 		Environment: faas.Environment{"MODE": {Text: "\"é\"\n"}, "EMPTY": {}, "DB": {Secret: "DB_URL"}},
-		Limits:      faas.Limits{CPU: 700 * time.Millisecond, Output: 1 << 20, Concurrency: 3},
+		Limits:      faas.Limits{CPU: 700 * time.Millisecond, Output: 1 << 20, Concurrency: 3, Rate: 30},
 	}
 	bare := newFunction("bare", "")
 	before := time.Now().Truncate(time.Microsecond)

@@ -47,7 +47,7 @@ func testSessions(t *testing.T, open Open) {
 	store := open(t, place)
 	own, script := newSession("own", "return 1")
 	script.CompileOptions = json.RawMessage(`{"target": "x"}`)
-	own.Limits = faas.Limits{CPU: 300 * time.Millisecond, Output: 100, Concurrency: 2}
+	own.Limits = faas.Limits{CPU: 300 * time.Millisecond, Output: 100, Concurrency: 2, Rate: 20}
 	own.UserID, own.Timeout, own.MemoryMB, own.Network, own.Context = "ada", 1500*time.Millisecond, 64, faas.Egress, json.RawMessage(`{"big": 12345678901234567890}`)
 	own.CreatedAt, own.ExpiresAt, own.CompileStatus = epoch, epoch.Add(time.Hour), faas.CompilePending
 	mustCreate(t, store, own, script)

@@ -5,6 +5,7 @@ package fault
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -95,6 +96,15 @@ func OutOfMemory(limitMB int) *faas.Error {
 func Concurrency(limit int) *faas.Error {
 	e := Busy(fmt.Sprintf("the function may have %d calls at once, and too many are waiting", limit))
 	e.Details["component"], e.Details["limit"], e.Details["allowed"] = faas.InFunction, "concurrency", limit
+	return e
+}
+
+// Rate says that a function has had the calls that it may have in a minute, and when the next
+// may come.
+func Rate(perMinute int, wait time.Duration) *faas.Error {
+	e := Busy(fmt.Sprintf("the function may be called %d times a minute by all callers together; it was not run, and Retry-After says when the next call may come", perMinute))
+	e.Details["limit"], e.Details["allowed"] = "rate", perMinute
+	e.Details["retry_after_seconds"] = max(1, int(math.Ceil(wait.Seconds())))
 	return e
 }
 

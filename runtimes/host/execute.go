@@ -80,6 +80,9 @@ func (h *Host) invoke(ctx context.Context, requestID string, in invocation) (poo
 	if err := h.built(ctx, in, timeout); err != nil {
 		return pool.Result{}, err
 	}
+	if err := h.rates.take(in.session, time.Now()); err != nil {
+		return pool.Result{}, err
+	}
 	inv := pool.Invocation{
 		RequestID: requestID,
 		Deadline:  t.arrived.Add(timeout),

@@ -74,6 +74,7 @@ type Host struct {
 	bodies bodies
 	stages stages
 	gates  gates
+	rates  *rates
 	builds *builds
 }
 
@@ -83,6 +84,7 @@ func New(options Options) *Host {
 		Options: options,
 		bodies:  newBodies(options.Registerer, options.Language),
 		stages:  newStages(options.Registerer, options.Language),
+		rates:   newRates(options.Registerer, options.Language),
 		builds:  newBuilds(),
 	}
 	measureBuilds(options.Registerer, options.Language, h.builds.count)
