@@ -186,7 +186,7 @@ func MigratedNamespaces(t *testing.T, store Store) {
 // changed. A user of another namespace is another user, whatever its id.
 func testAuditOfNamespaces(t *testing.T, open Open) {
 	const team = faas.Namespace("team-a")
-	store := open(t, t.TempDir())
+	store := fresh(t, open)
 	by := faas.Actor{Namespace: team, UserID: "ann"}
 	f := newFunction("f", "return 1")
 	f.Name.Namespace = team
