@@ -51,6 +51,10 @@ func TestSecretsOnPostgres(t *testing.T) {
 
 	third := serve(t, "--database-url", address, "--secrets-key-file", keyFile(t, "b", "a"))
 	testrig.Eventually(t, "the secret has the first key", func() bool { return strings.Contains(third.stderr.String(), "sealed secrets with the first key") })
+	told := third.must(t, 200, http.MethodGet, auditPath+"?action=secret.reseal", "").describe()
+	if !strings.Contains(told, `"total":1,`) || !strings.Contains(told, `"user_id":"envoke"`) || !strings.Contains(told, `"target":"DB"`) {
+		t.Errorf("of the new seal it is told %s", told)
+	}
 	finds(serve(t, "--database-url", address, "--secrets-key-file", keyFile(t, "b")), "second")
 }
 

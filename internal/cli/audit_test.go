@@ -15,7 +15,7 @@ import (
 // TestAllChanges: what is changed while pages are read is no reason to show a change twice.
 func TestAllChanges(t *testing.T) {
 	newest, asked := int64(250), 0
-	server := serve(t, func(w http.ResponseWriter, r *http.Request) bool {
+	server := serve(t, func(w http.ResponseWriter, _ *http.Request) bool {
 		page := client.ChangePage{Total: int(newest), Page: 1, PerPage: mostAll}
 		asked++
 		first := newest - int64(mostAll*(asked-1))
