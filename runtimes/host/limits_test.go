@@ -103,7 +103,7 @@ func TestConcurrencyOfStreams(t *testing.T) {
 		r.gates.mu.Lock()
 		defer r.gates.mu.Unlock()
 		for _, g := range r.gates.open {
-			return len(g.waiting) == 1
+			return g.queue.Len() == 1
 		}
 		return false
 	})
@@ -120,7 +120,7 @@ func TestConcurrencyOfStreams(t *testing.T) {
 }
 
 func TestGate(t *testing.T) {
-	var g gates
+	g := gates{refused: func() {}}
 	key := gateKey{owner: "o"}
 	enter := func(ctx context.Context, timeout time.Duration) (func(), error) {
 		return g.enter(ctx, key, 1, pool.Invocation{Deadline: time.Now().Add(timeout), Timeout: timeout})
@@ -151,7 +151,7 @@ func TestGate(t *testing.T) {
 	testrig.Eventually(t, "a full queue", func() bool {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		return len(g.open[key].waiting) == maxWaiting
+		return g.open[key].queue.Len() == maxWaiting
 	})
 	_, err = enter(t.Context(), time.Minute)
 	if e := faas.AsError(err); e.Code != faas.RateLimited || e.Details["limit"] != "concurrency" || e.Details["allowed"] != 1 {
