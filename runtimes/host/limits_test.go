@@ -53,10 +53,20 @@ func TestOperatorsLimitOfCPU(t *testing.T) {
 	}
 }
 
-// Calls over the limit wait for those before.
+// Calls over the limit wait for those before, whether it is the function's or the host's for
+// each of them.
 func TestConcurrencyOfAFunction(t *testing.T) {
-	r := newRig(t, pool.Options{})
-	id := r.initializeBody(t, "nodejs-test", `{"context":{"max_concurrency":2},"script_content":"`+
+	t.Run("its own", func(t *testing.T) { testConcurrency(t, newRig(t, pool.Options{}), `{"max_concurrency":2}`) })
+	t.Run("the host's", func(t *testing.T) {
+		r := newRig(t, pool.Options{})
+		r.Concurrency = 2
+		testConcurrency(t, r, "{}")
+	})
+}
+
+func testConcurrency(t *testing.T, r *rig, limits string) {
+	t.Helper()
+	id := r.initializeBody(t, "nodejs-test", `{"context":`+limits+`,"script_content":"`+
 		`globalThis.now = (globalThis.now ?? 0) + 1; globalThis.most = Math.max(globalThis.most ?? 0, globalThis.now);`+
 		`await new Promise(done => setTimeout(done, 20)); globalThis.now--; return globalThis.most"}`)
 	var calls sync.WaitGroup
