@@ -28,9 +28,13 @@ type loadMark struct {
 // adjustTurns looks at the workers that take several calls at once and have many, or may have
 // fewer than others.
 func (p *Pool) adjustTurns(before map[*worker]loadMark) map[*worker]loadMark {
-	marks := make(map[*worker]loadMark, len(before))
 	most := int32(p.opt.Concurrency)
-	for w, answered := range p.turning(most) {
+	turning := p.turning(most)
+	if len(turning) == 0 {
+		return nil
+	}
+	marks := make(map[*worker]loadMark, len(turning))
+	for w, answered := range turning {
 		ran, ok := w.process.Ran()
 		if !ok {
 			continue
@@ -45,12 +49,14 @@ func (p *Pool) adjustTurns(before map[*worker]loadMark) map[*worker]loadMark {
 }
 
 // turning are those workers, with how many calls each has answered.
-func (p *Pool) turning(most int32) map[*worker]int {
+func (p *Pool) turning(most int32) (workers map[*worker]int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	workers := map[*worker]int{}
 	for w := range p.workers {
 		if w.loaded && !w.home.serial && (w.active > leastTurns || w.turns.Load() < most) {
+			if workers == nil { // as a rule there are none
+				workers = make(map[*worker]int)
+			}
 			workers[w] = w.uses - w.active
 		}
 	}

@@ -31,7 +31,7 @@ func (p *Pool) watchOften(ctx context.Context) {
 	tick := time.NewTicker(watchOftenEvery)
 	defer tick.Stop()
 	before, _ := sandbox.Tasks()
-	marks, loads := map[*worker]cpuMark{}, map[*worker]loadMark{}
+	marks, loads := map[*worker]cpuMark{}, map[*worker]loadMark(nil)
 	for {
 		select {
 		case <-tick.C:
