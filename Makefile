@@ -112,6 +112,10 @@ bench-docs: build peers rust postgres redis ## the same, and writes docs/benchma
 soak: build $(if $(findstring -postgres,$(ARGS)),postgres) $(if $(findstring -redis,$(ARGS)),redis) ## load Envoke for ten minutes; every answer must be right, all memory flat
 	@go run ./cmd/soak $(ARGS)
 
+.PHONY: overload
+overload: build ## send it five times what it can do, two minutes each of six kinds (16 minutes); fails where it is felt for long
+	@go run ./cmd/overload -json overload.json $(ARGS)
+
 ##@ Develop
 
 .PHONY: test
@@ -226,7 +230,7 @@ tools: ## check that Go, Node.js and Python are here and new enough
 
 .PHONY: clean
 clean: ## remove what was built; .envoke keeps its data and cache
-	rm -rf bin $(FILTER) coverage.out bench.json
+	rm -rf bin $(FILTER) coverage.out bench.json overload.json
 
 .PHONY: help
 help: ## list the targets

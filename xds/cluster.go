@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"slices"
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -11,6 +12,10 @@ import (
 
 const (
 	connectTimeout = time.Second
+	// socketTimeout is that of a socket on this machine: who serves it takes connections at
+	// once, and who does not refuses. Only a machine without a free core lets one wait, and
+	// the request had better wait too.
+	socketTimeout = 5 * time.Second
 	// upstreamIdle is how long Envoy keeps an idle connection to an upstream. Servers
 	// must keep it longer, else a request may meet its end.
 	upstreamIdle = time.Minute
@@ -32,7 +37,7 @@ func runtimeCluster(s State, r Runtime) *clusterv3.Cluster {
 	c.LbPolicy = clusterv3.Cluster_RING_HASH
 	c.OutlierDetection = unreachable()
 	c.CircuitBreakers = breakers(uint32(s.MaxRequests), maxRetries) // checked
-	return c
+	return patient(c, r.Endpoints)
 }
 
 const (
@@ -65,7 +70,16 @@ func unreachable() *clusterv3.OutlierDetection {
 // runtimeGRPCCluster has no affinity: the session is in the message, which Envoy does
 // not read. Any host can serve any session.
 func runtimeGRPCCluster(s State, r Runtime) *clusterv3.Cluster {
-	return discovered(toHosts(s, cluster(grpcCluster(r.Language), http2()), protocolGRPC))
+	return patient(discovered(toHosts(s, cluster(grpcCluster(r.Language), http2()), protocolGRPC)), r.GRPC)
+}
+
+// patient has a cluster wait longer for a connection if all of it are sockets of this machine.
+func patient(c *clusterv3.Cluster, to []Endpoint) *clusterv3.Cluster {
+	elsewhere := func(e Endpoint) bool { return e.Path == "" }
+	if len(to) > 0 && !slices.ContainsFunc(to, elsewhere) {
+		c.ConnectTimeout = duration(socketTimeout)
+	}
+	return c
 }
 
 func discovered(c *clusterv3.Cluster) *clusterv3.Cluster {
@@ -93,7 +107,7 @@ func extProcCluster(s State) *clusterv3.Cluster {
 func static(c *clusterv3.Cluster, e Endpoint) *clusterv3.Cluster {
 	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
 	c.LoadAssignment = loadAssignment(c.GetName(), e)
-	return c
+	return patient(c, []Endpoint{e})
 }
 
 func cluster(name string, options *httpv3.HttpProtocolOptions) *clusterv3.Cluster {

@@ -33,6 +33,9 @@ const (
 	usedUp    = "response.code_details.startsWith('local_rate_limit') || response.code_details == 'request_rate_limited'"
 	forbidden = "response.code_details.startsWith('rbac_access_denied')"
 
+	// What is left when nobody is away: the overload manager.
+	overloaded = "response.code == 503"
+
 	awayCode = " && response.code in [502, 503]"
 	slowCode = " && response.code == 504"
 )
@@ -120,7 +123,7 @@ var localReplyTable = []localReply{
 	{"response.code == 413", 0, faas.PayloadTooLarge, faas.InEnvoy, "the request body is too large"},
 	{"response.code == 431", 0, faas.InvalidRequest, faas.InEnvoy, "the request's headers are too large or too many"},
 	{"response.code == 501", 0, faas.InvalidRequest, faas.InEnvoy, "this transfer encoding is not supported"},
-	{"response.code == 503", 0, faas.Unavailable, faas.InEnvoy, "too busy; try again"},
+	{overloaded, 0, faas.Unavailable, faas.InEnvoy, "too busy; try again"},
 	{"response.code == 504", 0, faas.Timeout, faas.InEnvoy, "the answer did not come in time"},
 	{"response.code >= 400 && response.code < 500", 0, faas.InvalidRequest, faas.InEnvoy, "the request is not valid HTTP"},
 	{"true", 0, faas.InternalError, faas.InEnvoy, "internal error; the log has it under the request's id"},
@@ -159,6 +162,10 @@ func (r localReply) mapper() *hcmv3.ResponseMapper {
 			break
 		}
 		m.HeadersToAdd = append(m.HeadersToAdd, headerOf("retry-after", "1"))
+	case faas.Unavailable:
+		if r.when == overloaded {
+			m.HeadersToAdd = append(m.HeadersToAdd, headerOf("retry-after", "1"))
+		}
 	case faas.Unauthorized:
 		m.HeadersToAdd = append(m.HeadersToAdd, headerOf("www-authenticate", `Bearer realm="envoke"`))
 	}

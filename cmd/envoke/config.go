@@ -65,6 +65,7 @@ type Config struct {
 
 	IdleWorkers, MaxWorkers        int
 	WorkerConcurrency, WorkerQueue int
+	QueueWaitMS                    int
 	WorkerIdleSeconds              int
 	WorkerMemoryMB                 int
 	WorkerCPUMS                    int
@@ -140,6 +141,7 @@ func (c *Config) bindWorkers(f *pflag.FlagSet) {
 	f.IntVar(&c.MaxWorkers, "max-workers", 256, "most worker processes of one runtime host")
 	f.IntVar(&c.WorkerConcurrency, "worker-concurrency", 64, "calls under way at once in one worker")
 	f.IntVar(&c.WorkerQueue, "worker-queue", 512, "calls waiting for one worker before 429")
+	f.IntVar(&c.QueueWaitMS, "queue-wait-ms", 100, "longest wait for a turn, or twice what a call takes, while more calls of a function come than it can serve; 0: until their deadlines")
 	f.IntVar(&c.WorkerIdleSeconds, "worker-idle-seconds", 300, "a worker without calls for so long is ended")
 	f.IntVar(&c.WorkerMemoryMB, "worker-memory-mb", 128, "JavaScript heap, or Python's memory, of one worker, in MiB")
 	f.IntVar(&c.WorkerCPUMS, "worker-cpu-ms", 0, "CPU time that one call may take, in ms; 0: none but its deadline")
@@ -300,6 +302,7 @@ func (c *Config) check() []error {
 		{"MAX_WORKERS", c.MaxWorkers, 1, 10000},
 		{"WORKER_CONCURRENCY", c.WorkerConcurrency, 1, 10000},
 		{"WORKER_QUEUE", c.WorkerQueue, 0, 100000},
+		{"QUEUE_WAIT_MS", c.QueueWaitMS, 0, 24 * 3600 * 1000},
 		{"WORKER_IDLE_SECONDS", c.WorkerIdleSeconds, 1, 7 * 24 * 3600},
 		{"WORKER_MEMORY_MB", c.WorkerMemoryMB, 16, 64 << 10},
 		{"WORKER_SCRATCH_MB", c.WorkerScratchMB, 1, 64 << 10},
@@ -354,3 +357,5 @@ func (c *Config) fillFolders(getenv func(string) string) (faults []error) {
 func (c *Config) runtimeTimeout() time.Duration {
 	return time.Duration(c.RuntimeTimeoutSeconds) * time.Second
 }
+
+func (c *Config) queueWait() time.Duration { return time.Duration(c.QueueWaitMS) * time.Millisecond }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"runtime"
 	"slices"
 	"time"
 
@@ -144,33 +145,45 @@ func (l language) openEngine(ctx context.Context, e *environment, control *grpc.
 	})
 }
 
+// callsPerCore is how many calls of one WebAssembly function run at once on a core: they only
+// compute, so that more would wait for each other, before those of other functions.
+const callsPerCore = 4
+
+// concurrency is the host's, for engines without a queue for each function.
+func (l language) concurrency(c *Config) int {
+	if l.interpreted != nil {
+		return 0
+	}
+	return min(callsPerCore*max(2, runtime.NumCPU()), c.WorkerConcurrency)
+}
+
 // newPool makes the workers of a language that has an interpreter.
-func newPool(ctx context.Context, e *environment, found interpreter.Interpreter, runtime pool.Runtime) (engine, error) {
+func newPool(ctx context.Context, e *environment, found interpreter.Interpreter, how pool.Runtime) (engine, error) {
 	c := e.config
-	walls, err := e.walls(runtime.Language, runtime.Files())
+	walls, err := e.walls(how.Language, how.Files())
 	if err != nil {
 		return nil, err
 	}
 	options := pool.Options{
-		Runtime: runtime,
+		Runtime: how,
 		Sandbox: walls, MemoryMB: c.WorkerMemoryMB,
 		Idle: c.IdleWorkers, MaxWorkers: c.MaxWorkers,
-		Concurrency: c.WorkerConcurrency, Queue: c.WorkerQueue,
+		Concurrency: c.WorkerConcurrency, Queue: c.WorkerQueue, Patience: c.queueWait(),
 		LoadTimeout:   time.Duration(c.ScriptTimeoutMS) * time.Millisecond,
 		IdleTimeout:   time.Duration(c.WorkerIdleSeconds) * time.Second,
 		StreamTimeout: time.Duration(c.StreamTimeoutSeconds) * time.Second,
 		MaxResult:     maxResult, MaxScratch: int64(c.WorkerScratchMB) << 20,
 		MaxCalls: c.WorkerMaxCalls, MaxAge: time.Duration(c.WorkerMaxMinutes) * time.Minute,
-		MemoryMark: int64(runtime.OwnMemory) + int64(c.WorkerMemoryMB)<<20/10*9,
+		MemoryMark: int64(how.OwnMemory) + int64(c.WorkerMemoryMB)<<20/10*9,
 		Egress:     e.egress,
 		Logger:     e.logger, Registerer: e.metrics,
 		Log: e.logLine,
 	}
-	if why := e.noDependencies(runtime.Language, found); why != "" {
-		e.logger.Info("functions cannot depend on packages", "language", runtime.Language, "reason", why)
+	if why := e.noDependencies(how.Language, found); why != "" {
+		e.logger.Info("functions cannot depend on packages", "language", how.Language, "reason", why)
 		return pool.New(options), nil
 	}
-	layers, proxy, err := openLayers(ctx, e, runtime.Language, found)
+	layers, proxy, err := openLayers(ctx, e, how.Language, found)
 	if err != nil {
 		return nil, err
 	}

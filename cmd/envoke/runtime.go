@@ -80,6 +80,7 @@ func openHost(ctx context.Context, e *environment, l language) (*runtimeHost, er
 	h.host = host.New(host.Options{
 		Language: l.Language, Bundles: h.bundles, Engine: code, Version: version,
 		MaxTimeout: e.config.runtimeTimeout(), MaxScript: l.maxScriptSize(e.config), MaxBody: maxBody, MaxMemoryMB: e.config.WorkerMemoryMB,
+		Patience: e.config.queueWait(), Concurrency: l.concurrency(e.config),
 		MaxCPU:        time.Duration(e.config.WorkerCPUMS) * time.Millisecond,
 		SessionExpiry: e.config.sessionExpiry(), BuildWait: time.Duration(e.config.BuildWaitMS) * time.Millisecond,
 		NoEgress: e.noEgress(l), NoDependencies: noPackages(code), NoRetain: noContext(l.Language),

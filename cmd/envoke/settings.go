@@ -39,7 +39,7 @@ var (
 		"max-script-size", "max-module-size", "filter", "cache-memory-mb", "runtime-selection-strategy", "runtime-mappings-file",
 	)
 	flagsOfHosts = append(slices.Clone(flagsOfLink.host),
-		"cache-dir", "session-expiry-seconds", "runtime-timeout-seconds", "build-wait-ms", "worker-concurrency", "worker-memory-mb", "worker-cpu-ms",
+		"cache-dir", "session-expiry-seconds", "runtime-timeout-seconds", "build-wait-ms", "worker-concurrency", "queue-wait-ms", "worker-memory-mb", "worker-cpu-ms",
 		"log-payloads", "log-payload-bytes", "log-mask-keys",
 	)
 	flagsOfPools = []string{

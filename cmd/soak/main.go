@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -58,54 +56,18 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, databases.close()) }()
 	config.Servers = databases.servers
-	server, url, err := start(ctx, *binary, dir, slices.Concat([]string{"--cache-dir", *cache}, databases.flags, strings.Fields(*more)))
-	if err != nil {
-		return err
-	}
-	defer stopServer(server)
-	config.URL, config.Process = url, server.Process.Pid
-	config.Admin = filepath.Join(dir, "run", "envoy-admin.sock")
-	report, err := soak.Run(ctx, config)
-	_, _ = fmt.Fprintf(out, "%d requests, %d from a cache, %d wrong answers\n", report.Requests, report.Hits, report.Wrong)
-	return err
-}
-
-var greeting = regexp.MustCompile(`listens on (http://\S+) `)
-
-// start runs envoke serve with folders of its own and waits until it listens.
-func start(ctx context.Context, binary, dir string, more []string) (*exec.Cmd, string, error) {
-	server := exec.CommandContext(ctx, binary, append([]string{
-		"serve", "--port", "0", "--admin-port", "0", "--log-level", "warn",
+	server, err := soak.Start(ctx, *binary, dir, slices.Concat([]string{
+		"--cache-dir", *cache,
 		// Small bounds on workers, so that those of one-shots come and go within the run.
 		"--max-workers", "32", "--worker-idle-seconds", "10",
 		"--cache-memory-mb", "2", // full in the first quarter
-		"--data-dir", filepath.Join(dir, "data"), "--run-dir", filepath.Join(dir, "run"),
-	}, more...)...)
-	server.Cancel = func() error { return server.Process.Signal(syscall.SIGTERM) }
-	server.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	server.Stderr = os.Stderr
-	stdout, err := server.StdoutPipe()
+	}, databases.flags, strings.Fields(*more)))
 	if err != nil {
-		return nil, "", err
+		return err
 	}
-	if err := server.Start(); err != nil {
-		return nil, "", fmt.Errorf("start %s: %w (make build makes it)", binary, err)
-	}
-	var text strings.Builder
-	buffer := make([]byte, 4096)
-	for {
-		n, err := stdout.Read(buffer)
-		text.Write(buffer[:n])
-		if found := greeting.FindStringSubmatch(text.String()); found != nil {
-			return server, found[1], nil
-		}
-		if err != nil {
-			return nil, "", errors.Join(fmt.Errorf("%s ended before it listened: %s", binary, text.String()), server.Wait())
-		}
-	}
-}
-
-func stopServer(server *exec.Cmd) {
-	_ = server.Process.Signal(syscall.SIGTERM)
-	_ = server.Wait()
+	defer server.Stop()
+	config.URL, config.Process, config.Admin = server.URL, server.Process(), server.Admin
+	report, err := soak.Run(ctx, config)
+	_, _ = fmt.Fprintf(out, "%d requests, %d from a cache, %d wrong answers\n", report.Requests, report.Hits, report.Wrong)
+	return err
 }

@@ -43,7 +43,7 @@ func (l *load) sample(ctx context.Context) error {
 		}
 		s := Sample{After: time.Since(started).Round(time.Second), Requests: l.requests.Load()}
 		var err error
-		if s.Bytes, err = residents("/proc", l.config.Process); err != nil {
+		if s.Bytes, err = Residents("/proc", l.config.Process); err != nil {
 			return err
 		}
 		for _, server := range l.config.Servers {
@@ -68,8 +68,8 @@ func (s Sample) String() string {
 	return line.String()
 }
 
-// residents sums up the resident memory of a process and its descendants, by role.
-func residents(proc string, root int) (map[string]int64, error) {
+// Residents sums up the resident memory of a process and its descendants, by role.
+func Residents(proc string, root int) (map[string]int64, error) {
 	pids, err := tree(proc, root)
 	if err != nil {
 		return nil, err
@@ -165,10 +165,10 @@ func readStat(ctx context.Context, admin, name string) (int64, bool) {
 // slack is growth that is nobody's fault, such as a pool of memory that fills.
 const slack = 16 << 20
 
-// checkGrowth compares each role's median in the last quarter of a run with that in the
+// CheckGrowth compares each role's median in the last quarter of a run with that in the
 // second: the first is for what has a beginning. Roles that have a bound, in bytes, may grow
 // to it.
-func checkGrowth(samples []Sample, most float64, bounds map[string]int64) error {
+func CheckGrowth(samples []Sample, most float64, bounds map[string]int64) error {
 	quarter := len(samples) / 4
 	if quarter == 0 {
 		return nil

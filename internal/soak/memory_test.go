@@ -29,7 +29,7 @@ func TestCheckGrowth(t *testing.T) {
 		{"too few to tell", samplesOf(1, 1000), false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			err := checkGrowth(tt.samples, 0.1, nil)
+			err := CheckGrowth(tt.samples, 0.1, nil)
 			if (err != nil) != tt.grew {
 				t.Errorf("checkGrowth = %v", err)
 			}
@@ -43,10 +43,10 @@ func TestCheckGrowth(t *testing.T) {
 // What keeps data in memory grows to its bound, and no further.
 func TestCheckGrowthOfWhatHasABound(t *testing.T) {
 	bounds := map[string]int64{"envoy": 600 << 20}
-	if err := checkGrowth(samplesOf(100, 200, 300, 400, 500, 590, 600, 600), 0.1, bounds); err != nil {
+	if err := CheckGrowth(samplesOf(100, 200, 300, 400, 500, 590, 600, 600), 0.1, bounds); err != nil {
 		t.Error(err)
 	}
-	err := checkGrowth(samplesOf(601, 601, 601, 601, 601, 601, 601, 601), 0.1, bounds)
+	err := CheckGrowth(samplesOf(601, 601, 601, 601, 601, 601, 601, 601), 0.1, bounds)
 	if err == nil || !strings.Contains(err.Error(), "more than its bound") {
 		t.Errorf("checkGrowth = %v", err)
 	}
@@ -82,11 +82,11 @@ func TestServerMemory(t *testing.T) {
 
 // This process is somebody's parent's child with memory of its own.
 func TestResidents(t *testing.T) {
-	sums, err := residents("/proc", os.Getpid())
+	sums, err := Residents("/proc", os.Getpid())
 	if err != nil || sums["envoke"] < 1<<20 {
 		t.Errorf("residents = %v, %v", sums, err)
 	}
-	if _, err := residents("/proc", 1<<30); err == nil {
+	if _, err := Residents("/proc", 1<<30); err == nil {
 		t.Error("a process that is not there has memory")
 	}
 }

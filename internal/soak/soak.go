@@ -68,7 +68,7 @@ func (r Report) check(config Config) error {
 	if r.Wrong > 0 {
 		faults = append(faults, fmt.Errorf("%d of %d answers were wrong, the first: %w", r.Wrong, r.Requests, r.FirstFault))
 	}
-	return errors.Join(append(faults, checkGrowth(r.Samples, config.MaxGrowth, bounds(config.Servers)))...)
+	return errors.Join(append(faults, CheckGrowth(r.Samples, config.MaxGrowth, bounds(config.Servers)))...)
 }
 
 // load is a run under way.

@@ -40,6 +40,10 @@ func Busy(message string) *faas.Error {
 	}
 }
 
+// Overloaded says that more calls of a function come than it can serve. It is shared: who
+// gets it must not change it.
+var Overloaded = Busy("too many calls of this function are waiting")
+
 // GoneAway is for the log: nobody reads the reply.
 func GoneAway(ctx context.Context) *faas.Error {
 	e := Unavailable("the caller went away")

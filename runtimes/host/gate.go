@@ -2,13 +2,14 @@ package host
 
 import (
 	"context"
-	"slices"
+	"errors"
 	"sync"
 	"time"
 
 	"envoke/internal/faas"
 	"envoke/runtimes/fault"
 	"envoke/runtimes/pool"
+	"envoke/runtimes/queue"
 )
 
 // maxWaiting is how many calls wait for a turn of one function that has a limit of calls
@@ -17,6 +18,9 @@ const maxWaiting = 512
 
 // gates hold back calls of those functions that may have only so many under way.
 type gates struct {
+	patience time.Duration // of their queues
+	refused  func()        // hears of each call that was refused
+
 	mu   sync.Mutex
 	open map[gateKey]*gate // those with calls
 }
@@ -29,77 +33,114 @@ type gateKey struct {
 }
 
 type gate struct {
-	inside  int
-	waiting []chan struct{} // oldest first; each gets one token, unless it leaves before
+	inside int
+	limit  int                     // of calls inside, as the last one said
+	queue  queue.Queue[chan error] // each gets one nil for its turn or one error, unless it leaves before
 }
 
 // enter waits for a turn until the deadline. The error is RATE_LIMITED where too many wait
-// already, TIMEOUT, or that the caller has gone.
+// already or more come than have turns, TIMEOUT, or that the caller has gone.
 func (g *gates) enter(ctx context.Context, key gateKey, limit int, inv pool.Invocation) (leave func(), err error) {
-	leave = sync.OnceFunc(func() { g.leave(key) })
+	now := time.Now()
 	g.mu.Lock()
 	one := g.open[key]
 	if one == nil {
 		one = &gate{}
+		one.queue.Patience = g.patience
 		if g.open == nil {
 			g.open = make(map[gateKey]*gate)
 		}
 		g.open[key] = one
 	}
-	if one.inside < limit {
+	if one.limit = limit; one.inside < limit {
 		one.inside++
 		g.mu.Unlock()
-		return leave, nil
+		return g.leaver(key), nil
 	}
-	if len(one.waiting) >= maxWaiting {
-		g.mu.Unlock()
-		return nil, fault.Concurrency(limit)
-	}
-	turn := make(chan struct{}, 1)
-	one.waiting = append(one.waiting, turn)
+	turn := make(chan error, 1)
+	g.refuse(one.queue.Push(turn, now, maxWaiting), limit)
 	g.mu.Unlock()
-	if err := await(ctx, turn, inv); err != nil && g.forget(one, turn) {
+	if err := g.await(ctx, one, turn, inv); err != nil {
 		return nil, err
 	}
-	return leave, nil
+	return g.leaver(key), nil
 }
 
-func await(ctx context.Context, turn <-chan struct{}, inv pool.Invocation) error {
+// refuse answers those that wait in vain.
+func (g *gates) refuse(turns []chan error, limit int) {
+	for _, turn := range turns {
+		turn <- fault.Concurrency(limit)
+		g.refused()
+	}
+}
+
+// errLate is the end of a wait at the call's deadline, with its turn not come.
+var errLate = errors.New("the deadline passed at the gate")
+
+func (g *gates) await(ctx context.Context, one *gate, turn chan error, inv pool.Invocation) error {
 	timer := time.NewTimer(time.Until(inv.Deadline))
 	defer timer.Stop()
 	select {
-	case <-turn:
-		return nil
+	case err := <-turn:
+		return err
 	case <-timer.C:
+		if err := g.forget(one, turn, errLate); !errors.Is(err, errLate) {
+			return err
+		}
 		return fault.Timeout(inv.Timeout)
 	case <-ctx.Done():
-		return fault.GoneAway(ctx)
+		return g.forget(one, turn, fault.GoneAway(ctx))
 	}
 }
 
-// forget ends a wait. It is false if the turn came at the last moment.
-func (g *gates) forget(one *gate, turn chan struct{}) bool {
+// forget ends a wait with the given error, unless the turn came at the last moment.
+func (g *gates) forget(one *gate, turn chan error, err error) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	at := slices.Index(one.waiting, turn)
-	if at < 0 {
-		return false
+	switch {
+	case !one.queue.Remove(turn, time.Now()):
+		return <-turn
+	case one.queue.Overloaded() && errors.Is(err, errLate):
+		g.refused()
+		return fault.Concurrency(one.limit)
 	}
-	one.waiting = slices.Delete(one.waiting, at, at+1)
-	return true
+	return err
 }
 
-// leave gives a turn to who has waited longest.
-func (g *gates) leave(key gateKey) {
+// leaver gives back a turn that has just begun, once.
+func (g *gates) leaver(key gateKey) func() {
+	began := time.Now()
+	return sync.OnceFunc(func() { g.leave(key, began) })
+}
+
+// leave gives a turn to who has waited longest, or in an overload least.
+func (g *gates) leave(key gateKey, began time.Time) {
+	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	one := g.open[key]
-	if len(one.waiting) > 0 {
-		one.waiting[0] <- struct{}{}
-		one.waiting = one.waiting[1:]
+	one.queue.Took(now.Sub(began))
+	g.refuse(one.queue.Late(now), one.limit)
+	if turn, ok := one.queue.Pop(now); ok {
+		turn <- nil
 		return
 	}
-	if one.inside--; one.inside == 0 {
+	if one.inside--; one.inside > 0 {
+		return
+	}
+	if !one.queue.Overloaded() {
+		delete(g.open, key)
+		return
+	}
+	// The flood may only have paused.
+	time.AfterFunc(queue.Interval, func() { g.close(key, one) })
+}
+
+// close ends a gate that nobody is in.
+func (g *gates) close(key gateKey, one *gate) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if one.inside == 0 && g.open[key] == one {
 		delete(g.open, key)
 	}
 }

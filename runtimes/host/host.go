@@ -53,6 +53,12 @@ type Options struct {
 	// BuildWait is how long an initialize waits for its code to be built before the session
 	// is pending; 0: DefaultBuildWait.
 	BuildWait time.Duration
+	// Patience is how long calls wait for their turns at most where more come than are served
+	// (queue.Queue). 0: until their deadlines.
+	Patience time.Duration
+	// Concurrency is how many calls of a function without a limit of its own run at once, where
+	// the engine has no queue for each function. 0: as many as come.
+	Concurrency int
 	// NoEgress says why a function gets no network here, a registered one or a caller's
 	// own script; empty: it does, if it wants one.
 	NoEgress func(registered bool) string
@@ -86,6 +92,7 @@ func New(options Options) *Host {
 		stages:  newStages(options.Registerer, options.Language),
 		rates:   newRates(options.Registerer, options.Language),
 		builds:  newBuilds(),
+		gates:   gates{patience: options.Patience, refused: measureGates(options.Registerer, options.Language)},
 	}
 	measureBuilds(options.Registerer, options.Language, h.builds.count)
 	return h

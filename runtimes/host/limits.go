@@ -43,6 +43,9 @@ func (h *Host) limited(ctx context.Context, session *bundle.Session, inv pool.In
 		wanted.CPU = h.MaxCPU
 	}
 	if limits.Concurrency == 0 {
+		limits.Concurrency = h.Concurrency
+	}
+	if limits.Concurrency == 0 {
 		result, err := h.Engine.Invoke(ctx, wanted, inv)
 		return result, within(limits.Output, result, err)
 	}

@@ -53,10 +53,20 @@ func TestOperatorsLimitOfCPU(t *testing.T) {
 	}
 }
 
-// Calls over the limit wait for those before.
+// Calls over the limit wait for those before, whether it is the function's or the host's for
+// each of them.
 func TestConcurrencyOfAFunction(t *testing.T) {
-	r := newRig(t, pool.Options{})
-	id := r.initializeBody(t, "nodejs-test", `{"context":{"max_concurrency":2},"script_content":"`+
+	t.Run("its own", func(t *testing.T) { testConcurrency(t, newRig(t, pool.Options{}), `{"max_concurrency":2}`) })
+	t.Run("the host's", func(t *testing.T) {
+		r := newRig(t, pool.Options{})
+		r.Concurrency = 2
+		testConcurrency(t, r, "{}")
+	})
+}
+
+func testConcurrency(t *testing.T, r *rig, limits string) {
+	t.Helper()
+	id := r.initializeBody(t, "nodejs-test", `{"context":`+limits+`,"script_content":"`+
 		`globalThis.now = (globalThis.now ?? 0) + 1; globalThis.most = Math.max(globalThis.most ?? 0, globalThis.now);`+
 		`await new Promise(done => setTimeout(done, 20)); globalThis.now--; return globalThis.most"}`)
 	var calls sync.WaitGroup
@@ -103,7 +113,7 @@ func TestConcurrencyOfStreams(t *testing.T) {
 		r.gates.mu.Lock()
 		defer r.gates.mu.Unlock()
 		for _, g := range r.gates.open {
-			return len(g.waiting) == 1
+			return g.queue.Len() == 1
 		}
 		return false
 	})
@@ -120,7 +130,7 @@ func TestConcurrencyOfStreams(t *testing.T) {
 }
 
 func TestGate(t *testing.T) {
-	var g gates
+	g := gates{refused: func() {}}
 	key := gateKey{owner: "o"}
 	enter := func(ctx context.Context, timeout time.Duration) (func(), error) {
 		return g.enter(ctx, key, 1, pool.Invocation{Deadline: time.Now().Add(timeout), Timeout: timeout})
@@ -151,7 +161,7 @@ func TestGate(t *testing.T) {
 	testrig.Eventually(t, "a full queue", func() bool {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		return len(g.open[key].waiting) == maxWaiting
+		return g.open[key].queue.Len() == maxWaiting
 	})
 	_, err = enter(t.Context(), time.Minute)
 	if e := faas.AsError(err); e.Code != faas.RateLimited || e.Details["limit"] != "concurrency" || e.Details["allowed"] != 1 {

@@ -15,6 +15,17 @@ func measureBuilds(registerer prometheus.Registerer, language faas.Language, cou
 	}, count))
 }
 
+// measureGates counts the calls of functions with a limit of calls at once that were refused.
+func measureGates(registerer prometheus.Registerer, language faas.Language) func() {
+	refused := prometheus.NewCounter(prometheus.CounterOpts{
+		Name:        "envoke_host_refused_total",
+		Help:        "Calls of functions with a limit of calls at once (max_concurrency, retain_session) that were answered 429, since more came than it could serve.",
+		ConstLabels: prometheus.Labels{"language": string(language)},
+	})
+	registerer.MustRegister(refused)
+	return refused.Inc
+}
+
 // stages tells where an execute's time goes inside the host.
 type stages struct{ read, session, load, run, write stage }
 

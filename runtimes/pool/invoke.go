@@ -107,7 +107,7 @@ func (p *Pool) prepareBy(ctx context.Context, work Work, inv Invocation) error {
 func (p *Pool) invoke(ctx context.Context, w *worker, inv Invocation, r *Result) error {
 	now := time.Now()
 	if !now.Before(inv.Deadline) {
-		p.release(w, now)
+		p.release(w, now, 0)
 		return fault.Timeout(inv.Timeout)
 	}
 	q := question{
@@ -125,8 +125,8 @@ func (p *Pool) invoke(ctx context.Context, w *worker, inv Invocation, r *Result)
 	if a.stream != nil {
 		return p.stream(ctx, a.stream, inv, r)
 	}
-	p.release(w, a.ended)
 	r.Duration = a.ended.Sub(a.began)
+	p.release(w, a.ended, r.Duration)
 	switch {
 	case errors.Is(err, errGone):
 		return err
@@ -181,7 +181,7 @@ func (p *Pool) Load(ctx context.Context, work Work) error {
 	if err != nil {
 		return err
 	}
-	p.release(w, time.Now())
+	p.release(w, time.Now(), 0)
 	return nil
 }
 
@@ -208,11 +208,13 @@ func (p *Pool) check(ctx context.Context, script faas.Script) (frame.Form, error
 		if err != nil {
 			return frame.Form{}, err
 		}
+		asked := time.Now()
 		form, err := p.offer(ctx, w, frame.Check, Work{Script: script})
 		if errors.Is(err, errAbandoned) {
 			return frame.Form{}, fault.GoneAway(ctx)
 		}
-		p.release(w, time.Now())
+		now := time.Now()
+		p.release(w, now, now.Sub(asked))
 		// Somebody else's code may have ended the checker; nothing was run, so
 		// asking again is safe.
 		if again := errors.Is(err, errGone) || errors.Is(err, errShared); !again || attempt == 3 {

@@ -43,7 +43,8 @@ func (p *Pool) load(s *slot, w *worker) {
 	w.loaded, w.since = true, time.Now()
 	w.lastUsed = w.since
 	w.open(form.Serial)
-	p.serveWaiters(s)
+	s.queue.Restart() // they have waited for the code
+	p.serveWaiters(s, w.since)
 	p.settle(s) // more may wait than it takes
 	p.balance()
 }

@@ -9,7 +9,7 @@ import (
 type metrics struct {
 	coldStarts prometheus.Counter
 	claims     prometheus.Counter
-	refused    prometheus.Counter
+	refused    refusals
 	evictions  prometheus.Counter
 	pressure   prometheus.Counter
 	logDropped prometheus.Counter
@@ -17,6 +17,22 @@ type metrics struct {
 	cancelled  prometheus.Counter
 	kills      *prometheus.CounterVec
 	queueWait  prometheus.Histogram
+}
+
+// refusals are the calls that were answered 429, by the reason.
+type refusals struct {
+	all *prometheus.CounterVec
+
+	// overload: more calls of a function came than it could serve, or could wait. noWorker:
+	// too many functions, or none came free in time.
+	overload, noWorker prometheus.Counter
+}
+
+func newRefusals(labels prometheus.Labels) refusals {
+	all := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "envoke_pool_refused_total", Help: "Calls that were answered 429, by the reason: more came of a function than it could serve (overload), or no worker came free (no_worker).", ConstLabels: labels,
+	}, []string{"reason"})
+	return refusals{all: all, overload: all.WithLabelValues("overload"), noWorker: all.WithLabelValues("no_worker")}
 }
 
 // newMetrics registers the metrics of one language's pool, unless the registerer is
@@ -29,7 +45,7 @@ func newMetrics(registerer prometheus.Registerer, language faas.Language, stats 
 	m := &metrics{
 		coldStarts: counter("cold_starts_total", "Worker processes that were started and became ready."),
 		claims:     counter("claims_total", "Generic workers that were given to a function."),
-		refused:    counter("refused_total", "Calls that were answered 429."),
+		refused:    newRefusals(labels),
 		evictions:  counter("evictions_total", "Workers without calls that were ended for others' sake."),
 		pressure:   counter("pressure_evictions_total", "Workers without calls that were ended because the machine was short of memory; evictions_total has them too."),
 		logDropped: counter("log_dropped_bytes_total", "Bytes that functions printed over the limits."),
@@ -46,7 +62,7 @@ func newMetrics(registerer prometheus.Registerer, language faas.Language, stats 
 	if registerer == nil {
 		return m
 	}
-	registerer.MustRegister(m.coldStarts, m.claims, m.refused, m.evictions, m.pressure, m.logDropped, m.streams, m.cancelled, m.kills, m.queueWait)
+	registerer.MustRegister(m.coldStarts, m.claims, m.refused.all, m.evictions, m.pressure, m.logDropped, m.streams, m.cancelled, m.kills, m.queueWait)
 	for state, count := range map[string]func(Stats) int{
 		"starting": func(s Stats) int { return s.Starting },
 		"ready":    func(s Stats) int { return s.Ready },

@@ -64,7 +64,10 @@ type Options struct {
 	// SerialWorkers is the most workers of one function whose code runs one call at
 	// a time; max(2, cores).
 	SerialWorkers int
-	Queue         int           // calls waiting for one function; 64
+	Queue         int // calls waiting for one function; 64
+	// Patience is how long calls wait for their turns at most where more come than are
+	// served (queue.Queue). 0: until their deadlines.
+	Patience      time.Duration
 	LoadTimeout   time.Duration // of one Load or Check; 5 s
 	IdleTimeout   time.Duration // after which a worker without calls ends; 5 min
 	MaxResult     int           // bytes of a result's JSON; 6 MiB
@@ -154,6 +157,7 @@ type Pool struct {
 	workers map[*worker]struct{} // with a process that is not reaped yet
 	size    int                  // workers starting, or neither removed nor ended
 	kinds   []*kind              // of workers; the first is the plain one
+	waiting int                  // calls, for all slots
 	demand  demand
 	refill  *time.Timer // after which balance starts what it put off
 	version string      // of the interpreter
@@ -251,7 +255,7 @@ func (p *Pool) close() {
 		k.claims = nil
 	}
 	for _, s := range p.slots {
-		s.refuse(fault.Stopping)
+		p.refuseAll(s, fault.Stopping)
 	}
 	victims := make([]*worker, 0, len(p.workers))
 	for w := range p.workers {
@@ -384,8 +388,6 @@ func (p *Pool) Stats() Stats {
 		}
 		stats.Calls += w.active
 	}
-	for _, s := range p.slots {
-		stats.Waiting += len(s.waiters)
-	}
+	stats.Waiting = p.waiting
 	return stats
 }

@@ -8,6 +8,7 @@ import (
 
 	"envoke/internal/faas"
 	"envoke/runtimes/fault"
+	"envoke/runtimes/queue"
 )
 
 // key names a slot. The zero key is the checker's.
@@ -40,7 +41,7 @@ type slot struct {
 	cpu     time.Duration // that one call may take, as the last one said; 0: no limit
 	serial  bool          // its workers take one call at a time, so that it may have several
 	full    bool          // it gets no more workers beside those it has: one could not be had
-	waiters []*waiter
+	queue   queue.Queue[*waiter]
 }
 
 // free is the worker with a turn to give that has the fewest calls. Of equals it is the
@@ -83,23 +84,23 @@ func (p *Pool) acquire(ctx context.Context, work Work, deadline time.Time) (*wor
 	s := p.slots[k]
 	if s == nil {
 		s = &slot{key: k, script: work.Script, values: work.Environment}
+		s.queue.Patience = p.opt.Patience
 		p.slots[k] = s
 	}
 	s.cpu = work.CPU
-	if len(s.waiters) == 0 {
+	if s.queue.Len() == 0 {
 		if w := s.free(); w != nil {
 			p.take(w)
 			p.mu.Unlock()
 			return w, 0, nil
 		}
 	}
-	turn, err := p.enqueue(s)
+	since := time.Now()
+	turn, err := p.enqueue(s, since)
 	p.mu.Unlock()
 	if err != nil {
-		p.metrics.refused.Inc()
 		return nil, 0, err
 	}
-	since := time.Now()
 	w, err := p.await(ctx, s, turn, deadline)
 	waited := time.Since(since)
 	p.metrics.queueWait.Observe(waited.Seconds())
@@ -107,20 +108,20 @@ func (p *Pool) acquire(ctx context.Context, work Work, deadline time.Time) (*wor
 }
 
 // enqueue adds a waiter to a slot, or refuses where too many wait.
-func (p *Pool) enqueue(s *slot) (*waiter, error) {
+func (p *Pool) enqueue(s *slot, now time.Time) (*waiter, error) {
 	limit := p.opt.Queue
 	if len(s.workers) == 0 {
 		limit += p.opt.Concurrency // that many start at once when the code is loaded
 	}
-	if len(s.waiters) >= limit {
-		return nil, fault.Busy("too many calls of this function are waiting")
-	}
 	if len(s.workers) == 0 && s.coming == nothing && len(p.kindOf(s).claims) >= p.opt.MaxWorkers+p.opt.Queue {
 		delete(p.slots, s.key)
+		p.metrics.refused.noWorker.Inc()
 		return nil, fault.Busy("too many functions are waiting for a worker")
 	}
 	turn := &waiter{granted: make(chan grant, 1)}
-	s.waiters = append(s.waiters, turn)
+	p.waiting++
+	p.refuseEach(s.queue.Push(turn, now, limit))
+	p.makeRoom(now)
 	p.settle(s)
 	p.balance()
 	return turn, nil
@@ -143,20 +144,21 @@ func (p *Pool) await(ctx context.Context, s *slot, turn *waiter, deadline time.T
 func (p *Pool) leave(s *slot, turn *waiter, err error) (*worker, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i, other := range s.waiters {
-		if other != turn {
-			continue
-		}
-		s.waiters = append(s.waiters[:i], s.waiters[i+1:]...)
-		if len(s.workers) == 0 && s.coming == claiming && errors.Is(err, errLate) {
-			p.metrics.refused.Inc()
-			err = fault.Busy("no worker came free before the deadline")
-		}
-		p.settle(s)
-		return nil, err
+	if !s.queue.Remove(turn, time.Now()) {
+		g := <-turn.granted
+		return g.worker, g.err
 	}
-	g := <-turn.granted
-	return g.worker, g.err
+	p.waiting--
+	switch late := errors.Is(err, errLate); {
+	case late && len(s.workers) == 0 && s.coming == claiming:
+		p.metrics.refused.noWorker.Inc()
+		err = fault.Busy("no worker came free before the deadline")
+	case late && s.queue.Overloaded():
+		p.metrics.refused.overload.Inc()
+		err = fault.Overloaded
+	}
+	p.settle(s)
+	return nil, err
 }
 
 // settle brings a slot in line with who waits there: it queues for a worker if one is
@@ -168,7 +170,7 @@ func (p *Pool) settle(s *slot) {
 		s.coming = claiming
 		k := p.kindOf(s)
 		k.claims = append(k.claims, s)
-	case s.coming == claiming && len(s.workers) == 0 && len(s.waiters) == 0:
+	case s.coming == claiming && len(s.workers) == 0 && s.queue.Len() == 0:
 		p.unclaim(s)
 	}
 	if s.coming == nothing && len(s.workers) == 0 {
@@ -180,7 +182,7 @@ func (p *Pool) settle(s *slot) {
 // that are busy. That is not worth another function's worker.
 func (p *Pool) wants(s *slot) bool {
 	switch {
-	case len(s.waiters) == 0:
+	case s.queue.Len() == 0:
 		return false
 	case len(s.workers) == 0:
 		return true
@@ -200,7 +202,7 @@ func (p *Pool) giveUp(s *slot, err error) {
 	if len(s.workers) > 0 {
 		s.full = true
 	} else {
-		s.refuse(err)
+		p.refuseAll(s, err)
 	}
 	p.settle(s)
 }
@@ -221,14 +223,17 @@ func (p *Pool) take(w *worker) {
 	}
 }
 
-// release gives back a turn that acquire took, whose call ended just now.
-func (p *Pool) release(w *worker, now time.Time) {
+// release gives back a turn that acquire took, whose call ended just now and took so long.
+func (p *Pool) release(w *worker, now time.Time, took time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w.active--
 	w.lastUsed = now
 	if w.loaded {
-		p.serveWaiters(w.home)
+		if s := w.home; s.queue.Len() > 0 {
+			s.queue.Took(took)
+			p.serveWaiters(s, now)
+		}
 		if w.active == 0 && p.claimed() {
 			p.balance() // it may be evicted now
 		}
@@ -237,24 +242,20 @@ func (p *Pool) release(w *worker, now time.Time) {
 	}
 }
 
-// serveWaiters gives turns to those who wait, oldest first.
-func (p *Pool) serveWaiters(s *slot) {
-	for len(s.waiters) > 0 {
+// serveWaiters gives turns to those who wait.
+func (p *Pool) serveWaiters(s *slot, now time.Time) {
+	for s.queue.Len() > 0 {
 		w := s.free()
 		if w == nil {
 			return
 		}
-		turn := s.waiters[0]
-		s.waiters = s.waiters[1:]
+		p.refuseEach(s.queue.Late(now))
+		turn, ok := s.queue.Pop(now)
+		if !ok {
+			return
+		}
+		p.waiting--
 		p.take(w)
 		turn.granted <- grant{worker: w}
 	}
-}
-
-// refuse answers all who wait.
-func (s *slot) refuse(err error) {
-	for _, turn := range s.waiters {
-		turn.granted <- grant{err: err}
-	}
-	s.waiters = nil
 }

@@ -239,7 +239,7 @@ func (s *Stream) add(p Part) (waits int) {
 // endStream ends a stream, and its call's turn.
 func (w *worker) endStream(c *call, end streamEnd) {
 	end.took = end.at.Sub(c.answer.began)
-	w.pool.release(w, end.at)
+	w.pool.release(w, end.at, end.took)
 	s := c.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()

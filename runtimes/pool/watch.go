@@ -31,7 +31,7 @@ func (p *Pool) watchOften(ctx context.Context) {
 	tick := time.NewTicker(watchOftenEvery)
 	defer tick.Stop()
 	before, _ := sandbox.Tasks()
-	marks := map[*worker]cpuMark{}
+	marks, loads := map[*worker]cpuMark{}, map[*worker]loadMark(nil)
 	for {
 		select {
 		case <-tick.C:
@@ -39,7 +39,7 @@ func (p *Pool) watchOften(ctx context.Context) {
 			for _, w := range p.watched(func(w *worker) bool { return w.active > 0 }) {
 				p.checkMemory(w, w.memoryBytes(time.Now()))
 			}
-			marks = p.watchCPU(marks)
+			marks, loads = p.watchCPU(marks), p.adjustTurns(loads)
 		case <-ctx.Done():
 			return
 		}

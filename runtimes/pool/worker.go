@@ -151,7 +151,7 @@ func (w *worker) finish(c *call, abandoned bool) {
 		c.done <- struct{}{}
 		return
 	}
-	w.pool.release(w, c.answer.ended)
+	w.pool.release(w, c.answer.ended, c.answer.ended.Sub(c.answer.began))
 }
 
 // send begins a call: it numbers it, minds its deadline and writes its question. It is

@@ -77,6 +77,24 @@ func (p *Process) CPU() (used time.Duration, ok bool) {
 	return used, true
 }
 
+// Ran is for how long the process's first thread has run, or could have if a core had been
+// free. False: the kernel does not tell, or the process is gone.
+func (p *Process) Ran() (time.Duration, bool) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", p.PID()))
+	if err != nil {
+		return 0, false
+	}
+	// Nanoseconds on a core, and on the way to one, and how often (sched-stats in the
+	// kernel's documentation).
+	fields := bytes.Fields(stat)
+	if len(fields) < 2 {
+		return 0, false
+	}
+	ran, _ := strconv.ParseInt(string(fields[0]), 10, 64)
+	waited, _ := strconv.ParseInt(string(fields[1]), 10, 64)
+	return time.Duration(ran + waited), true
+}
+
 // Memory is what the process has resident, and the page tables that its address space
 // takes, in bytes. Headless: its first thread has ended and others have not, so that
 // nothing tells.
