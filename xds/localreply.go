@@ -36,6 +36,11 @@ const (
 	// What is left when nobody is away: the overload manager.
 	overloaded = "response.code == 503"
 
+	// By a token whose issuer has a namespace_claim, with no namespace there (see Auth.placed).
+	displaced = "'x-user-id' in request.headers && '" + faas.IssuerHeader + "' in request.headers" +
+		" && !('" + faas.NamespaceHeader + "' in request.headers && request.headers['" + faas.NamespaceHeader + "'] != '" + faas.DefaultNamespace + "'" +
+		" && size(request.headers['" + faas.NamespaceHeader + "']) <= 63 && request.headers['" + faas.NamespaceHeader + "'].matches('^" + faas.NamespacePattern + "$'))"
+
 	awayCode = " && response.code in [502, 503]"
 	slowCode = " && response.code == 504"
 )
@@ -69,6 +74,10 @@ var localReplyTable = []localReply{
 	{
 		forbidden + " && 'x-user-id' in request.headers && !request.headers['x-user-id'].matches('^" + faas.UserPattern + "$')", 0, faas.Forbidden, faas.InEnvoy,
 		"the caller's user id is not usable here: it must be printable ASCII, with no space at either end",
+	},
+	{
+		forbidden + " && " + displaced, 0, faas.Forbidden, faas.InEnvoy,
+		"the token does not say of which namespace its caller is, as those of its issuer must",
 	},
 	{
 		forbidden + " && 'x-user-id' in request.headers", 0, faas.Forbidden, faas.InEnvoy,

@@ -129,6 +129,8 @@ var matrix = []struct{ request, header, body, want string }{
 	{"PUT /api/v1/functions/nodejs-calculator", "", `{"script_content":"return 2"}`, "401 401 404 404 403 403 403 403 403 403 200 403"},
 	{"GET /api/v1/secrets", "", "", "401 401 200 200 403 403 403 403 200 200 200 403"},
 	{"PUT /api/v1/secrets/MATRIX", "", `{"value":"v"}`, "401 401 204 204 403 403 403 403 204 204 204 403"},
+	{"PUT /api/v1/secrets/MATRIX?namespace=default", "", `{"value":"v"}`, "401 401 403 403 403 403 403 403 204 204 204 403"},
+	{"PUT /api/v1/secrets/MATRIX?namespace=team-b", "", `{"value":"v"}`, "401 401 204 204 403 403 403 403 403 403 403 403"},
 	{"DELETE /api/v1/secrets/CAROLS", "", "", "401 401 404 404 403 403 403 403 204 404 404 403"},
 	{"DELETE /api/v1/secrets/MATRIX", "", "", "401 401 204 204 403 403 403 403 204 204 204 403"},
 	{"POST /runtime/nodejs/own", "", `{}`, "401 401 404 404 200 200 403 403 403 403 200 200"},

@@ -310,6 +310,9 @@ func TestOddNamespaces(t *testing.T) {
 		if r.status < 400 {
 			t.Errorf("%v: %d %s", team, r.status, r.body)
 		}
+		if r.status == http.StatusForbidden && !strings.Contains(string(r.body), "of which namespace its caller is") {
+			t.Errorf("%v: %s", team, r.body)
+		}
 	}
 	// A key is of its own namespace, whatever a token beside it claims that names nobody.
 	token := d.of(t, "team-b", "", "admin")

@@ -67,11 +67,20 @@ func (a *api) putSecret(r *http.Request) (int, any, error) {
 	return http.StatusNoContent, nil, a.Secrets.Put(r.Context(), a.actorOf(r), faas.Secret{Owner: owner, Name: name}, *body.Value)
 }
 
+// errOthersSecrets is the answer to who names another namespace than its own.
+var errOthersSecrets = &faas.Error{Code: faas.Forbidden, Message: "secrets are set by their own users only: they are not had by ?namespace"}
+
 // secretOwner is the caller, who must be somebody where callers are checked.
 func (a *api) secretOwner(r *http.Request) (string, error) {
 	caller := a.callerOf(r)
 	if a.Auth && caller.UserID == "" {
 		return "", errNobodysSecrets
+	}
+	switch n, err := a.namespaceOf(r); {
+	case err != nil:
+		return "", err
+	case n != caller.Namespace:
+		return "", errOthersSecrets
 	}
 	return caller.Owner(), nil
 }

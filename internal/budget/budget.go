@@ -84,7 +84,8 @@ func (s *Server) ShouldRateLimit(ctx context.Context, r *ratelimitv3.RateLimitRe
 	return reply, nil
 }
 
-// maxDescriptors bounds those of one request, which has one.
+// maxDescriptors bounds those of one request: it has one of its user or address, and one of its
+// namespace.
 const maxDescriptors = 8
 
 func (s *Server) count(ctx context.Context, r *ratelimitv3.RateLimitRequest) (*ratelimitv3.RateLimitResponse, error) {
@@ -92,9 +93,11 @@ func (s *Server) count(ctx context.Context, r *ratelimitv3.RateLimitRequest) (*r
 		return nil, status.Error(codes.InvalidArgument, "this is no question of an Envoy of Envoke")
 	}
 	reply := &ratelimitv3.RateLimitResponse{OverallCode: ratelimitv3.RateLimitResponse_OK}
+	least := 0 // requests left, of what was counted
 	for _, descriptor := range r.GetDescriptors() {
-		code := ratelimitv3.RateLimitResponse_OK
-		if rate := s.rateOf(descriptor); rate > 0 { // else this control has other rates than the one that Envoy heard
+		code, rate := ratelimitv3.RateLimitResponse_OK, s.rateOf(descriptor)
+		refused := reply.GetOverallCode() == ratelimitv3.RateLimitResponse_OVER_LIMIT // what was refused takes nothing else
+		if rate > 0 && !refused {                                                     // 0: this control has other rates than the one that Envoy heard
 			taken, err := s.Take(ctx, nameOf(descriptor), rate)
 			if err != nil {
 				return nil, status.Error(codes.Unavailable, "the budget cannot be counted")
@@ -102,8 +105,8 @@ func (s *Server) count(ctx context.Context, r *ratelimitv3.RateLimitRequest) (*r
 			if !taken.Allowed {
 				code, reply.OverallCode = ratelimitv3.RateLimitResponse_OVER_LIMIT, ratelimitv3.RateLimitResponse_OVER_LIMIT
 			}
-			if reply.ResponseHeadersToAdd == nil || !taken.Allowed { // one descriptor is what there is: else the last that refuses
-				reply.ResponseHeadersToAdd = headersOf(rate, taken)
+			if reply.ResponseHeadersToAdd == nil || !taken.Allowed || taken.Remaining < least {
+				least, reply.ResponseHeadersToAdd = taken.Remaining, headersOf(rate, taken)
 			}
 		}
 		reply.Statuses = append(reply.Statuses, &ratelimitv3.RateLimitResponse_DescriptorStatus{Code: code})

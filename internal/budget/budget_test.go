@@ -27,6 +27,8 @@ func newServer() *Server {
 			switch {
 			case strings.HasSuffix(name, "away"):
 				return Taken{}, errors.New("away")
+			case strings.HasSuffix(name, "last"):
+				return Taken{Allowed: true, Reset: 9 * time.Second}, nil
 			case strings.HasSuffix(name, "over"):
 				return Taken{Retry: 1001 * time.Millisecond, Reset: time.Minute}, nil
 			}
@@ -61,6 +63,9 @@ func TestShouldRateLimit(t *testing.T) {
 		{"within the rate", "envoke", []*commonv3.RateLimitDescriptor{user("ada")}, ok, within, false},
 		{"over it", "envoke", []*commonv3.RateLimitDescriptor{user("over")}, over, beyond, false},
 		{"one of two over", "envoke", []*commonv3.RateLimitDescriptor{user("over"), user("ada")}, over, beyond, false},
+		{"over it, and then not counted", "envoke", []*commonv3.RateLimitDescriptor{user("over"), user("away")}, over, beyond, false},
+		{"fewer left of another", "envoke", []*commonv3.RateLimitDescriptor{user("ada"), user("last")}, ok, "x-ratelimit-limit: 7, x-ratelimit-remaining: 0, x-ratelimit-reset: 9", false},
+		{"more left of another", "envoke", []*commonv3.RateLimitDescriptor{user("last"), user("ada")}, ok, "x-ratelimit-limit: 7, x-ratelimit-remaining: 0, x-ratelimit-reset: 9", false},
 		{"no rate of that class", "envoke", []*commonv3.RateLimitDescriptor{descriptor("class", "function", "user", "over")}, ok, "", false},
 		{"no rate by that key", "envoke", []*commonv3.RateLimitDescriptor{descriptor("class", "execute", "address", "over")}, ok, "", false},
 		{"no class", "envoke", []*commonv3.RateLimitDescriptor{descriptor("user", "over")}, ok, "", false},

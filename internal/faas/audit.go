@@ -60,7 +60,7 @@ func Actions() []Action {
 
 // AuditEntry is one change. It never holds what is secret: no code, no environment, no value.
 type AuditEntry struct {
-	Number    int64 // 1, 2, …, in the order of changes
+	Number    int64 // in the order of changes, but for those of one moment; with gaps
 	At        time.Time
 	Action    Action
 	Target    string    // the name or id of what was changed

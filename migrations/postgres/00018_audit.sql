@@ -17,6 +17,8 @@ CREATE TABLE meta.audit (
     details    text        NOT NULL DEFAULT '{}' -- JSON
 );
 
+CREATE INDEX audit_namespace ON meta.audit (namespace, number); -- of which lists are read
+
 -- +goose StatementBegin
 CREATE FUNCTION meta.envoke_audit_stays() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

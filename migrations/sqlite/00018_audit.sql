@@ -17,6 +17,8 @@ CREATE TABLE meta_audit (
     details    TEXT    NOT NULL DEFAULT '{}' -- JSON
 ) STRICT;
 
+CREATE INDEX meta_audit_namespace ON meta_audit (namespace, number); -- of which lists are read
+
 -- +goose StatementBegin
 CREATE TRIGGER meta_audit_stays BEFORE UPDATE ON meta_audit BEGIN
     SELECT RAISE(ABORT, 'rows of meta_audit are never changed');

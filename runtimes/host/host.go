@@ -56,8 +56,8 @@ type Options struct {
 	// Patience is how long calls wait for their turns at most where more come than are served
 	// (queue.Queue). 0: until their deadlines.
 	Patience time.Duration
-	// Concurrency is how many calls of a function without a limit of its own run at once, where
-	// the engine has no queue for each function. 0: as many as come.
+	// Concurrency is how many calls of a function run at once at most, whatever its own limit,
+	// where the engine has no queue for each function. 0: as many as come.
 	Concurrency int
 	// NoEgress says why a function gets no network here, a registered one or a caller's
 	// own script; empty: it does, if it wants one.

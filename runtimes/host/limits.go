@@ -42,8 +42,8 @@ func (h *Host) limited(ctx context.Context, session *bundle.Session, inv pool.In
 	if h.MaxCPU > 0 && (wanted.CPU == 0 || wanted.CPU > h.MaxCPU) {
 		wanted.CPU = h.MaxCPU
 	}
-	if limits.Concurrency == 0 {
-		limits.Concurrency = h.Concurrency
+	if h.Concurrency > 0 && (limits.Concurrency == 0 || limits.Concurrency > h.Concurrency) {
+		limits.Concurrency = h.Concurrency // which no caller lifts
 	}
 	if limits.Concurrency == 0 {
 		result, err := h.Engine.Invoke(ctx, wanted, inv)

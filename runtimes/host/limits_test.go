@@ -62,6 +62,11 @@ func TestConcurrencyOfAFunction(t *testing.T) {
 		r.Concurrency = 2
 		testConcurrency(t, r, "{}")
 	})
+	t.Run("the host's, which no caller lifts", func(t *testing.T) {
+		r := newRig(t, pool.Options{})
+		r.Concurrency = 2
+		testConcurrency(t, r, `{"max_concurrency":1000}`)
+	})
 }
 
 func testConcurrency(t *testing.T, r *rig, limits string) {

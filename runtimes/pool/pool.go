@@ -158,6 +158,7 @@ type Pool struct {
 	size    int                  // workers starting, or neither removed nor ended
 	kinds   []*kind              // of workers; the first is the plain one
 	waiting int                  // calls, for all slots
+	asked   map[asked]int        // of makeRoom: calls that wait, by function
 	demand  demand
 	refill  *time.Timer // after which balance starts what it put off
 	version string      // of the interpreter
@@ -195,6 +196,7 @@ func New(opt Options) *Pool {
 		checked: checked,
 		spawner: sandbox.NewSpawner(opt.Sandbox),
 		slots:   make(map[key]*slot),
+		asked:   make(map[asked]int),
 		workers: make(map[*worker]struct{}),
 		kinds:   []*kind{{}},
 		refill:  time.NewTimer(0),
