@@ -91,6 +91,7 @@ type Registry struct {
 	record    func(context.Context, faas.Records) error
 	secrets   func(context.Context, string, []string) (faas.Secrets, error)
 	sessions  *lookup.Memory[faas.SessionID, answer[faas.Session]]
+	unknown   unknown
 	functions *lookup.Memory[faas.Ref, answer[faas.Function]]
 	hosts     *hosts
 	metrics   *metrics

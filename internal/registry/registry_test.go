@@ -182,6 +182,37 @@ func TestUnknownIsRememberedBriefly(t *testing.T) {
 	r.mustFind(t, s.ID) // at once: creating corrects what is remembered
 }
 
+// Ids that are no session's are believed for a second: they fill no memory meanwhile.
+func TestUnknownsAreFew(t *testing.T) {
+	r := newRig(t, registry.Options{})
+	kept := r.create(t)
+	r.mustFind(t, kept)
+	for range 2000 {
+		r.mustMiss(t, key.NewID(faas.NodeJS, true))
+	}
+	if n := remembered(t, r.metrics); n < 2 || n > 1025 {
+		t.Errorf("%v sessions and not-founds are remembered, want at most 1024 and the session", n)
+	}
+	r.store.asked.Store(0)
+	r.mustFind(t, kept)
+	r.wantAsked(t, 0)
+}
+
+func remembered(t *testing.T, metrics *prometheus.Registry) float64 {
+	t.Helper()
+	families, err := metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == "envoke_registry_sessions" {
+			return family.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatal("there is no envoke_registry_sessions")
+	return 0
+}
+
 func TestCreateSessionTwice(t *testing.T) {
 	r := newRig(t, registry.Options{})
 	s := newSession(time.Hour)

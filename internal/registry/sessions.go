@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"envoke/internal/controlpb"
@@ -46,6 +47,9 @@ func (r *Registry) FindSession(ctx context.Context, id faas.SessionID) (faas.Ses
 	if err != nil {
 		return faas.Session{}, unavailable(err)
 	}
+	if found.err != nil {
+		r.sessions.Drop(r.unknown.instead(id))
+	}
 	return found.value, found.err
 }
 
@@ -59,6 +63,27 @@ func (r *Registry) askSession(ctx context.Context, id faas.SessionID) (answer[fa
 		return answer[faas.Session]{err: faas.ErrNoSession, until: now.Add(briefly)}, nil
 	}
 	return answer[faas.Session]{value: s, until: s.ExpiresAt}, nil
+}
+
+// maxUnknown bounds how many ids are remembered that are no session's. They are believed for
+// a second only, and must not take the place of sessions.
+const maxUnknown = 1024
+
+// unknown are the ids that were last found to be no session's.
+type unknown struct {
+	mu   sync.Mutex
+	ids  [maxUnknown]faas.SessionID
+	next int
+}
+
+// instead takes an id in and returns the one that is to be forgotten for it.
+func (u *unknown) instead(id faas.SessionID) faas.SessionID {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	oldest := u.ids[u.next]
+	u.ids[u.next] = id
+	u.next = (u.next + 1) % maxUnknown
+	return oldest
 }
 
 // CreateSession stores a session and, unless it is nil, its script.

@@ -93,7 +93,8 @@ func tree(proc string, root int) (pids []int, err error) {
 	children := make(map[int][]int)
 	for _, entry := range entries {
 		if pid, err := strconv.Atoi(entry.Name()); err == nil {
-			children[parentOf(proc, pid)] = append(children[parentOf(proc, pid)], pid)
+			parent := parentOf(proc, pid) // once: it may end before it is asked again
+			children[parent] = append(children[parent], pid)
 		}
 	}
 	for todo := []int{root}; len(todo) > 0; {

@@ -38,6 +38,9 @@ func (b *Bundles) Session(ctx context.Context, id faas.SessionID) (*Session, err
 	}
 }
 
+// Forget drops what is held of a session: the next who wants it has it fetched.
+func (b *Bundles) Forget(id faas.SessionID) { b.sessions.Drop(id) }
+
 func (b *Bundles) noSession() (*Session, error) {
 	b.metrics.sessions.missing.Inc()
 	return nil, faas.ErrNoSession

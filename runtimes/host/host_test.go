@@ -109,6 +109,21 @@ func TestOneShot(t *testing.T) {
 	}
 }
 
+// Hosts hold sessions that are executed again, which those of one-shots seldom are: without
+// control nothing is known of one.
+func TestOneShotIsNotHeld(t *testing.T) {
+	r := newRig(t, pool.Options{})
+	id := key.NewID(faas.NodeJS, true)
+	if got := r.do(t, call{path: executePath, title: "nodejs-once", id: id, body: strings.NewReader(`{"script_content":"return 1"}`)}); got.Status != 200 {
+		t.Fatalf("%+v", got)
+	}
+	r.stopControl()
+	again := call{path: executePath + "/" + string(id), body: strings.NewReader(`{}`)}
+	if got := r.do(t, again); got.Status != 503 {
+		t.Errorf("executed again without control: %+v, want 503", got)
+	}
+}
+
 // failure is an error's reply.
 func failure(status int, code, message, details string) reply {
 	return reply{Status: status, Body: fmt.Sprintf(

@@ -45,7 +45,8 @@ func (h *Host) initialize(ctx context.Context, c *fasthttp.RequestCtx) error {
 	return nil
 }
 
-// oneShot is initialize and execute in one (E11).
+// oneShot is initialize and execute in one (E11). Its session is seldom executed again, so it
+// is not held: who does has it fetched.
 func (h *Host) oneShot(ctx context.Context, c *fasthttp.RequestCtx) error {
 	post, err := h.readInitialize(ctx, c)
 	if err == nil {
@@ -61,6 +62,7 @@ func (h *Host) oneShot(ctx context.Context, c *fasthttp.RequestCtx) error {
 	if err != nil {
 		return err
 	}
+	defer h.Bundles.Forget(session.ID)
 	return h.run(ctx, c, invocation{timing: t, session: session, params: post.params, checked: true})
 }
 
