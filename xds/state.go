@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"envoke/internal/faas"
+	"envoke/internal/routing"
 )
 
 // State is all that Envoy's configuration depends on.
@@ -37,6 +38,9 @@ type State struct {
 	// SharedRates is how long each request waits for the budget that all Envoys share, which
 	// control keeps; 0: each Envoy counts by itself.
 	SharedRates time.Duration `json:"shared_rates"`
+
+	// Routing is what operators declare beside the API.
+	Routing routing.Routing `json:"routing"`
 
 	// MappedNames says that ext_proc maps functions' names to languages, so that a
 	// name in a path does not say where to go.
