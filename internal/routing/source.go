@@ -32,6 +32,8 @@ type declared struct {
 	faults  []Fault // of what it says
 	refused bool    // what it says now is not routing, which it said before
 	at      time.Time
+	// refusals counts what was not taken so far.
+	refusals int
 }
 
 // NewSources makes sources that have declared nothing yet. The callback is called after each
@@ -44,7 +46,7 @@ func NewSources(changed func()) *Sources {
 // and are only told. The routing is not changed afterwards.
 func (s *Sources) Set(source string, r Routing, faults []Fault) {
 	s.mu.Lock()
-	s.of[source] = &declared{routing: r, faults: faults, at: time.Now()}
+	s.of[source] = &declared{routing: r, faults: faults, at: time.Now(), refusals: s.before(source).refusals}
 	s.mu.Unlock()
 	s.changed()
 }
@@ -54,11 +56,16 @@ func (s *Sources) Set(source string, r Routing, faults []Fault) {
 func (s *Sources) Refuse(source string, faults []Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before := s.of[source]
-	if before == nil {
-		before = &declared{}
+	before := s.before(source)
+	s.of[source] = &declared{routing: before.routing, faults: faults, refused: true, at: time.Now(), refusals: before.refusals + 1}
+}
+
+// before is what a source has said last, if anything. It is called with mu held.
+func (s *Sources) before(source string) declared {
+	if d := s.of[source]; d != nil {
+		return *d
 	}
-	s.of[source] = &declared{routing: before.routing, faults: faults, refused: true, at: time.Now()}
+	return declared{}
 }
 
 // Merged is what is to be served.
@@ -78,6 +85,8 @@ type SourceStatus struct {
 	Routes    int     `json:"routes"`
 	Listeners int     `json:"listeners"`
 	Faults    []Fault `json:"faults"` // of its own, and names that an earlier source has
+
+	refusals int
 }
 
 // Status is how each source stands that has said anything, in the order of their precedence.
@@ -91,7 +100,7 @@ func (s *Sources) Status() []SourceStatus {
 		all = append(all, SourceStatus{
 			Source: name, At: d.at.UTC(), Refused: d.refused,
 			Upstreams: len(d.routing.Upstreams), Routes: len(d.routing.Routes), Listeners: len(d.routing.Listeners),
-			Faults: slices.Concat([]Fault{}, d.faults, twice[name]),
+			Faults: slices.Concat([]Fault{}, d.faults, twice[name]), refusals: d.refusals,
 		})
 	}
 	return all

@@ -1,0 +1,172 @@
+package routing
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The limits of one declaration.
+const (
+	maxRoutes    = 10_000
+	maxUpstreams = 10_000
+	maxListeners = 64
+	maxHostnames = 256 // of one route
+	maxRules     = 64  // of one route
+	maxMatches   = 64  // of one rule
+	maxFilters   = 16  // of one rule
+	maxBackends  = 64  // of one rule
+	maxValueRefs = 16  // headers, and query parameters, of one match
+	maxHeaders   = 64  // that one filter changes
+	maxEndpoints = 10_000
+	maxCodes     = 32 // of one retry
+	maxWeight    = 1_000_000
+
+	maxPath  = 1024 // bytes
+	maxValue = 4096 // bytes of a header's, or a query parameter's
+	maxCount = 1_000_000
+
+	maxHookDeadline = 10 * time.Second
+)
+
+// Checks are what Check looks at beside the words themselves.
+type Checks struct {
+	// Files has the files that are named for TLS read.
+	Files bool
+	// Kubernetes lets names of upstreams and routes be those of a Kubernetes source.
+	Kubernetes bool
+}
+
+// Check tells all that keeps the documents, which are one declaration, from being served.
+func Check(checks Checks, documents ...Document) Faults {
+	c := &checker{Checks: checks, names: map[string]string{}, ports: map[int]string{}}
+	for i := range documents {
+		for _, u := range documents[i].Routing.Upstreams {
+			c.names["upstream "+u.Name] = ""
+		}
+	}
+	for i := range documents {
+		c.document = &documents[i]
+		c.routing(&documents[i].Routing)
+	}
+	return c.faults.bounded()
+}
+
+// checker looks at one document after the other.
+type checker struct {
+	Checks
+
+	document *Document
+	faults   Faults
+	// names are where listeners, upstreams and routes are declared, by their kinds and names.
+	names map[string]string
+	ports map[int]string // of listeners, the same
+	// counts of all documents
+	listeners, upstreams, routes int
+	single                       [2]string // where api and defaults are declared
+}
+
+func (c *checker) fault(at *place, message string) {
+	if len(c.faults) > MaxFaults {
+		return // which would only be looked for
+	}
+	f := Fault{File: c.document.Name, Field: at.String(), Message: message}
+	if c.document.root != nil {
+		n := at.node(c.document.root)
+		f.Line, f.Column = n.Line, n.Column
+	}
+	c.faults.add(f)
+}
+
+// wrong is a fault where a thing is so.
+func (c *checker) wrong(is bool, at *place, message string) bool {
+	if is {
+		c.fault(at, message)
+	}
+	return is
+}
+
+func (c *checker) routing(r *Routing) {
+	api, defaults := (*place)(nil).field("api"), (*place)(nil).field("defaults")
+	for i, at := range []*place{api, defaults} {
+		said := []bool{!reflect.ValueOf(r.API).IsZero(), !reflect.ValueOf(r.Defaults).IsZero()}[i]
+		if said && !c.wrong(c.single[i] != "", at, "is there twice: the other is in "+c.single[i]) {
+			c.single[i] = c.where(at)
+		}
+	}
+	c.hostnames(api.field("hostnames"), r.API.Hostnames)
+	c.timeouts(defaults.field("timeouts"), r.Defaults.Timeouts)
+	c.retry(defaults.field("retry"), r.Defaults.Retry)
+	eachOf(c, "listeners", r.Listeners, &c.listeners, maxListeners, c.listener)
+	eachOf(c, "upstreams", r.Upstreams, &c.upstreams, maxUpstreams, c.upstream)
+	eachOf(c, "routes", r.Routes, &c.routes, maxRoutes, c.route)
+}
+
+// eachOf checks each one of a list whose documents have so many in all.
+func eachOf[T any](c *checker, name string, list []T, count *int, most int, check func(*place, *T)) {
+	at := (*place)(nil).field(name)
+	before := *count
+	if *count += len(list); *count > most && before <= most {
+		c.fault(at, fmt.Sprintf("are more than %d in all", most))
+	}
+	for i := range list {
+		check(at.item(i), &list[i])
+	}
+}
+
+// where is a place for a message about another one.
+func (c *checker) where(at *place) string {
+	f := Fault{File: c.document.Name, Message: at.String()}
+	if c.document.root != nil {
+		n := at.node(c.document.root)
+		f.Line, f.Column = n.Line, n.Column
+	}
+	return f.Error()
+}
+
+// unique takes a name, which nothing else of the kind may have.
+func (c *checker) unique(at *place, kind, name string) {
+	if name == "" {
+		return // which is a fault already
+	}
+	key := kind + " " + name
+	if other := c.names[key]; other != "" {
+		c.fault(at, fmt.Sprintf("%q is there twice: the other is %s", name, other))
+		return
+	}
+	c.names[key] = c.where(at)
+}
+
+// few bounds a list.
+func (c *checker) few(at *place, count, most int) {
+	c.wrong(count > most, at, fmt.Sprintf("are %d: there may be %d", count, most))
+}
+
+// oneOf wants a word, or none where there is a default.
+func oneOf[T ~string](c *checker, at *place, word T, optional bool, words ...T) bool {
+	if word == "" && optional || slices.Contains(words, word) {
+		return true
+	}
+	texts := make([]string, len(words))
+	for i, w := range words {
+		texts[i] = string(w)
+	}
+	if word == "" {
+		c.fault(at, "is missing: it is "+strings.Join(texts, " or "))
+	} else {
+		c.fault(at, fmt.Sprintf("is %.80q: it must be %s", string(word), strings.Join(texts, " or ")))
+	}
+	return false
+}
+
+// between bounds a number whose zero stands for a default.
+func (c *checker) between(at *place, number, least, most int) {
+	c.wrong(number != 0 && (number < least || number > most), at, fmt.Sprintf("is %d: it must be %d to %d", number, least, most))
+}
+
+// lasts bounds a duration whose zero stands for a default.
+func (c *checker) lasts(at *place, d Duration, least, most time.Duration) {
+	c.wrong(d != 0 && (d.Time() < least || d.Time() > most), at, fmt.Sprintf("is %s: it must be %s to %s", d, least, most))
+}
