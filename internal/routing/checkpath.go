@@ -132,41 +132,44 @@ func checkRegex(expression string) error {
 	if len(expression) > maxRegex {
 		return fmt.Errorf("is longer than %d bytes", maxRegex)
 	}
-	parsed, err := syntax.Parse(expression, syntax.Perl)
-	if err != nil {
+	if _, err := syntax.Parse(expression, syntax.Perl); err != nil {
 		var fault *syntax.Error
 		if errors.As(err, &fault) {
 			return fmt.Errorf("is no regular expression of RE2: %s: `%.80s`", fault.Code, fault.Expr)
 		}
 		return fmt.Errorf("is no regular expression of RE2: %w", err)
 	}
-	program, err := syntax.Compile(parsed.Simplify())
-	if err != nil {
-		return fmt.Errorf("is no regular expression of RE2: %w", err)
-	}
-	if size := programSize(program); size > maxProgram {
+	if size := programSize(expression); size > maxProgram+maxProgram/10 { // what is less may be small enough
 		return fmt.Errorf("becomes a program of some %d instructions, and Envoy takes %d: write it shorter, without large numbers in {}", size, maxProgram)
 	}
 	return nil
 }
 
-// programSize is about what RE2 counts, which works by bytes: a class that has more than
-// ASCII is ranges of bytes one after the other.
-func programSize(program *syntax.Prog) (size int) {
-	const beyondASCII = 8
+// programSize is about what Envoy's RE2 makes of an expression, which it takes for bytes: of
+// 24 expressions that were measured with Envoy 1.40 it is right of most, and up to nine too many.
+func programSize(expression string) (size int) {
+	bytes := make([]rune, len(expression))
+	for i := range len(expression) {
+		bytes[i] = rune(expression[i])
+	}
+	parsed, err := syntax.Parse(string(bytes), syntax.Perl)
+	if err != nil {
+		return 0 // it was parsed before
+	}
+	program, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return 0
+	}
+	size = 2
 	for i := range program.Inst {
 		inst := &program.Inst[i]
-		switch inst.Op {
-		case syntax.InstRuneAny, syntax.InstRuneAnyNotNL:
-			size += 2 + beyondASCII
-		case syntax.InstRune, syntax.InstRune1:
-			if len(inst.Rune) == 1 {
-				size += len(string(inst.Rune[0]))
-				continue
-			}
+		switch {
+		case inst.Op == syntax.InstRuneAnyNotNL:
+			size += 2
+		case inst.Op == syntax.InstRune && len(inst.Rune) > 1:
 			for n := 0; n+1 < len(inst.Rune); n += 2 {
-				if size++; inst.Rune[n+1] > 0x7f {
-					size += beyondASCII
+				if inst.Rune[n] <= 0xff {
+					size++
 				}
 			}
 		default:
