@@ -61,10 +61,14 @@ func filesOf(paths []string) (files []string, err error) {
 		if err != nil {
 			return nil, err
 		}
+		before := len(files)
 		for _, entry := range inside { // by their names
 			if declares(path, entry) {
 				files = append(files, filepath.Join(path, entry.Name()))
 			}
+		}
+		if len(files) == before { // a mount that failed looks so, and declares nothing less than all
+			return nil, fmt.Errorf("the folder %s has no file that ends with .yaml, .yml or .json: {} in one declares nothing", path)
 		}
 	}
 	if len(files) > maxFiles {

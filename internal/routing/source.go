@@ -1,7 +1,6 @@
 package routing
 
 import (
-	"slices"
 	"sync"
 	"time"
 )
@@ -100,7 +99,7 @@ func (s *Sources) Status() []SourceStatus {
 		all = append(all, SourceStatus{
 			Source: name, At: d.at.UTC(), Refused: d.refused,
 			Upstreams: len(d.routing.Upstreams), Routes: len(d.routing.Routes), Listeners: len(d.routing.Listeners),
-			Faults: slices.Concat([]Fault{}, d.faults, twice[name]), refusals: d.refusals,
+			Faults: append(append([]Fault{}, d.faults...), twice[name]...), refusals: d.refusals,
 		})
 	}
 	return all
