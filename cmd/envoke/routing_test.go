@@ -61,7 +61,7 @@ func TestConfigByCommands(t *testing.T) {
 			t.Errorf("config %s: %d\n%s--\n%s\nwant %d\n%s--\n%s", args, got.code, got.stdout, got.stderr, code, stdout, stderr)
 		}
 	}
-	is("validate "+one, "no faults: 1 upstreams, 1 routes, 0 listeners\n", "", 0)
+	is("validate "+one, "no faults; upstreams: 1, routes: 1, listeners: 0\n", "", 0)
 	is("validate "+faulty, "", faulty+":9:1: colour: is not known", 1)
 	is("diff "+one, "+ upstream one\n+ route one\n", "", 0)
 	is("apply "+one+" --dry-run", "+ upstream one\n+ route one\n", "", 0)
@@ -70,7 +70,7 @@ func TestConfigByCommands(t *testing.T) {
 	is("apply "+one, "nothing changes\n", "version 1 is live", 0)
 	is("apply "+faulty, "", faulty+":9:1: colour: is not known", 1)
 	is("apply "+two, "- upstream one\n+ upstream two\n- route one\n+ route two\n", "version 2 is live", 0)
-	is("get", routeOf("two"), "version 2: live\nfrom api: 1 upstreams, 1 routes, 0 listeners", 0)
+	is("get", routeOf("two"), "version 2: live\nfrom api: upstreams: 1, routes: 1, listeners: 0", 0)
 	is("get --version 1", routeOf("one"), "", 0)
 	is("rollback 1", "+ upstream one\n- upstream two\n+ route one\n- route two\n", "version 1 is live", 0)
 	is("get", routeOf("one"), "version 1: live", 0)

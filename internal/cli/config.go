@@ -48,7 +48,7 @@ files, and folders of them, are one declaration together, as ROUTES_FILE has the
 			if len(faults) > 0 {
 				return faultsIn(c, faults)
 			}
-			fmt.Fprintf(c.OutOrStdout(), "no faults: %d upstreams, %d routes, %d listeners\n",
+			fmt.Fprintf(c.OutOrStdout(), "no faults; upstreams: %d, routes: %d, listeners: %d\n",
 				len(declared.Upstreams), len(declared.Routes), len(declared.Listeners))
 			return nil
 		},
@@ -116,7 +116,7 @@ func (a *app) configDiff() *cobra.Command {
 - is gone, ~ has changed. Nothing is changed. What files of the server or Kubernetes declare is
 no part of it.`,
 		Example: `  envoke config diff routes.yaml
-  envoke config diff - < routes.yaml`,
+  cat routes.yaml | envoke config diff -`,
 		Args: takes("<file>"),
 	}
 	a.bindOutput(c.Flags())
@@ -156,7 +156,7 @@ func (a *app) configGet() *cobra.Command {
 		Long: `Print the text that was applied last, as it was. What has become of it, and of what other
 sources declare, goes to standard error, or with -o json beside it.`,
 		Example: `  envoke config get
-  envoke config get --version 3 > routes.yaml`,
+  envoke config get --version 3`,
 		Args: takes(),
 	}
 	c.Flags().IntVar(&version, "version", 0, "another version (default: the current one)")
@@ -207,7 +207,7 @@ func showStanding(w io.Writer, found *client.Config) {
 		if s.Refused {
 			refused = ", and what it declares now is refused"
 		}
-		fmt.Fprintf(w, "from %s: %d upstreams, %d routes, %d listeners%s\n", clean(s.Source), s.Upstreams, s.Routes, s.Listeners, refused)
+		fmt.Fprintf(w, "from %s: upstreams: %d, routes: %d, listeners: %d%s\n", clean(s.Source), s.Upstreams, s.Routes, s.Listeners, refused)
 		for _, f := range s.Faults {
 			fmt.Fprintln(w, "  "+clean(f.Error()))
 		}

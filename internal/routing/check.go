@@ -139,9 +139,12 @@ func (c *checker) unique(at *place, kind, name string) {
 	c.names[key] = c.where(at)
 }
 
-// few bounds a list.
-func (c *checker) few(at *place, count, most int) {
-	c.wrong(count > most, at, fmt.Sprintf("are %d: there may be %d", count, most))
+// few are those of a list that are looked at: more than there may be is a fault.
+func few[T any](c *checker, at *place, list []T, most int) []T {
+	if c.wrong(len(list) > most, at, fmt.Sprintf("are %d: there may be %d", len(list), most)) {
+		return list[:most]
+	}
+	return list
 }
 
 // oneOf wants a word, or none where there is a default.

@@ -9,9 +9,8 @@ import (
 // filters checks those of a rule, and that they go together.
 func (c *checker) filters(at *place, r *Rule) {
 	filters := at.field("filters")
-	c.few(filters, len(r.Filters), maxFilters)
 	seen := map[FilterType]bool{}
-	for i := range r.Filters {
+	for i := range few(c, filters, r.Filters, maxFilters) {
 		f, at := &r.Filters[i], filters.item(i)
 		if !c.filterType(at, f) {
 			continue
@@ -75,13 +74,12 @@ func (c *checker) filter(at *place, f *Filter, r *Rule) {
 
 func (c *checker) headers(at *place, h *Headers) {
 	c.wrong(len(h.Set)+len(h.Add)+len(h.Remove) == 0, at, "changes nothing: it needs set, add or remove")
-	c.few(at, len(h.Set)+len(h.Add)+len(h.Remove), maxHeaders)
 	for _, list := range []struct {
 		field   string
 		headers []Header
 	}{{"set", h.Set}, {"add", h.Add}} {
 		seen := map[string]bool{}
-		for i, header := range list.headers {
+		for i, header := range few(c, at.field(list.field), list.headers, maxHeaders) {
 			at := at.field(list.field).item(i)
 			c.header(at.field("name"), header.Name, true)
 			c.wrong(!headerValue(header.Value), at.field("value"), fmt.Sprintf("is no value of a header: it has at most %d bytes, none of which is a control character", maxValue))
@@ -90,7 +88,7 @@ func (c *checker) headers(at *place, h *Headers) {
 			seen[lower] = true
 		}
 	}
-	for i, name := range h.Remove {
+	for i, name := range few(c, at.field("remove"), h.Remove, maxHeaders) {
 		at := at.field("remove").item(i)
 		c.header(at, name, true)
 		c.wrong(slices.Contains(h.Remove[:i], name), at, fmt.Sprintf("%.80q is there twice", name))

@@ -37,9 +37,8 @@ func (c *checker) name(at *place, name string) {
 
 // hostnames checks those that something is for.
 func (c *checker) hostnames(at *place, names []string) {
-	c.few(at, len(names), maxHostnames)
 	seen := map[string]bool{}
-	for i, name := range names {
+	for i, name := range few(c, at, names, maxHostnames) {
 		at := at.item(i)
 		c.hostname(at, strings.TrimPrefix(name, "*."), name)
 		c.wrong(seen[name], at, fmt.Sprintf("%.80q is there twice", name))

@@ -24,9 +24,8 @@ func (c *checker) route(at *place, r *Route) {
 	c.hostnames(at.field("hostnames"), r.Hostnames)
 	rules := at.field("rules")
 	c.wrong(len(r.Rules) == 0, rules, "is missing: a route has a rule at least")
-	c.few(rules, len(r.Rules), maxRules)
 	seen := map[string]bool{}
-	for i := range r.Rules {
+	for i := range few(c, rules, r.Rules, maxRules) {
 		rule, at := &r.Rules[i], rules.item(i)
 		if rule.Name != "" {
 			c.name(at.field("name"), rule.Name)
@@ -39,14 +38,12 @@ func (c *checker) route(at *place, r *Route) {
 
 func (c *checker) rule(at *place, r *Rule) {
 	matches := at.field("matches")
-	c.few(matches, len(r.Matches), maxMatches)
-	for i := range r.Matches {
+	for i := range few(c, matches, r.Matches, maxMatches) {
 		c.match(matches.item(i), &r.Matches[i])
 	}
 	c.filters(at, r)
 	refs := at.field("backendRefs")
-	c.few(refs, len(r.BackendRefs), maxBackends)
-	for i := range r.BackendRefs {
+	for i := range few(c, refs, r.BackendRefs, maxBackends) {
 		c.backend(refs.item(i), &r.BackendRefs[i])
 	}
 	c.timeouts(at.field("timeouts"), r.Timeouts)
@@ -69,9 +66,8 @@ func (c *checker) match(at *place, m *Match) {
 
 // values checks the conditions on headers, or on query parameters.
 func (c *checker) values(at *place, values []ValueMatch, headers bool) {
-	c.few(at, len(values), maxValueRefs)
 	seen := map[string]bool{}
-	for i := range values {
+	for i := range few(c, at, values, maxValueRefs) {
 		v, at := &values[i], at.item(i)
 		name := v.Name
 		if headers {
@@ -134,8 +130,7 @@ func (c *checker) retry(at *place, r *Retry) {
 		return
 	}
 	codes := at.field("codes")
-	c.few(codes, len(r.Codes), maxCodes)
-	for i, code := range r.Codes {
+	for i, code := range few(c, codes, r.Codes, maxCodes) {
 		c.wrong(code < 400 || code > 599, codes.item(i), fmt.Sprintf("is %d: it must be a status from 400 to 599", code))
 		c.wrong(slices.Contains(r.Codes[:i], code), codes.item(i), fmt.Sprintf("%d is there twice", code))
 	}
@@ -156,7 +151,7 @@ func (c *checker) hook(at *place, h *Hook) {
 
 func (c *checker) access(at *place, a Access) {
 	c.wrong(a.Public && len(a.Scopes) > 0, at.field("public"), "lets everybody, and scopes only some: say one of them")
-	for i, scope := range a.Scopes {
+	for i, scope := range few(c, at.field("scopes"), a.Scopes, maxCodes) {
 		at := at.field("scopes").item(i)
 		c.wrong(!faas.Scope(scope).Known(), at, fmt.Sprintf("there is no scope %.80q: the scopes are %s", scope, faas.Scopes(faas.AllScopes())))
 		c.wrong(slices.Contains(a.Scopes[:i], scope), at, fmt.Sprintf("%.80q is there twice", scope))

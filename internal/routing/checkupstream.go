@@ -75,14 +75,13 @@ func (c *checker) upstream(at *place, u *Upstream) {
 
 // endpoints are all addresses, or all names.
 func (c *checker) endpoints(at *place, endpoints []UpstreamEndpoint) {
-	c.few(at, len(endpoints), maxEndpoints)
 	type address struct {
 		path, host string
 		port       int
 	}
 	seen := map[address]bool{}
 	first, mixed := "", false
-	for i := range endpoints {
+	for i := range few(c, at, endpoints, maxEndpoints) {
 		e, at := &endpoints[i], at.item(i)
 		kind := c.endpoint(at, e)
 		if first == "" {

@@ -20,7 +20,7 @@ const (
 	// MaxFaults is how many faults are told of at once.
 	MaxFaults = 100
 	// maxValues bounds the values of a document with what its aliases repeat.
-	maxValues = 2 << 20
+	maxValues = 1 << 20
 )
 
 // Document is one text of a declaration. A declaration may be several.
