@@ -16,7 +16,6 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"envoke/internal/openapi"
-	"envoke/internal/routing"
 	"envoke/internal/testrig"
 )
 
@@ -189,7 +188,7 @@ func TestDocument(t *testing.T) {
 	large := `{"params":"` + strings.Repeat("x", 7<<20) + `"}`
 	script := func(code string) string { return fmt.Sprintf(`{"script_content":%q}`, code) }
 	greet := define(t, title, "if (event.params?.a === 1) throw new Error('one'); return 'x'.repeat(event.params?.n)")
-	for _, step := range []documentedStep{
+	for _, step := range append(configSteps(), []documentedStep{
 		{"GET", "/health", "", "", 200},
 		{"GET", api + "/openapi.json", "", "", 200},
 
@@ -238,23 +237,6 @@ func TestDocument(t *testing.T) {
 		{"GET", api + "/audit?action=function.register&since=2026-01-01T00:00:00Z&per_page=100", "", "", 200},
 		{"GET", api + "/audit?action=other", "", "", 400},
 		{"GET", api + "/audit?since=yesterday", "", "", 400},
-		{"PUT", configPath, "{}", "", 200},
-		{"PUT", configPath, "colour: red", "", 400},
-		{"PUT", configPath + "?expected_version=0", "{ }", "", 409},
-		{"PUT", configPath, strings.Repeat("#", routing.MaxDocument+1), "", 413},
-		{"PUT", configPath + "?dry_run=true", routeOf("documented"), "", 200},
-		{"GET", configPath, "", "", 200},
-		{"GET", configPath + "?a=b", "", "", 400},
-		{"GET", configPath + "/versions", "", "", 200},
-		{"GET", configPath + "/versions?a=b", "", "", 400},
-		{"GET", configPath + "/versions/1", "", "", 200},
-		{"GET", configPath + "/versions/0", "", "", 400},
-		{"GET", configPath + "/versions/99999", "", "", 404},
-		{"POST", configPath + "/rollback", `{"version":1}`, "", 200},
-		{"POST", configPath + "/rollback", `{"version":0}`, "", 400},
-		{"POST", configPath + "/rollback", `{"version":99999}`, "", 404},
-		{"POST", configPath + "/rollback?expected_version=0", `{"version":1}`, "", 409},
-		{"POST", configPath + "/rollback", large, "", 413},
 		{"GET", api + "/keys", "", "", 200},
 		{"GET", api + "/keys?page=0", "", "", 400},
 		{"DELETE", api + "/keys/000000000000", "", "", 404},
@@ -299,7 +281,7 @@ func TestDocument(t *testing.T) {
 		{"DELETE", own + "/aliases/prod", "", "", 404},
 		{"DELETE", own + "@1/aliases/prod", "", "", 400},
 		{"DELETE", own + "@1", "", "", 400},
-	} {
+	}...) {
 		step.send(t, i, ids)
 	}
 	for _, method := range []string{"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"} {

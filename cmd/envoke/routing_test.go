@@ -24,6 +24,29 @@ func routeOf(name string) string {
 	return fmt.Sprintf("# of %s\nupstreams:\n- name: %s\n  endpoints: [{host: 127.0.0.1, port: 1}]\nroutes:\n- name: %s\n  hostnames: [%s.test]\n  rules: [{backendRefs: [{name: %s}]}]\n", name, name, name, name, name)
 }
 
+// configSteps bring about what the API's document has of the config.
+func configSteps() []documentedStep {
+	return []documentedStep{
+		{"PUT", configPath, "{}", "", 200},
+		{"PUT", configPath, "colour: red", "", 400},
+		{"PUT", configPath + "?expected_version=0", "{ }", "", 409},
+		{"PUT", configPath, strings.Repeat("#", routing.MaxDocument+1), "", 413},
+		{"PUT", configPath + "?dry_run=true", routeOf("documented"), "", 200},
+		{"GET", configPath, "", "", 200},
+		{"GET", configPath + "?a=b", "", "", 400},
+		{"GET", configPath + "/versions", "", "", 200},
+		{"GET", configPath + "/versions?a=b", "", "", 400},
+		{"GET", configPath + "/versions/1", "", "", 200},
+		{"GET", configPath + "/versions/0", "", "", 400},
+		{"GET", configPath + "/versions/99999", "", "", 404},
+		{"POST", configPath + "/rollback", `{"version":1}`, "", 200},
+		{"POST", configPath + "/rollback", `{"version":0}`, "", 400},
+		{"POST", configPath + "/rollback", `{"version":99999}`, "", 404},
+		{"POST", configPath + "/rollback?expected_version=0", `{"version":1}`, "", 409},
+		{"POST", configPath + "/rollback", strings.Repeat(" ", 1<<20), "", 413},
+	}
+}
+
 // config is what is declared, and what has become of it.
 func (i *installation) config(t *testing.T) (shown remote.Config) {
 	t.Helper()

@@ -41,7 +41,7 @@ type Checks struct {
 
 // Check tells all that keeps the documents, which are one declaration, from being served.
 func Check(checks Checks, documents ...Document) Faults {
-	c := &checker{Checks: checks, names: map[string]string{}, ports: map[int]string{}}
+	c := &checker{Checks: checks, names: map[string]string{}, ports: map[int]string{}, counts: map[string]int{}}
 	for i := range documents {
 		for _, u := range documents[i].Routing.Upstreams {
 			c.names["upstream "+u.Name] = ""
@@ -61,11 +61,10 @@ type checker struct {
 	document *Document
 	faults   Faults
 	// names are where listeners, upstreams and routes are declared, by their kinds and names.
-	names map[string]string
-	ports map[int]string // of listeners, the same
-	// counts of all documents
-	listeners, upstreams, routes int
-	single                       [2]string // where api and defaults are declared
+	names  map[string]string
+	ports  map[int]string // of listeners, the same
+	counts map[string]int // of all documents, by the list
+	single [2]string      // where api and defaults are declared
 }
 
 func (c *checker) fault(at *place, message string) {
@@ -99,16 +98,19 @@ func (c *checker) routing(r *Routing) {
 	c.hostnames(api.field("hostnames"), r.API.Hostnames)
 	c.timeouts(defaults.field("timeouts"), r.Defaults.Timeouts)
 	c.retry(defaults.field("retry"), r.Defaults.Retry)
-	eachOf(c, "listeners", r.Listeners, &c.listeners, maxListeners, c.listener)
-	eachOf(c, "upstreams", r.Upstreams, &c.upstreams, maxUpstreams, c.upstream)
-	eachOf(c, "routes", r.Routes, &c.routes, maxRoutes, c.route)
+	eachOf(c, "listeners", r.Listeners, c.listener)
+	eachOf(c, "upstreams", r.Upstreams, c.upstream)
+	eachOf(c, "routes", r.Routes, c.route)
 }
 
-// eachOf checks each one of a list whose documents have so many in all.
-func eachOf[T any](c *checker, name string, list []T, count *int, most int, check func(*place, *T)) {
+// mostOf are how many there may be in all documents.
+var mostOf = map[string]int{"listeners": maxListeners, "upstreams": maxUpstreams, "routes": maxRoutes}
+
+// eachOf checks each one of a list, and that there are not too many of them.
+func eachOf[T any](c *checker, name string, list []T, check func(*place, *T)) {
 	at := (*place)(nil).field(name)
-	before := *count
-	if *count += len(list); *count > most && before <= most {
+	before, most := c.counts[name], mostOf[name]
+	if c.counts[name] += len(list); c.counts[name] > most && before <= most {
 		c.fault(at, fmt.Sprintf("are more than %d in all", most))
 	}
 	for i := range list {
@@ -147,14 +149,16 @@ func few[T any](c *checker, at *place, list []T, most int) []T {
 	return list
 }
 
-// oneOf wants a word, or none where there is a default.
-func oneOf[T ~string](c *checker, at *place, word T, optional bool, words ...T) bool {
-	if word == "" && optional || slices.Contains(words, word) {
+// oneOf wants one of the words. The empty one stands for a default.
+func oneOf[T ~string](c *checker, at *place, word T, words ...T) bool {
+	if slices.Contains(words, word) {
 		return true
 	}
-	texts := make([]string, len(words))
-	for i, w := range words {
-		texts[i] = string(w)
+	var texts []string
+	for _, w := range words {
+		if w != "" {
+			texts = append(texts, string(w))
+		}
 	}
 	if word == "" {
 		c.fault(at, "is missing: it is "+strings.Join(texts, " or "))
@@ -164,9 +168,9 @@ func oneOf[T ~string](c *checker, at *place, word T, optional bool, words ...T) 
 	return false
 }
 
-// between bounds a number whose zero stands for a default.
-func (c *checker) between(at *place, number, least, most int) {
-	c.wrong(number != 0 && (number < least || number > most), at, fmt.Sprintf("is %d: it must be %d to %d", number, least, most))
+// upTo bounds a number whose zero stands for a default.
+func (c *checker) upTo(at *place, number, most int) {
+	c.wrong(number < 0 || number > most, at, fmt.Sprintf("is %d: it must be 1 to %d", number, most))
 }
 
 // lasts bounds a duration whose zero stands for a default.

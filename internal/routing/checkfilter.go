@@ -40,7 +40,7 @@ func (c *checker) filterType(at *place, f *Filter) bool {
 	for i, t := range there {
 		types[i] = t.FilterType
 	}
-	if !oneOf(c, at.field("type"), f.Type, false, types...) {
+	if !oneOf(c, at.field("type"), f.Type, types...) {
 		return false
 	}
 	ok := true
@@ -96,17 +96,17 @@ func (c *checker) headers(at *place, h *Headers) {
 }
 
 func (c *checker) redirect(at *place, d *Redirect, r *Rule) {
-	oneOf(c, at.field("scheme"), d.Scheme, true, "http", "https")
+	oneOf(c, at.field("scheme"), d.Scheme, "", "http", "https")
 	c.plainHostname(at.field("hostname"), d.Hostname)
 	c.pathRewrite(at.field("path"), d.Path, r)
-	c.between(at.field("port"), d.Port, 1, 65535)
+	c.upTo(at.field("port"), d.Port, 65535)
 	c.wrong(!slices.Contains([]int{0, 301, 302, 303, 307, 308}, d.StatusCode), at.field("statusCode"),
 		fmt.Sprintf("is %d: it must be 301, 302, 303, 307 or 308", d.StatusCode))
 	c.wrong(*d == Redirect{StatusCode: d.StatusCode}, at, "sends everybody to where they are: it needs scheme, hostname, path or port")
 }
 
 func (c *checker) pathRewrite(at *place, p *PathRewrite, r *Rule) {
-	if p == nil || !oneOf(c, at.field("type"), p.Type, false, ReplaceFullPath, ReplacePrefixMatch) {
+	if p == nil || !oneOf(c, at.field("type"), p.Type, ReplaceFullPath, ReplacePrefixMatch) {
 		return
 	}
 	full, prefix := at.field("replaceFullPath"), at.field("replacePrefixMatch")

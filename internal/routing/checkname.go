@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -82,7 +83,7 @@ func (c *checker) file(at *place, path string) {
 	}
 	defer func() { _ = file.Close() }()
 	if found, err := file.Stat(); err != nil || !found.Mode().IsRegular() {
-		c.fault(at, fmt.Sprintf("%s is no file that can be read", path))
+		c.fault(at, path+" is no file that can be read")
 	}
 }
 
@@ -101,18 +102,9 @@ func (c *checker) header(at *place, name string, changed bool) {
 		c.fault(at, fmt.Sprintf("%.80q is no name of a header", name))
 	case strings.HasPrefix(lower, "x-envoke-"):
 		c.fault(at, fmt.Sprintf("%.80q is between Envoke's own parts", name))
-	case changed && contains(framing, lower):
+	case changed && slices.Contains(framing, lower):
 		c.fault(at, fmt.Sprintf("%.80q is Envoy's to set", name))
 	}
-}
-
-func contains(list []string, word string) bool {
-	for _, w := range list {
-		if w == word {
-			return true
-		}
-	}
-	return false
 }
 
 // function checks the name of one, with :alias or @version, and its namespace.

@@ -25,7 +25,7 @@ var pathText = regexp.MustCompile(`^(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F
 
 func (c *checker) path(at *place, m *PathMatch) {
 	value := at.field("value")
-	if !oneOf(c, at.field("type"), m.Type, true, PathPrefix, Exact, Template, RegularExpression) {
+	if !oneOf(c, at.field("type"), m.Type, "", PathPrefix, Exact, Template, RegularExpression) {
 		return
 	}
 	switch m.Type {

@@ -58,7 +58,7 @@ func (c *checker) match(at *place, m *Match) {
 		c.path(at.field("path"), m.Path)
 	}
 	if m.Method != "" {
-		oneOf(c, at.field("method"), m.Method, false, methods...)
+		oneOf(c, at.field("method"), m.Method, methods...)
 	}
 	c.values(at.field("headers"), m.Headers, true)
 	c.values(at.field("queryParams"), m.QueryParams, false)
@@ -80,7 +80,7 @@ func (c *checker) values(at *place, values []ValueMatch, headers bool) {
 		seen[name] = true
 		value := at.field("value")
 		c.wrong(v.Value == "" || len(v.Value) > maxValue || strings.ContainsFunc(v.Value, control), value, fmt.Sprintf("must be text of 1 to %d bytes", maxValue))
-		if oneOf(c, at.field("type"), v.Type, true, Exact, RegularExpression) && v.Type == RegularExpression && v.Value != "" {
+		if oneOf(c, at.field("type"), v.Type, "", Exact, RegularExpression) && v.Type == RegularExpression && v.Value != "" {
 			c.regex(value, v.Value)
 		}
 	}
@@ -92,7 +92,7 @@ func (c *checker) backend(at *place, b *BackendRef) {
 	if b.Weight != nil {
 		c.wrong(*b.Weight < 0 || *b.Weight > maxWeight, at.field("weight"), fmt.Sprintf("is %d: it must be 0 to %d", *b.Weight, maxWeight))
 	}
-	if !oneOf(c, at.field("kind"), b.Kind, true, ToUpstream, ToFunction) {
+	if !oneOf(c, at.field("kind"), b.Kind, "", ToUpstream, ToFunction) {
 		return
 	}
 	if b.Kind == ToFunction {
@@ -134,7 +134,7 @@ func (c *checker) retry(at *place, r *Retry) {
 		c.wrong(code < 400 || code > 599, codes.item(i), fmt.Sprintf("is %d: it must be a status from 400 to 599", code))
 		c.wrong(slices.Contains(r.Codes[:i], code), codes.item(i), fmt.Sprintf("%d is there twice", code))
 	}
-	c.between(at.field("attempts"), r.Attempts, 1, 10)
+	c.upTo(at.field("attempts"), r.Attempts, 10)
 	c.lasts(at.field("backoff"), r.Backoff, time.Millisecond, time.Minute)
 }
 
@@ -146,7 +146,7 @@ func (c *checker) hook(at *place, h *Hook) {
 	if !c.wrong(h.Deadline == 0, at.field("deadline"), "is missing: say how long the function may take") {
 		c.lasts(at.field("deadline"), h.Deadline, time.Millisecond, maxHookDeadline)
 	}
-	oneOf(c, at.field("failureMode"), h.FailureMode, false, FailOpen, FailClosed)
+	oneOf(c, at.field("failureMode"), h.FailureMode, FailOpen, FailClosed)
 }
 
 func (c *checker) access(at *place, a Access) {

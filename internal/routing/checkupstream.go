@@ -26,14 +26,14 @@ func (c *checker) listener(at *place, l *Listener) {
 	default:
 		c.ports[l.Port] = c.where(port)
 	}
-	if !oneOf(c, at.field("protocol"), l.Protocol, false, HTTP, HTTPS) {
+	if !oneOf(c, at.field("protocol"), l.Protocol, HTTP, HTTPS) {
 		return
 	}
 	tls := at.field("tls")
 	if l.Protocol == HTTP {
 		c.wrong(l.TLS != ListenerTLS{}, tls, "is of HTTPS only")
 		c.wrong(l.HTTP3, at.field("http3"), "is of HTTPS only")
-		c.between(at.field("redirectTo"), l.RedirectTo, 1, 65535)
+		c.upTo(at.field("redirectTo"), l.RedirectTo, 65535)
 		return
 	}
 	c.wrong(l.RedirectTo != 0, at.field("redirectTo"), "is of HTTP only: callers here come by https already")
@@ -48,8 +48,8 @@ func (c *checker) upstream(at *place, u *Upstream) {
 	c.name(at.field("name"), u.Name)
 	c.unique(at.field("name"), "upstream", u.Name)
 	c.endpoints(at.field("endpoints"), u.Endpoints)
-	oneOf(c, at.field("appProtocol"), u.AppProtocol, true, HTTP1, HTTP2)
-	oneOf(c, at.field("loadBalancing"), u.LoadBalancing, true, LeastRequest, RoundRobin, Random)
+	oneOf(c, at.field("appProtocol"), u.AppProtocol, "", HTTP1, HTTP2)
+	oneOf(c, at.field("loadBalancing"), u.LoadBalancing, "", LeastRequest, RoundRobin, Random)
 	c.lasts(at.field("connectTimeout"), u.ConnectTimeout, time.Millisecond, time.Minute)
 	if u.TLS != nil {
 		c.upstreamTLS(at.field("tls"), u.TLS)
@@ -59,17 +59,17 @@ func (c *checker) upstream(at *place, u *Upstream) {
 	}
 	if o := u.OutlierDetection; o != nil {
 		at := at.field("outlierDetection")
-		c.between(at.field("consecutive5xx"), o.Consecutive5xx, 1, maxCount)
+		c.upTo(at.field("consecutive5xx"), o.Consecutive5xx, maxCount)
 		c.lasts(at.field("interval"), o.Interval, 10*time.Millisecond, time.Hour)
 		c.lasts(at.field("baseEjectionTime"), o.BaseEjectionTime, 10*time.Millisecond, 24*time.Hour)
-		c.between(at.field("maxEjectionPercent"), o.MaxEjectionPercent, 1, 100)
+		c.upTo(at.field("maxEjectionPercent"), o.MaxEjectionPercent, 100)
 	}
 	if b := u.CircuitBreakers; b != nil {
 		at := at.field("circuitBreakers")
-		c.between(at.field("maxConnections"), b.MaxConnections, 1, maxCount)
-		c.between(at.field("maxPendingRequests"), b.MaxPendingRequests, 1, maxCount)
-		c.between(at.field("maxRequests"), b.MaxRequests, 1, maxCount)
-		c.between(at.field("maxRetries"), b.MaxRetries, 1, maxCount)
+		c.upTo(at.field("maxConnections"), b.MaxConnections, maxCount)
+		c.upTo(at.field("maxPendingRequests"), b.MaxPendingRequests, maxCount)
+		c.upTo(at.field("maxRequests"), b.MaxRequests, maxCount)
+		c.upTo(at.field("maxRetries"), b.MaxRetries, maxCount)
 	}
 }
 
@@ -99,7 +99,7 @@ func (c *checker) endpoints(at *place, endpoints []UpstreamEndpoint) {
 
 // endpoint checks one, and tells what it is.
 func (c *checker) endpoint(at *place, e *UpstreamEndpoint) (kind string) {
-	c.between(at.field("weight"), e.Weight, 1, 100_000)
+	c.upTo(at.field("weight"), e.Weight, 100_000)
 	c.wrong(len(e.Zone) > maxName || strings.ContainsFunc(e.Zone, func(r rune) bool { return r <= ' ' || r > '~' }),
 		at.field("zone"), fmt.Sprintf("must be printable ASCII without spaces, at most %d bytes", maxName))
 	if e.Path != "" {
@@ -136,6 +136,6 @@ func (c *checker) healthCheck(at *place, h *HealthCheck) {
 	c.plainHostname(at.field("hostname"), h.Hostname)
 	c.lasts(at.field("interval"), h.Interval, 10*time.Millisecond, time.Hour)
 	c.lasts(at.field("timeout"), h.Timeout, time.Millisecond, time.Minute)
-	c.between(at.field("unhealthyThreshold"), h.UnhealthyThreshold, 1, 1000)
-	c.between(at.field("healthyThreshold"), h.HealthyThreshold, 1, 1000)
+	c.upTo(at.field("unhealthyThreshold"), h.UnhealthyThreshold, 1000)
+	c.upTo(at.field("healthyThreshold"), h.HealthyThreshold, 1000)
 }

@@ -82,7 +82,8 @@ func (d *decoder) list(n *yaml.Node, at *place, v reflect.Value) {
 }
 
 func (d *decoder) scalar(n *yaml.Node, at *place, v reflect.Value) {
-	want, ok := "", n.Kind == yaml.ScalarNode
+	var want string
+	ok := n.Kind == yaml.ScalarNode
 	switch v.Kind() {
 	case reflect.String:
 		want = "text"

@@ -58,10 +58,11 @@ func TestSources(t *testing.T) {
 		if status.Refused {
 			line += " refused"
 		}
+		parts := []string{line}
 		for _, f := range status.Faults {
-			line += "; " + f.Error()
+			parts = append(parts, f.Error())
 		}
-		told = append(told, line)
+		told = append(told, strings.Join(parts, "; "))
 	}
 	if diff := cmp.Diff([]string{
 		"file refused; f:1:2: is wrong",
