@@ -301,3 +301,28 @@ func TestDeclaredUpstream(t *testing.T) {
 	}
 	i.must(t, http.StatusOK, http.MethodGet, "/health", "")
 }
+
+// TestRefusedByEnvoy: what only Envoy finds out is told in its own words, and what was live
+// before goes on.
+func TestRefusedByEnvoy(t *testing.T) {
+	t.Skip("needs routes")
+	i := serve(t)
+	dir := t.TempDir()
+	sound, refused := filepath.Join(dir, "sound.yaml"), filepath.Join(dir, "refused.yaml")
+	writeFile(t, sound, routeOf("sound"))
+	const large = "  rules: [{matches: [{path: {type: RegularExpression, value: '/[a-z]{100}'}}], "
+	writeFile(t, refused, strings.Replace(routeOf("refused"), "  rules: [{", large, 1))
+	if got := i.cli(t, "", "config", "apply", sound); got.code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	got := i.cli(t, "", "config", "apply", refused)
+	if got.code != 1 || !strings.Contains(got.stderr, "is refused") || !strings.Contains(got.stderr, "max program size") {
+		t.Errorf("%+v", got)
+	}
+	if c := i.config(t); c.Status != routing.Refused || c.Version != 2 {
+		t.Errorf("it stands so: %+v", c)
+	}
+	if got := i.cli(t, "", "config", "apply", sound); got.code != 0 {
+		t.Errorf("the next one: %+v", got)
+	}
+}
