@@ -98,6 +98,9 @@ func TestLargeDocuments(t *testing.T) {
 	if _, faults := Parse("f", make([]byte, MaxDocument+1)); len(faults) != 1 || !strings.Contains(faults.Error(), "larger") {
 		t.Error(faults)
 	}
+	if _, faults := ParseAll(Checks{}, Text{Name: "f", Raw: manyRoutes(maxRoutes + 1)}); len(faults) != 2 || !strings.Contains(faults.Error(), "routes: are more than 10000 in all") {
+		t.Error(faults)
+	}
 	var text strings.Builder
 	text.WriteString("routes:\n")
 	for range 3000 {

@@ -24,7 +24,7 @@ func (m *merger) add(source string, r Routing) {
 		m.merged.Defaults = r.Defaults
 	}
 	for _, l := range r.Listeners {
-		if m.claimNamed(source, "listener", l.Name) {
+		if m.claimNamed(source, "listener", l.Name) && m.claim(source, fmt.Sprintf("listeners: port %d", l.Port), true) {
 			m.merged.Listeners = append(m.merged.Listeners, l)
 		}
 	}

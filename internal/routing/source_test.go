@@ -87,6 +87,15 @@ envoke_routing_refusals_total{source="kubernetes"} 0
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "envoke_routing_refused", "envoke_routing_refusals_total"); err != nil {
 		t.Error(err)
 	}
+	s.Set(FromFile, Routing{Listeners: []Listener{{Name: "a", Port: 80}}}, nil)
+	s.Set(FromKubernetes, Routing{Listeners: []Listener{{Name: "b", Port: 80}, {Name: "c", Port: 81}}}, nil)
+	if got := s.Merged().Listeners; len(got) != 2 || got[0].Name != "a" || got[1].Name != "c" {
+		t.Errorf("the listeners are %+v", got)
+	}
+	if got := s.Status()[2].Faults; len(got) != 1 || got[0].Field != "listeners: port 80" {
+		t.Errorf("the faults are %+v", got)
+	}
+	s.Set(FromKubernetes, Routing{Routes: []Route{route("k", "k")}}, nil)
 	s.Set(FromFile, Routing{}, nil)
 	if got := names(s.Merged()); got != "u a/api k/k" {
 		t.Errorf("without the file it is %s", got)
