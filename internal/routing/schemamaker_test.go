@@ -10,6 +10,7 @@ import (
 	"maps"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -79,8 +80,15 @@ func told(comments ...*ast.CommentGroup) string {
 			parts = append(parts, strings.Join(strings.Fields(c.Text()), " "))
 		}
 	}
-	return strings.ReplaceAll(strings.Join(parts, " "), "nil:", "not set:")
+	text := unset.ReplaceAllString(strings.Join(parts, " "), "${1}without it: ")
+	return zero.ReplaceAllString(text, "An empty one")
 }
+
+// What comments say of fields that are not set, in Go's words.
+var (
+	unset = regexp.MustCompile(`(^|[;,] )(?:0|empty|nil): `)
+	zero  = regexp.MustCompile(`The zero \w+`)
+)
 
 // bounds are what the types do not say of a field, as Check has it.
 var bounds = map[string]map[string]any{
@@ -204,7 +212,14 @@ func (m *schemaMaker) meaning(key string, t reflect.Type, s map[string]any) stri
 		for i := range reflect.ValueOf(s["enum"]).Len() {
 			all = append(all, fmt.Sprintf("`%v`", reflect.ValueOf(s["enum"]).Index(i)))
 		}
-		text = strings.TrimSpace(strings.Join(all, ", ") + ". " + text)
+		switch words := strings.Join(all, ", "); {
+		case text == "":
+			text = words
+		case text[0] >= 'a': // no sentence
+			text = words + "; " + text
+		default:
+			text = words + ". " + text
+		}
 	}
 	return strings.ReplaceAll(text, "|", `\|`)
 }
