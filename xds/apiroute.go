@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"net/http"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -28,4 +29,17 @@ func toAPI(operation faas.Operation, m *routev3.RouteMatch, timeout time.Duratio
 		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
 	}}
 	return r
+}
+
+const configPath = "/api/v1/config"
+
+// configRoutes are those of the declared routes' own API. Control knows which path below takes
+// which method.
+func configRoutes() []*routev3.Route {
+	methods := method(http.MethodGet, http.MethodHead, http.MethodPut)
+	return []*routev3.Route{
+		toAPI(faas.ConfigWrite, match(exact(configPath), methods), WriteTimeout),
+		toAPI(faas.ConfigWrite, prefix(configPath+"/"), WriteTimeout),
+		wrongMethod(exact(configPath), "GET, HEAD, PUT"),
+	}
 }

@@ -26,7 +26,7 @@ type localReply struct {
 // CEL over route names: whose answer was it that did not come?
 const (
 	toRuntime = "(xds.route_name in ['initialize', 'oneshot'] || xds.route_name.startsWith('execute') || xds.route_name.startsWith('invoke') || xds.route_name.startsWith('grpc-'))"
-	toControl = "xds.route_name in ['session', 'function', 'functionwrite', 'key', 'secret', 'audit', 'health', 'document']"
+	toControl = "xds.route_name in ['session', 'function', 'functionwrite', 'key', 'secret', 'audit', 'config', 'health', 'document']"
 	// The second is an answer of ext_proc's that its mutation rules forbid.
 	fromExtProc = "response.code_details.startsWith('ext_proc') || response.code_details.startsWith('header_mutation')"
 

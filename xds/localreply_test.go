@@ -160,7 +160,7 @@ func TestControlAway(t *testing.T) {
 	wantError(t, s.do("GET", healthPath, ""), 503, faas.Unavailable, faas.InControl)
 	for _, request := range []string{
 		"DELETE " + sessionsPath + "x", "GET " + functionsPath, "PUT " + functionsPath + "/x", "GET " + keysPath, "DELETE " + keysPath + "/x",
-		"GET " + secretsPath, "PUT " + secretsPath + "/X", "GET " + auditPath, "GET " + documentPath,
+		"GET " + secretsPath, "PUT " + secretsPath + "/X", "GET " + auditPath, "GET " + documentPath, "PUT " + configPath, "POST " + configPath + "/rollback",
 	} {
 		method, path, _ := strings.Cut(request, " ")
 		t.Run(request, func(t *testing.T) { wantError(t, s.do(method, path, ""), 503, faas.Unavailable, faas.InControl) })

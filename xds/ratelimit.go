@@ -48,9 +48,10 @@ func (r Rates) check() error {
 // classes are what requests count as, by their paths; those of no class do not count.
 var classes = map[string]string{
 	executeClass:  `/(api/v1/(initialize|execute)|runtime|function)([/.?].*)?`,
-	functionClass: `/api/v1/(functions|sessions|keys|secrets|audit)([/?].*)?`,
-	// As short as it can be said: Envoy bounds the size of an expression.
-	anyClass: `/(api/v1/(initialize|execute|functions|sessions|keys|secrets|audit)|runtime|function)([/.?].*)?`,
+	functionClass: `/api/v1/(functions|sessions|keys|secrets|audit|config)([/?].*)?`,
+	// As short as it can be said, by the first letters of their paths: Envoy bounds the size of an
+	// expression.
+	anyClass: `/(api/v1/[acefiks][a-z]+|runtime|function)([/.?].*)?`,
 }
 
 const (

@@ -89,7 +89,7 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 		toAPI(faas.Health, match(exact(healthPath), read), apiTimeout),
 		toAPI(faas.Document, match(exact(documentPath), read), apiTimeout),
 	)
-	routes = append(routes, grpcRoutes(s)...)
+	routes = append(append(routes, configRoutes()...), grpcRoutes(s)...)
 	routes = append(routes,
 		wrongMethod(prefix(executePath+"/"), "POST"),
 		wrongMethod(exact(executePath), "POST"),

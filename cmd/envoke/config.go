@@ -85,6 +85,7 @@ type Config struct {
 	Door
 	Links
 	Edge
+	Declared
 }
 
 // bind declares the flags; their defaults are the settings' defaults.

@@ -54,6 +54,7 @@ type control struct {
 	machines *machines // nil: all parts are on this one
 
 	certificate *tlsfiles.Watcher // of the public listener; nil: it speaks plain HTTP
+	routes      *declaredRoutes
 
 	published published
 	health    *health.Server
@@ -115,6 +116,9 @@ func openControl(ctx context.Context, e *environment, filter []byte) (_ *control
 	}
 	c.serveGRPC(e, key)
 	c.serveBudget(e, key)
+	if err := c.openRoutes(ctx, e); err != nil {
+		return nil, err
+	}
 	if err := c.openDoor(ctx, e); err != nil {
 		return nil, err
 	}
@@ -161,7 +165,7 @@ func (c *control) serveAPI(e *environment, key faas.SessionKey) {
 		Handler: api.New(api.Options{
 			Store: c.store, Keys: c.keys, Key: key, Revoke: c.registry.Revoke, Changed: c.registry.FunctionChanged,
 			Select: e.selection(), Served: offered(e.config), Check: hosts(c.runtimes).Check, Runtimes: c.runtimeStates,
-			Secrets: c.secrets, Auth: e.config.Auth, OnPostgres: e.config.onPostgres(), Redis: c.redis.ping(),
+			Secrets: c.secrets, Routes: c.routes, Auth: e.config.Auth, Exposed: e.config.exposed(), OnPostgres: e.config.onPostgres(), Redis: c.redis.ping(),
 			MaxScript: e.config.MaxScriptSize, MaxModule: e.config.MaxModuleSize,
 			Version: version, Failed: e.failed(c.records), Logger: e.logger,
 		}),
@@ -218,6 +222,7 @@ func (c *control) start(l *lifecycle) {
 	}
 	l.start("access log stream", c.entries.Serve)
 	l.start("xds", c.xds.Serve)
+	c.routes.start(l)
 	if c.issuers != nil {
 		l.start("issuers", c.issuers.Serve)
 	}
@@ -233,7 +238,7 @@ func (c *control) start(l *lifecycle) {
 	})
 	l.start("registry", c.registry.Serve)
 	if f, ok := c.store.(follower); ok {
-		heard := c.redis.hearing(func(change faas.Change) { c.registry.Heard(change); c.keys.Heard(change) })
+		heard := c.redis.hearing(func(change faas.Change) { c.registry.Heard(change); c.keys.Heard(change); c.routes.heard(change) })
 		l.start("changes", func(ctx context.Context) error { return f.FollowChanges(ctx, heard, lostChanges(l.logger)) })
 	}
 	l.start("api", func(ctx context.Context) error {
@@ -313,5 +318,5 @@ func (c *control) logs(e *environment) http.Handler {
 
 // debug is what /debug/ shows operators.
 func (c *control) debug() map[string]func() any {
-	return map[string]func() any{"xds": func() any { return c.xds.Status() }}
+	return map[string]func() any{"xds": c.routes.status}
 }

@@ -188,7 +188,7 @@ func TestDocument(t *testing.T) {
 	large := `{"params":"` + strings.Repeat("x", 7<<20) + `"}`
 	script := func(code string) string { return fmt.Sprintf(`{"script_content":%q}`, code) }
 	greet := define(t, title, "if (event.params?.a === 1) throw new Error('one'); return 'x'.repeat(event.params?.n)")
-	for _, step := range []documentedStep{
+	for _, step := range append(configSteps(), []documentedStep{
 		{"GET", "/health", "", "", 200},
 		{"GET", api + "/openapi.json", "", "", 200},
 
@@ -281,7 +281,7 @@ func TestDocument(t *testing.T) {
 		{"DELETE", own + "/aliases/prod", "", "", 404},
 		{"DELETE", own + "@1/aliases/prod", "", "", 400},
 		{"DELETE", own + "@1", "", "", 400},
-	} {
+	}...) {
 		step.send(t, i, ids)
 	}
 	for _, method := range []string{"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"} {

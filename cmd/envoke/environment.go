@@ -53,7 +53,7 @@ type environment struct {
 // function removes what must not outlive the process.
 func newEnvironment(s streams, given settings) (*environment, func(), error) {
 	config := given.config
-	if err := config.load(given.all, s.getenv, given.checkPart, given.checkPublicFiles); err != nil {
+	if err := config.load(given.all, s.getenv, given.checkPart, given.checkPublicFiles, given.checkRoutesFiles); err != nil {
 		return nil, nil, err
 	}
 	logger, level, err := newLogger(s.stderr, config.LogLevel, config.LogFormat)

@@ -23,6 +23,7 @@ import (
 	"envoke/internal/mtls"
 	"envoke/internal/redis"
 	"envoke/internal/registry"
+	"envoke/internal/routing"
 	"envoke/xds"
 )
 
@@ -197,7 +198,10 @@ func (c *control) publishState(ctx context.Context, e *environment) error {
 	s := state(e, c.runtimes)
 	s.Auth, s.Rates, s.SharedRates = c.authState(e), e.config.rates(), e.config.sharedWait()
 	s.Filter, s.FilterGeneration, s.Listener.TLS = c.published.filter, c.published.generation, c.published.tls
-	return c.xds.Publish(ctx, s)
+	return c.routes.publish(func(declared routing.Routing) error {
+		s.Routing = declared
+		return c.xds.Publish(ctx, s)
+	})
 }
 
 // listed tells whether hosts on other machines have been looked for.

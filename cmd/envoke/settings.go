@@ -36,7 +36,7 @@ var (
 	flagsOfControl = append(slices.Concat(flagsOfLanguages(), flagsOfDoor, flagsOfEdge, flagsOfLink.control),
 		"host", "port", "insecure-public", "data-dir", "database-url", "redis-url", "redis-cache-url", "admin-key", "secrets-key-file", "db-logging-enabled", "log-retention-hours", "log-waiting-mb", "access-log",
 		"runtime-timeout-seconds", "runtime-max-requests", "request-timeout-seconds",
-		"max-script-size", "max-module-size", "filter", "cache-memory-mb", "runtime-selection-strategy", "runtime-mappings-file",
+		"max-script-size", "max-module-size", "filter", "cache-memory-mb", "runtime-selection-strategy", "runtime-mappings-file", "routes-file",
 	)
 	flagsOfHosts = append(slices.Clone(flagsOfLink.host),
 		"cache-dir", "session-expiry-seconds", "runtime-timeout-seconds", "build-wait-ms", "worker-concurrency", "queue-wait-ms", "worker-memory-mb", "worker-cpu-ms",

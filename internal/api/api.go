@@ -20,6 +20,8 @@ type Store interface {
 	VersionStore
 	AliasStore
 	AuditLog
+	ConfigReader
+	ConfigWriter
 }
 
 // Reader is what the API only reads.
@@ -90,8 +92,12 @@ type Options struct {
 	Secrets Secrets
 	// Runtimes are the states of the runtimes in use: "ok", "degraded" or "down".
 	// It must return when its context ends.
-	Runtimes   func(context.Context) map[faas.Language]string
-	Auth       bool // callers are checked, and change only what is theirs
+	Runtimes func(context.Context) map[faas.Language]string
+	Auth     bool // callers are checked, and change only what is theirs
+	// Exposed says that others than this machine can call, and nobody checks them.
+	Exposed bool
+	// Routes are those that are declared.
+	Routes     Routes
 	OnPostgres bool // the store is a PostgreSQL, a part of its own in /health
 	// Redis tells whether Redis answers; nil: there is none.
 	Redis     func(context.Context) error
@@ -117,9 +123,15 @@ func (a *api) routes() map[string]methods {
 		"/api/v1/functions/{name}/aliases":         {http.MethodGet: a.listAliases},
 		"/api/v1/functions/{name}/aliases/{alias}": {http.MethodPut: a.putAlias, http.MethodDelete: a.deleteAlias},
 
-		"/api/v1/keys":           {http.MethodGet: a.listKeys, http.MethodPost: a.createKey},
-		"/api/v1/keys/{id}":      {http.MethodDelete: a.revokeKey},
-		"/api/v1/audit":          {http.MethodGet: a.listAudit},
+		"/api/v1/keys":      {http.MethodGet: a.listKeys, http.MethodPost: a.createKey},
+		"/api/v1/keys/{id}": {http.MethodDelete: a.revokeKey},
+		"/api/v1/audit":     {http.MethodGet: a.listAudit},
+
+		"/api/v1/config":                    {http.MethodGet: a.showConfig, http.MethodPut: a.putConfig},
+		"/api/v1/config/versions":           {http.MethodGet: a.listConfigs},
+		"/api/v1/config/versions/{version}": {http.MethodGet: a.showConfigVersion},
+		"/api/v1/config/rollback":           {http.MethodPost: a.rollbackConfig},
+
 		"/api/v1/secrets":        {http.MethodGet: a.listSecrets},
 		"/api/v1/secrets/{name}": {http.MethodPut: a.putSecret, http.MethodDelete: a.deleteSecret},
 

@@ -16,18 +16,27 @@ const smallBody = 64 << 10
 // readBody reads a body of at most limit bytes: one JSON object, whose members are
 // those of into, a pointer to a struct.
 func readBody(r *http.Request, limit int64, into any) error {
+	raw, err := readRaw(r, limit)
+	if err != nil {
+		return err
+	}
+	return strict.Decode(raw, "", into)
+}
+
+// readRaw reads a body of at most limit bytes.
+func readRaw(r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit { // refused unread
-		return tooLarge("the body", limit)
+		return nil, tooLarge("the body", limit)
 	}
 	raw, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, limit))
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return tooLarge("the body", limit)
+		return nil, tooLarge("the body", limit)
 	case err != nil:
-		return &faas.Error{Code: faas.InvalidRequest, Message: "the body could not be read", Err: err}
+		return nil, &faas.Error{Code: faas.InvalidRequest, Message: "the body could not be read", Err: err}
 	}
-	return strict.Decode(raw, "", into)
+	return raw, nil
 }
 
 func tooLarge(what string, limit int64) error {

@@ -64,7 +64,7 @@ func Commands(o Options) []*cobra.Command {
 		a.deployCommand(), a.invokeCommand(), a.listCommand(), a.describeCommand(),
 		a.versionsCommand(), a.rollbackCommand(), a.aliasCommand(), a.deleteCommand(),
 		a.sessionsCommand(), a.secretsCommand(), a.logsCommand(), a.devCommand(),
-		a.keysCommand(), a.auditCommand(), a.loginCommand(), a.logoutCommand(),
+		a.keysCommand(), a.auditCommand(), a.configCommand(), a.loginCommand(), a.logoutCommand(),
 	}
 	for _, c := range commands {
 		c.GroupID = GroupID

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	exampleLine = regexp.MustCompile(`(?m)^ *(?:.*\| )?(envoke (?:alias|audit|delete|deploy|describe|dev|invoke|keys|list|login|logout|logs|rollback|secrets|sessions|versions)\b.*)$`)
+	exampleLine = regexp.MustCompile(`(?m)^ *(?:.*\| )?(envoke (?:alias|audit|config|delete|deploy|describe|dev|invoke|keys|list|login|logout|logs|rollback|secrets|sessions|versions)\b.*)$`)
 	word        = regexp.MustCompile(`'[^']*'|\S+`)
 )
 

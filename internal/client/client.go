@@ -129,7 +129,8 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 type request struct {
 	method, path string
 	header       http.Header
-	body         any // sent as JSON; nil: none
+	body         any    // sent as JSON; nil: none
+	raw          []byte // sent as it is, of YAML or JSON, in place of body; nil: none
 }
 
 // fetch sends a request and returns what its reply holds.
@@ -175,6 +176,9 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 		}
 		body = bytes.NewReader(raw)
 	}
+	if r.raw != nil {
+		body = bytes.NewReader(r.raw)
+	}
 	request, err := http.NewRequestWithContext(ctx, r.method, c.base+c.in(r.path), body)
 	if err != nil {
 		return nil, err
@@ -184,6 +188,9 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	}
 	if r.body != nil {
 		request.Header.Set("Content-Type", "application/json")
+	}
+	if r.raw != nil {
+		request.Header.Set("Content-Type", "application/yaml")
 	}
 	c.sign(request.Header)
 	reply, err := c.http.Do(request)

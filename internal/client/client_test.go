@@ -95,6 +95,15 @@ func TestRequests(t *testing.T) {
 		"alias": {func(ctx context.Context, c *Client) error {
 			return c.PutAlias(ctx, "nodejs-a", "stable", Alias{Version: 2, Weights: map[string]int{"3": 10}})
 		}, `PUT /api/v1/functions/nodejs-a/aliases/stable   {"version":2,"weights":{"3":10}}`},
+		"config":          {func(ctx context.Context, c *Client) error { _, err := c.Config(ctx); return err }, "GET /api/v1/config   "},
+		"config versions": {func(ctx context.Context, c *Client) error { _, err := c.ConfigVersions(ctx); return err }, "GET /api/v1/config/versions   "},
+		"config version":  {func(ctx context.Context, c *Client) error { _, err := c.ConfigVersion(ctx, 7); return err }, "GET /api/v1/config/versions/7   "},
+		"config rollback": {func(ctx context.Context, c *Client) error { _, err := c.RollbackConfig(ctx, 7); return err }, `POST /api/v1/config/rollback   {"version":7}`},
+		"try config":      {func(ctx context.Context, c *Client) error { _, err := c.TryConfig(ctx, []byte("a: b\n")); return err }, "PUT /api/v1/config?dry_run=true   a: b"},
+		"put config": {func(ctx context.Context, c *Client) error {
+			_, err := c.PutConfig(ctx, []byte("a: b\n"), 3)
+			return err
+		}, "PUT /api/v1/config?expected_version=3   a: b"},
 		"delete alias": {func(ctx context.Context, c *Client) error { return c.DeleteAlias(ctx, "nodejs-a", "stable") }, "DELETE /api/v1/functions/nodejs-a/aliases/stable   "},
 	} {
 		t.Run(name, func(t *testing.T) {

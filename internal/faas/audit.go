@@ -48,6 +48,8 @@ const (
 	SecretDelete     Action = "secret.delete"
 	SecretReseal     Action = "secret.reseal"  // with another key: the value is the same
 	SessionDelete    Action = "session.delete" // of another user's session
+	ConfigPut        Action = "config.put"     // a new version of declared routes
+	ConfigRollback   Action = "config.rollback"
 )
 
 // Actions lists every action.
@@ -55,6 +57,7 @@ func Actions() []Action {
 	return []Action{
 		FunctionRegister, FunctionDelete, VersionAdd, VersionActivate, AliasPut, AliasDelete,
 		KeyCreate, KeyRevoke, SecretPut, SecretDelete, SecretReseal, SessionDelete,
+		ConfigPut, ConfigRollback,
 	}
 }
 

@@ -104,7 +104,7 @@ func (s Scopes) Allow(enough ...Scope) bool {
 
 // operations are all that a request may be for.
 var operations = []Operation{
-	Initialize, Execute, OneShot, Invoke, InvokeHTTP, SessionRead, FunctionRead, FunctionWrite, KeyWrite, SecretWrite, AuditRead, Health, Document,
+	Initialize, Execute, OneShot, Invoke, InvokeHTTP, SessionRead, FunctionRead, FunctionWrite, KeyWrite, SecretWrite, AuditRead, ConfigWrite, Health, Document,
 }
 
 // Known tells whether it is the name of an operation.
@@ -123,7 +123,7 @@ func (o Operation) Needs(language Language) []Scope {
 		return []Scope{ReadFunctions, WriteFunctions, Admin}
 	case FunctionWrite, SecretWrite:
 		return []Scope{WriteFunctions, Admin}
-	case KeyWrite, AuditRead:
+	case KeyWrite, AuditRead, ConfigWrite:
 		return []Scope{Admin}
 	case Health, Document:
 		return nil

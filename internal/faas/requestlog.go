@@ -18,6 +18,7 @@ const (
 	KeyWrite       Operation = "key"    // reads them too
 	SecretWrite    Operation = "secret" // lists, sets and deletes
 	AuditRead      Operation = "audit"
+	ConfigWrite    Operation = "config" // reads it too
 	Health         Operation = "health"
 	Document       Operation = "document" // of the API, in OpenAPI
 	OtherOperation Operation = "other"

@@ -162,6 +162,8 @@ func (f *follower) tell(kind, name string) {
 		change = faas.Change{Session: faas.SessionID(name)}
 	case "key":
 		change = faas.Change{Key: name}
+	case "config":
+		change = faas.Change{Config: true}
 	case "secret":
 		change = faas.Change{Secrets: true}
 	case "function":

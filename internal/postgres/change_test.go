@@ -104,6 +104,10 @@ func TestChangesAreHeard(t *testing.T) {
 	must("a changed secret", one.PutSecret(t.Context(), faas.Actor{}, secret), faas.Change{Secrets: true})
 	must("the end of a secret", one.DeleteSecret(t.Context(), faas.Actor{}, "o", "S"), faas.Change{Secrets: true})
 
+	_, err = one.PutConfig(t.Context(), faas.Actor{}, faas.NewConfig("{}", ""), faas.AnyConfig)
+	must("a config", err, faas.Change{Config: true})
+	must("a config that is rolled back", one.SetCurrentConfig(t.Context(), faas.Actor{}, 1, faas.AnyConfig), faas.Change{Config: true})
+
 	session, script := newSession("s")
 	if err := one.CreateSession(t.Context(), session, &script); err != nil {
 		t.Fatal(err)

@@ -234,6 +234,8 @@ func TestRoles(t *testing.T) {
 		{"meta.modules", all, "", "sel"},
 		{"meta.secrets", all, "", "sel"},
 		{"meta.audit", "sel ins", "", "sel"},
+		{"meta.configs", all, "", "sel"},
+		{"meta.config_current", all, "", "sel"},
 		{"public.request_logs", all, "sel", "sel"},
 		{"public.error_logs", all, "sel", "sel"},
 		{"public.pending_payloads", all, "", "sel"},

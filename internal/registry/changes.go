@@ -8,7 +8,7 @@ import (
 // Heard takes what some control on the same store has changed, this one too: it remembers
 // nothing of it any more, and tells its hosts. It waits for nobody.
 func (r *Registry) Heard(c faas.Change) {
-	if c.Began || c.Key != "" {
+	if c.Began || c.Key != "" || c.Config {
 		return // nothing, or nothing that is remembered here
 	}
 	r.metrics.heard.Inc()

@@ -47,6 +47,7 @@ func changes(store Store) []audited {
 	resealed := faas.Secret{Owner: "ada", Name: "S", Key: "k2", Sealed: []byte("anew")}
 	alias := faas.Alias{Name: "prod", Version: 1, Weights: map[int]int{2: 10}, Environment: faas.Environment{"A": {Text: "a text"}}}
 	noValue := func(_ any, err error) error { return err }
+	config := faas.NewConfig("{}", "ada")
 	return []audited{
 		{"register", func(ctx context.Context) error { return noValue(store.CreateFunction(ctx, root, f)) }, faas.Conflict, faas.FunctionRegister, "nodejs-f", `{"digest":"` + digest + `","owner":"ada","version":1}`},
 		{"add a version", func(ctx context.Context) error { return noValue(store.AddVersion(ctx, root, f)) }, "", faas.VersionAdd, "nodejs-f", `{"digest":"` + digest + `","owner":"ada","version":2}`},
@@ -59,6 +60,8 @@ func changes(store Store) []audited {
 		{"put a secret", func(ctx context.Context) error { return store.PutSecret(ctx, root, secret) }, "", faas.SecretPut, "S", `{"owner":"ada"}`},
 		{"reseal a secret", func(ctx context.Context) error { return store.ResealSecret(ctx, root, resealed, secret.Sealed) }, nothing, faas.SecretReseal, "S", `{"owner":"ada"}`},
 		{"delete a secret", func(ctx context.Context) error { return store.DeleteSecret(ctx, root, "ada", "S") }, faas.NotFound, faas.SecretDelete, "S", `{"owner":"ada"}`},
+		{"put a config", func(ctx context.Context) error { return noValue(store.PutConfig(ctx, root, config, 0)) }, faas.Conflict, faas.ConfigPut, "config", `{"bytes":2,"digest":"` + string(config.Digest) + `","version":1}`},
+		{"roll a config back", func(ctx context.Context) error { return store.SetCurrentConfig(ctx, root, 1, 1) }, "", faas.ConfigRollback, "config", `{"version":1}`},
 	}
 }
 

@@ -72,6 +72,12 @@ type Store interface {
 
 	ListAudit(context.Context, faas.AuditQuery) ([]faas.AuditEntry, int, error)
 
+	PutConfig(ctx context.Context, by faas.Actor, c faas.Config, expected int) (faas.Config, error)
+	SetCurrentConfig(ctx context.Context, by faas.Actor, version, expected int) error
+	CurrentConfig(context.Context) (faas.Config, error)
+	FindConfig(ctx context.Context, version int) (faas.Config, error)
+	ListConfigs(context.Context) ([]faas.Config, error)
+
 	AppendRecords(context.Context, faas.Records) error
 	FindFailures(ctx context.Context, requestIDs []string) ([]faas.Failure, error)
 	FindExchanges(ctx context.Context, requestID string) ([]faas.Exchange, error)
@@ -128,6 +134,9 @@ func Run(t *testing.T, open Open) {
 		"AuditedSessions":      testAuditedSessions,
 		"AuditOfNamespaces":    testAuditOfNamespaces,
 		"ListAudit":            testListAudit,
+		"Configs":              testConfigs,
+		"ConfigConflicts":      testConfigConflicts,
+		"OldConfigs":           testOldConfigs,
 		"Failures":             testFailures,
 		"Exchanges":            testExchanges,
 		"RecordText":           testRecordText,
