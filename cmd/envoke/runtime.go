@@ -18,6 +18,7 @@ import (
 	"envoke/internal/logs"
 	"envoke/internal/record"
 	"envoke/runtimes/bundle"
+	"envoke/runtimes/hook"
 	"envoke/runtimes/host"
 	"envoke/runtimes/pool"
 	"envoke/runtimes/rpc"
@@ -96,6 +97,9 @@ func newRPC(e *environment, h *runtimeHost) *rpc.Server {
 		Language: h.language, Version: version, Host: h.host,
 		MaxTimeout: e.config.runtimeTimeout(), MaxMessage: maxBody,
 		Output: &e.output, Failed: e.failed(h.records), Metrics: e.metrics, Logger: e.logger,
+		Hooks: hook.New(hook.Options{
+			Language: h.language, Host: h.host, Failed: e.failed(h.records), Logger: e.logger, Registerer: e.metrics,
+		}),
 		LogLevel: e.level, Idle: idle, MaxIdle: e.config.MaxWorkers,
 	})
 }
