@@ -111,7 +111,11 @@ func TestHookSees(t *testing.T) {
 // TestResponseHook has a hook look at responses, beside one that looks at requests.
 func TestResponseHook(t *testing.T) {
 	r := newHookRig(t)
-	r.register("mark", `return { headers: { set: { "x-marked": "by the request hook" } } }`)
+	r.register("mark", `
+		if (event.params.headers.want === "deny") return { statusCode: 403, body: "no" };
+		if (event.params.headers.want === "throw") throw new Error();
+		return { headers: { set: { "x-marked": "by the request hook" } } };
+	`)
 	r.register("after", `
 		const { status, headers, route, phase } = event.params;
 		if (headers["content-type"] === "text/fail") throw new Error("no");
@@ -127,6 +131,15 @@ func TestResponseHook(t *testing.T) {
 	if got := seenIn(t, body); status != 200 || got.Header.Get("X-Marked") == "" || header.Get("X-After") != "response 200 route/both" ||
 		header.Get("X-User") != "undefined" || header.Get("Content-Type") != "" || len(header.Values("Set-Cookie")) != 2 {
 		t.Errorf("both: %d %v %s", status, header, body)
+	}
+	if status, header, body := r.get("/both", "Want", "deny"); status != 403 || body != "no" || header.Get("X-After") != "response 403 route/both" {
+		t.Errorf("denied by the request hook: %d %v %s", status, header, body)
+	}
+	if status, header, body := r.get("/both", "Want", "throw"); status != 503 || header.Get("X-After") != "response 503 route/both" {
+		t.Errorf("the request hook failed: %d %v %s", status, header, body)
+	}
+	if status, header, body := r.get("/both", "X-Do", "die"); status != 503 || header.Get("X-After") != "response 503 route/both" {
+		t.Errorf("the upstream is away: %d %v %s", status, header, body)
 	}
 	status, header, body = r.get("/closed", "X-Do", "typed text/deny 10")
 	if status != 410 || body != "gone" || header.Get("X-Request-Id") == "" {

@@ -50,7 +50,7 @@ type hookRig struct {
 	failures    []faas.Failure
 }
 
-func newHookRig(t *testing.T) *hookRig {
+func newHookRig(t testing.TB) *hookRig {
 	t.Helper()
 	dir := testrig.Dir(t)
 	r := &hookRig{metrics: prometheus.NewRegistry()}
@@ -68,7 +68,7 @@ func newHookRig(t *testing.T) *hookRig {
 	return r
 }
 
-func (r *hookRig) addControl(t *testing.T, dir string) {
+func (r *hookRig) addControl(t testing.TB, dir string) {
 	t.Helper()
 	store, err := sqlite.Open(t.Context(), filepath.Join(dir, "envoke.db"))
 	if err != nil {
@@ -85,7 +85,7 @@ func (r *hookRig) addControl(t *testing.T, dir string) {
 	r.stopControl = serveGRPC(t, filepath.Join(dir, "control.sock"), server)
 }
 
-func (r *hookRig) addHost(t *testing.T, dir string) {
+func (r *hookRig) addHost(t testing.TB, dir string) {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	interpreter, err := nodejs.Find(t.Context(), os.Getenv("NODE"))
@@ -115,7 +115,7 @@ func (r *hookRig) addHost(t *testing.T, dir string) {
 }
 
 // serveHooks has the host answer gRPC, until killHost.
-func (r *hookRig) serveHooks(t *testing.T, dir string) {
+func (r *hookRig) serveHooks(t testing.TB, dir string) {
 	t.Helper()
 	failed := func(f faas.Failure) {
 		r.mu.Lock()

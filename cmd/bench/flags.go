@@ -33,7 +33,7 @@ initialize takes with Rust source that is compiled then.
 The part state has no cases: it measures what PostgreSQL, Redis and several machines cost
 (look-ups of sessions, initialize, cached results, rows of the log, and how soon a change of
 a function is seen everywhere), with servers that make postgres and make redis fetch. Nor has
-many, how many functions one Envoke holds. All of it takes some nine and a half minutes.
+many, how many functions one Envoke holds. All of it takes nearly ten minutes.
 
 Build Envoke first (make build), and let the machine rest: the table says how much CPU
 other programs took.
