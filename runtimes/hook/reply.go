@@ -81,7 +81,7 @@ func (o *options) set(h header) {
 func (o *options) add(h header) {
 	o.list = append(o.list, &corev3.HeaderValueOption{
 		Header: &corev3.HeaderValue{Key: h.name, RawValue: []byte(h.value)},
-		Append: wrapperspb.Bool(true), //nolint:staticcheck // see above
+		Append: wrapperspb.Bool(true),
 	})
 }
 
@@ -94,7 +94,7 @@ func immediate(r host.Response) *extprocv3.ProcessingResponse {
 	}
 	return &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ImmediateResponse{
 		ImmediateResponse: &extprocv3.ImmediateResponse{
-			Status:  &typev3.HttpStatus{Code: typev3.StatusCode(r.Status)}, //nolint:gosec // 200 to 599
+			Status:  &typev3.HttpStatus{Code: typev3.StatusCode(r.Status)},
 			Headers: &extprocv3.HeaderMutation{SetHeaders: o.list}, Body: r.Body,
 			Details: faas.HookAnswer,
 		},
