@@ -16,6 +16,7 @@ import (
 	"envoke/internal/api"
 	"envoke/internal/faas"
 	"envoke/internal/logs"
+	"envoke/internal/rawio"
 	"envoke/internal/record"
 	"envoke/runtimes/bundle"
 	"envoke/runtimes/hook"
@@ -114,7 +115,7 @@ func (h *runtimeHost) start(l *lifecycle) {
 	l.start(name+" workers", h.engine.Serve)
 	h.link.startPort(l, name)
 	l.start(name+" host", func(ctx context.Context) error { return h.host.Serve(ctx, h.link.http) })
-	l.start(name+" gRPC", func(ctx context.Context) error { return h.rpc.Serve(ctx, h.link.grpc) })
+	l.start(name+" gRPC", func(ctx context.Context) error { return h.rpc.Serve(ctx, rawio.Listener{Listener: h.link.grpc}) })
 	h.link.startAnnouncing(l, name, h.bundles.Ready)
 }
 
