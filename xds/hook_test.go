@@ -1,13 +1,19 @@
 package xds
 
 import (
+	"context"
 	"encoding/json"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"envoke/internal/envoytest"
 	"envoke/internal/faas"
 	"envoke/internal/routing"
 )
@@ -195,6 +201,31 @@ func TestHookFails(t *testing.T) {
 	r.wire.Delay(0)
 	r.killHost()
 	check("host killed", "/slow", faas.InRuntime, "")
+	// Of the hooks that no host could count, Envoy has counted what went on without.
+	if n := r.stat("filter_chain.ext_proc.hook_request.failure_mode_allowed"); n != 2 {
+		t.Errorf("Envoy counted %d", n)
+	}
+}
+
+// stat is a counter of Envoy's; -1: there is none of that name.
+func (r *hookRig) stat(name string) int {
+	r.t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(r.Dir, "admin.sock"))
+	}}}
+	response, err := client.Get("http://admin/stats?filter=ext_proc")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	body := envoytest.Read(r.t, response).Body
+	for line := range strings.Lines(string(body)) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+": "); ok {
+			n, _ := strconv.Atoi(value)
+			return n
+		}
+	}
+	r.t.Logf("Envoy has %s", body)
+	return -1
 }
 
 // TestHookWithoutControl: hosts answer hooks by themselves.
