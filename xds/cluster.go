@@ -70,7 +70,11 @@ func unreachable() *clusterv3.OutlierDetection {
 // runtimeGRPCCluster has no affinity: the session is in the message, which Envoy does
 // not read. Any host can serve any session.
 func runtimeGRPCCluster(s State, r Runtime) *clusterv3.Cluster {
-	return patient(discovered(toHosts(s, cluster(grpcCluster(r.Language), http2()), protocolGRPC)), r.GRPC)
+	c := discovered(toHosts(s, cluster(grpcCluster(r.Language), http2()), protocolGRPC))
+	if s.remote() {
+		c.OutlierDetection = unreachable() // else hooks would go on to be asked of it
+	}
+	return patient(c, r.GRPC)
 }
 
 // patient has a cluster wait longer for a connection if all of it are sockets of this machine.

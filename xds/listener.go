@@ -65,8 +65,8 @@ func connectionManager(s State) *hcmv3.HttpConnectionManager {
 	h := &hcmv3.HttpConnectionManager{
 		StatPrefix:       "public",
 		RouteSpecifier:   &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{RouteConfigName: RoutesName, ConfigSource: fromADS()}},
-		HttpFilters:      slices.Concat(edgeFilters(s.Listener), authFilters(s), rateFilters(s), scopeFilters(s), []*hcmv3.HttpFilter{wasmFilter(), extProc(s), router()}),
-		LocalReplyConfig: localReplies(answerHeaders(s.Listener)),
+		HttpFilters:      slices.Concat(edgeFilters(s.Listener), authFilters(s), rateFilters(s), scopeFilters(s), []*hcmv3.HttpFilter{wasmFilter(), extProc(s), hookChain(), router()}),
+		LocalReplyConfig: localReplies(answerHeaders(s.Listener), hookReplies()...),
 		AccessLog:        accessLog(s),
 	}
 	harden(h, s)

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 // hosts, each on a Unix socket.
 type stack struct {
 	*envoytest.Envoy
-	t          *testing.T
+	t          testing.TB
 	dir        string
 	state      State
 	controller *Controller
@@ -46,7 +46,7 @@ type stack struct {
 	killADS    func()
 }
 
-func newStack(t *testing.T, change func(*State)) *stack {
+func newStack(t testing.TB, change func(*State)) *stack {
 	t.Helper()
 	dir := testrig.Dir(t)
 	s := &stack{t: t, dir: dir, scheme: "http", controller: New(Options{}), state: State{
@@ -181,7 +181,7 @@ func sendTyped(w http.ResponseWriter, do, argument string) {
 	_, _ = io.WriteString(w, strings.Repeat("x", n))
 }
 
-func serveHTTP(t *testing.T, path string, handler http.Handler) {
+func serveHTTP(t testing.TB, path string, handler http.Handler) {
 	t.Helper()
 	server := &httptest.Server{Listener: listen(t, path), Config: &http.Server{Handler: handler}}
 	server.Start()
@@ -189,14 +189,14 @@ func serveHTTP(t *testing.T, path string, handler http.Handler) {
 }
 
 // serveADS returns a func that kills the server as SIGKILL would: no farewell.
-func serveADS(t *testing.T, path string, controller *Controller) (kill func()) {
+func serveADS(t testing.TB, path string, controller *Controller) (kill func()) {
 	t.Helper()
 	server := grpc.NewServer()
 	controller.Register(server)
 	return serveGRPC(t, path, server)
 }
 
-func serveExtProc(t *testing.T, path string) (kill func()) {
+func serveExtProc(t testing.TB, path string) (kill func()) {
 	t.Helper()
 	server := grpc.NewServer()
 	extprocv3.RegisterExternalProcessorServer(server, extProcStub{})
@@ -204,7 +204,7 @@ func serveExtProc(t *testing.T, path string) (kill func()) {
 	return serveGRPC(t, path, server)
 }
 
-func serveGRPC(t *testing.T, path string, server *grpc.Server) (kill func()) {
+func serveGRPC(t testing.TB, path string, server *grpc.Server) (kill func()) {
 	t.Helper()
 	listener := listen(t, path)
 	done := make(chan error, 1)
@@ -221,7 +221,7 @@ func serveGRPC(t *testing.T, path string, server *grpc.Server) (kill func()) {
 	return kill
 }
 
-func listen(t *testing.T, path string) net.Listener {
+func listen(t testing.TB, path string) net.Listener {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", path)
 	if err != nil {

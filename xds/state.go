@@ -143,6 +143,7 @@ func (s State) check() error {
 		s.Listener.TLS.check(),
 		s.Listener.checkRedirect(),
 		s.Listener.checkOrigins(),
+		s.checkHooks(),
 	}
 	if !utf8.ValidString(s.AccessLog) {
 		faults = append(faults, fmt.Errorf("access_log %q is not UTF-8", s.AccessLog))

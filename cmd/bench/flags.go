@@ -33,7 +33,7 @@ initialize takes with Rust source that is compiled then.
 The part state has no cases: it measures what PostgreSQL, Redis and several machines cost
 (look-ups of sessions, initialize, cached results, rows of the log, and how soon a change of
 a function is seen everywhere), with servers that make postgres and make redis fetch. Nor has
-many, how many functions one Envoke holds. All of it takes some nine and a half minutes.
+many, how many functions one Envoke holds. All of it takes nearly ten minutes.
 
 Build Envoke first (make build), and let the machine rest: the table says how much CPU
 other programs took.
@@ -71,7 +71,7 @@ func parse(args []string, stdout io.Writer) (settings, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // main prints errors
 	quick := flags.Bool("quick", false, "a rough run in a third of the time: short rounds, and fewer of them")
-	only := flags.String("only", "", "`parts` to measure, with commas between: js, python, wasm, peers, cache, auth, state, many (default: all)")
+	only := flags.String("only", "", "`parts` to measure, with commas between: js, python, wasm, peers, cache, auth, hooks, state, many (default: all)")
 	flags.IntVar(&s.Rounds, "rounds", 6, "`number` of rounds")
 	flags.DurationVar(&s.Duration, "duration", 500*time.Millisecond, "`duration` of one measurement; of the open loop three times that")
 	flags.DurationVar(&s.WarmUp, "warm-up", 600*time.Millisecond, "`duration` of each case's warm-up")

@@ -16,8 +16,10 @@ import (
 	"envoke/internal/api"
 	"envoke/internal/faas"
 	"envoke/internal/logs"
+	"envoke/internal/rawio"
 	"envoke/internal/record"
 	"envoke/runtimes/bundle"
+	"envoke/runtimes/hook"
 	"envoke/runtimes/host"
 	"envoke/runtimes/pool"
 	"envoke/runtimes/rpc"
@@ -96,6 +98,9 @@ func newRPC(e *environment, h *runtimeHost) *rpc.Server {
 		Language: h.language, Version: version, Host: h.host,
 		MaxTimeout: e.config.runtimeTimeout(), MaxMessage: maxBody,
 		Output: &e.output, Failed: e.failed(h.records), Metrics: e.metrics, Logger: e.logger,
+		Hooks: hook.New(hook.Options{
+			Language: h.language, Host: h.host, Failed: e.failed(h.records), Logger: e.logger, Registerer: e.metrics,
+		}),
 		LogLevel: e.level, Idle: idle, MaxIdle: e.config.MaxWorkers,
 	})
 }
@@ -110,7 +115,7 @@ func (h *runtimeHost) start(l *lifecycle) {
 	l.start(name+" workers", h.engine.Serve)
 	h.link.startPort(l, name)
 	l.start(name+" host", func(ctx context.Context) error { return h.host.Serve(ctx, h.link.http) })
-	l.start(name+" gRPC", func(ctx context.Context) error { return h.rpc.Serve(ctx, h.link.grpc) })
+	l.start(name+" gRPC", func(ctx context.Context) error { return h.rpc.Serve(ctx, rawio.Listener{Listener: h.link.grpc}) })
 	h.link.startAnnouncing(l, name, h.bundles.Ready)
 }
 

@@ -18,6 +18,7 @@ const (
 	Peers      Part = "peers" // other function platforms; beside them, ours
 	Cache      Part = "cache" // results that are kept; beside them, functions that run
 	Callers    Part = "auth"  // what it costs to check who calls; beside it, nobody is checked
+	Hooks      Part = "hooks" // what a hook adds to a declared route
 	// Many is what has no cases: how many functions one host holds, and what they cost.
 	Many Part = "many"
 	// StatePart has no cases either: what databases and several machines cost.
@@ -25,13 +26,16 @@ const (
 )
 
 // Parts lists every part.
-func Parts() []Part { return []Part{JavaScript, Python, Wasm, Peers, Cache, Callers, StatePart, Many} }
+func Parts() []Part {
+	return []Part{JavaScript, Python, Wasm, Peers, Cache, Callers, Hooks, StatePart, Many}
+}
 
 // Title is what a report calls the part.
 func (p Part) Title() string {
 	return map[Part]string{
 		JavaScript: "JavaScript", Python: "Python", Wasm: "WebAssembly",
 		Peers: "Other function platforms", Cache: "Cached results", Callers: "Callers that are checked",
+		Hooks:     "Hooks on routes",
 		StatePart: "PostgreSQL, Redis and several machines", Many: "Many functions",
 	}[p]
 }
@@ -39,7 +43,7 @@ func (p Part) Title() string {
 // reference is the case that the charts of a part measure the others by: what Envoy
 // and the language cost without us, and among platforms ours.
 func (p Part) reference() string {
-	return map[Part]string{JavaScript: "b", Python: "pb", Wasm: "wd", Peers: "f", Cache: "ca", Callers: "f"}[p]
+	return map[Part]string{JavaScript: "b", Python: "pb", Wasm: "wd", Peers: "f", Cache: "ca", Callers: "f", Hooks: unhooked}[p]
 }
 
 // ParseParts reads parts separated by commas. No text means all of them.
@@ -50,7 +54,7 @@ func ParseParts(text string) ([]Part, error) {
 	var parts []Part
 	for name := range strings.SplitSeq(text, ",") {
 		if !slices.Contains(Parts(), Part(name)) {
-			return nil, fmt.Errorf("there is no part %q: name js, python, wasm, peers, cache, auth, state or many", name)
+			return nil, fmt.Errorf("there is no part %q: name js, python, wasm, peers, cache, auth, hooks, state or many", name)
 		}
 		parts = append(parts, Part(name))
 	}
@@ -119,6 +123,9 @@ func Cases() []Case {
 		{Key: byToken, Part: Callers, Name: "Envoke, plain execute by a token"},
 		{Key: byAPIKey, Part: Callers, Name: "Envoke, plain execute by an API key"},
 		{Key: byNobody, Part: Callers, Name: "Envoke, plain execute by nobody, who may"},
+
+		{Key: unhooked, Part: Hooks, Name: "Envoke, route to node:http"},
+		{Key: hookedBy, Part: Hooks, Name: "the same with a request hook in JavaScript"},
 	}
 }
 

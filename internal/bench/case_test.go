@@ -53,7 +53,7 @@ func TestKeys(t *testing.T) {
 		t.Errorf("a key is there twice: %q", all)
 	}
 	answered := append(cachedKeys(), buildKey, "", "a", "ca") // the latter two Envoy answers by itself
-	answered = append(answered, callerKeys()...)
+	answered = append(answered, append(callerKeys(), routedKeys()...)...)
 	for _, s := range newStand(Config{}, "").servers(make([]string, 4)) {
 		answered = append(answered, s.keys()...)
 	}

@@ -54,6 +54,8 @@ var comparisons = []Ratio{
 	{Case: byToken, Beside: "f", Part: Callers, Target: 0.85, Means: "plain execute by a token / with nobody checked"},
 	{Case: byAPIKey, Beside: "f", Part: Callers, Means: "plain execute by an API key / with nobody checked"},
 	{Case: byNobody, Beside: "f", Part: Callers, Means: "plain execute by nobody / with nobody checked"},
+
+	{Case: hookedBy, Beside: unhooked, Part: Hooks, Means: "with a request hook / the same route without it"},
 }
 
 // Difference compares the median latency of two cases with one connection, where
@@ -76,6 +78,7 @@ var differences = []Difference{
 	{Case: "f", Beside: "b", Part: JavaScript, Means: "what plain execute adds to Envoy alone"},
 	{Case: byAPIKey, Beside: "f", Part: Callers, Most: 0.3, Means: "what an API key adds to plain execute"},
 	{Case: byToken, Beside: "f", Part: Callers, Means: "what a token adds to plain execute"},
+	{Case: hookedBy, Beside: unhooked, Part: Hooks, Most: 1, Means: "what a request hook adds to a route"},
 }
 
 // missed tells whether a target is not met, or was not measured.

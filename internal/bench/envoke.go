@@ -43,6 +43,9 @@ func (s *stand) startOurs(ctx context.Context) error {
 	if err := s.startCached(ctx, ours); err != nil {
 		return err
 	}
+	if err := s.startHooked(ctx, ours, filepath.Join(s.dir, "node.sock")); err != nil {
+		return err
+	}
 	return s.startChecked(ctx)
 }
 

@@ -43,7 +43,7 @@ func functions() []function {
 
 // isOurs tells whether a case needs Envoke.
 func isOurs(key string) bool {
-	if key == buildKey || slices.Contains(cachedKeys(), key) || slices.Contains(callerKeys(), key) {
+	if key == buildKey || slices.Contains(cachedKeys(), key) || slices.Contains(callerKeys(), key) || slices.Contains(routedKeys(), key) {
 		return true
 	}
 	for _, f := range functions() {

@@ -140,12 +140,17 @@ var executePrefix = []byte(executePath + "/")
 func (h *Host) serve(c *fasthttp.RequestCtx) {
 	c.Conn().(*conn).serving.Store(true)
 	defer h.recovered(c)
-	if bytes.HasPrefix(c.URI().PathOriginal(), executePrefix) { // before the path is copied
+	routed := len(c.Request.Header.Peek(faas.RouteHeader)) > 0
+	if !routed && bytes.HasPrefix(c.URI().PathOriginal(), executePrefix) { // before the path is copied
 		h.only(c, http.MethodPost, h.execute)
 		return
 	}
 	if err := callerOf(c).check(); err != nil {
 		h.fail(c, faas.AsError(err))
+		return
+	}
+	if routed {
+		h.answer(c, h.invokeRouted)
 		return
 	}
 	h.route(c, string(c.URI().PathOriginal()))

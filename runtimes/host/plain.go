@@ -30,12 +30,23 @@ const (
 // invokeHTTP runs a registered function as an HTTP endpoint (E15): the request is its
 // event, its result the response.
 func (h *Host) invokeHTTP(ctx context.Context, c *fasthttp.RequestCtx) error {
-	t := timingOf(c)
 	name, path, _ := strings.Cut(string(c.URI().PathOriginal()[len(functionPath):]), "/")
 	ref, err := h.refOf(c, name)
 	if err != nil {
 		return err
 	}
+	return h.serveFunction(ctx, c, ref, place{path: "/" + path})
+}
+
+// place is where a function is that is called by plain HTTP.
+type place struct {
+	path  string // as the function sees it
+	route string // by which the request came; empty: by the API
+}
+
+// serveFunction runs a registered function for a request.
+func (h *Host) serveFunction(ctx context.Context, c *fasthttp.RequestCtx, ref faas.Ref, at place) error {
+	t := timingOf(c)
 	session := &bundle.Session{}
 	if err := h.useFunction(ctx, session, ref, requestID(c)); err != nil {
 		return err
@@ -47,7 +58,7 @@ func (h *Host) invokeHTTP(ctx context.Context, c *fasthttp.RequestCtx) error {
 	}
 	defer body.release()
 	others := asked(c) // may have the response
-	event, err := newEvent(c, "/"+path, body.bytes, others)
+	event, err := newEvent(c, at, body.bytes, others)
 	if err != nil {
 		return err
 	}
@@ -86,7 +97,8 @@ type event struct{ params, context []byte }
 // httpContext is context.http.
 type httpContext struct {
 	Method   string            `json:"method"`
-	Path     string            `json:"path"` // below the function's own
+	Path     string            `json:"path"`            // below the function's own; of a declared route, all of it
+	Route    string            `json:"route,omitempty"` // the declared one
 	Query    map[string]any    `json:"query"`
 	Headers  map[string]string `json:"headers"`
 	IsBase64 bool              `json:"is_base64"` // params are bytes
@@ -94,13 +106,13 @@ type httpContext struct {
 
 // newEvent makes the event of a request. Where others may have the response, the
 // function sees nothing by which they differ: no headers.
-func newEvent(c *fasthttp.RequestCtx, path string, body []byte, others bool) (event, error) {
+func newEvent(c *fasthttp.RequestCtx, at place, body []byte, others bool) (event, error) {
 	var (
 		e   event
 		err error
 	)
 	in := httpContext{
-		Method: string(c.Method()), Path: path, Query: queryOf(c.QueryArgs()), Headers: map[string]string{},
+		Method: string(c.Method()), Path: at.path, Route: at.route, Query: queryOf(c.QueryArgs()), Headers: map[string]string{},
 	}
 	if !others {
 		in.Headers = headersOf(&c.Request.Header)
@@ -142,7 +154,7 @@ func headersOf(h *fasthttp.RequestHeader) map[string]string {
 	headers := make(map[string]string, h.Len())
 	for key, value := range h.All() {
 		name := strings.ToLower(string(key))
-		if internalHeader(name) {
+		if InternalHeader(name) {
 			continue
 		}
 		if known, ok := headers[name]; ok {
@@ -154,9 +166,9 @@ func headersOf(h *fasthttp.RequestHeader) map[string]string {
 	return headers
 }
 
-// internalHeader tells what concerns one connection (RFC 9110, 7.6.1, and its older
+// InternalHeader tells what concerns one connection (RFC 9110, 7.6.1, and its older
 // relatives) or Envoy and us alone: functions neither see nor say it.
-func internalHeader(name string) bool {
+func InternalHeader(name string) bool {
 	switch name {
 	case "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection",
 		"te", "trailer", "transfer-encoding", "upgrade":

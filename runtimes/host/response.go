@@ -149,7 +149,7 @@ func (r *response) addHeader(quoted, value jsontext.Value, size int) error {
 		return badResponse(fmt.Sprintf("headers.%.100s has a character that no header may have", name))
 	}
 	lower := strings.ToLower(name)
-	if internalHeader(lower) || lower == "x-request-id" || lower == "content-length" {
+	if InternalHeader(lower) || lower == "x-request-id" || lower == "content-length" {
 		return nil
 	}
 	for _, text := range texts {

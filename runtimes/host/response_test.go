@@ -98,7 +98,7 @@ func FuzzNewResponse(f *testing.F) {
 			t.Fatalf("%q: %+v", result, r)
 		}
 		for _, h := range r.headers {
-			if !httpguts.ValidHeaderFieldName(h.name) || !httpguts.ValidHeaderFieldValue(h.value) || internalHeader(strings.ToLower(h.name)) {
+			if !httpguts.ValidHeaderFieldName(h.name) || !httpguts.ValidHeaderFieldValue(h.value) || InternalHeader(strings.ToLower(h.name)) {
 				t.Fatalf("%q has header %q", result, h)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -114,6 +115,9 @@ var errLate = &faas.Error{Code: faas.Timeout, Message: "the call was not answere
 // follow ends streams when the host is stopping. They are reflection and health's Watch,
 // which would go on for ever.
 func (s *Server) follow(service any, stream grpc.ServerStream, call *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	if call.FullMethod == hookMethod { // it has an end of its own, and counts itself
+		return handle(service, stream)
+	}
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	go func() {
@@ -127,6 +131,9 @@ func (s *Server) follow(service any, stream grpc.ServerStream, call *grpc.Stream
 	s.calls.WithLabelValues(path.Base(call.FullMethod), status.Code(err).String()).Inc()
 	return err
 }
+
+// hookMethod is by which Envoy asks about requests of routes that have hooks.
+const hookMethod = extprocv3.ExternalProcessor_Process_FullMethodName
 
 // endingStream is a stream with a context that ends sooner.
 type endingStream struct {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
@@ -49,9 +50,10 @@ type Options struct {
 	Language   faas.Language
 	Version    string // of Envoke
 	Host       Host
-	MaxTimeout time.Duration // the operator's limit of one execute
-	MaxMessage int           // bytes of a request
-	Output     *logs.Output  // what functions printed
+	MaxTimeout time.Duration                     // the operator's limit of one execute
+	MaxMessage int                               // bytes of a request
+	Output     *logs.Output                      // what functions printed
+	Hooks      extprocv3.ExternalProcessorServer // nil: the host answers no hooks
 	// Failed hears of each call that is answered by an error.
 	Failed  func(faas.Failure)
 	Metrics Registry
@@ -82,6 +84,8 @@ const (
 	// maxHeaders bounds a call's metadata, in bytes: what Envoy lets pass and adds.
 	maxHeaders  = 68 << 10
 	dialTimeout = 10 * time.Second
+	// window is how much of one call, and of one connection's calls, may come unread, in bytes.
+	window = 1 << 20
 	// streamGrace is what streams, which have no end of their own, get to hear that
 	// the host is stopping.
 	streamGrace = time.Second
@@ -109,10 +113,16 @@ func New(options Options) *Server {
 		grpc.MaxConcurrentStreams(maxCalls),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ConnectionTimeout(dialTimeout),
+		// Fixed windows: to find better ones, gRPC would send a ping with each message that it reads.
+		grpc.InitialWindowSize(window),
+		grpc.InitialConnWindowSize(window),
 		grpc.WaitForHandlers(true),
 	)
 	runtimepb.RegisterRuntimeServiceServer(s.server, s)
 	healthv1.RegisterHealthServer(s.server, s.health)
+	if options.Hooks != nil {
+		extprocv3.RegisterExternalProcessorServer(s.server, options.Hooks)
+	}
 	reflection.Register(s.server)
 	s.announce(healthv1.HealthCheckResponse_NOT_SERVING)
 	return s
