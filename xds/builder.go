@@ -86,6 +86,7 @@ func (b *builder) buildBase(given, s State, routes []routing.Route, c *collectio
 
 func baseItems(s State) *collection {
 	c := newCollection()
+	addAll(c, virtualHostType, []*routev3.VirtualHost{nobodysHost()})
 	addAll(c, resourcev3.ListenerType, listeners(s))
 	addAll(c, resourcev3.RouteType, []*routev3.RouteConfiguration{publicRoutes(s)})
 	clusters, assignments := ownClusters(s)

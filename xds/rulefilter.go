@@ -107,6 +107,9 @@ func redirectTo(to *routing.Redirect, m routing.Match) *routev3.RedirectAction {
 		PortRedirect: uint32(to.Port), // checked
 		ResponseCode: redirectCodes[to.StatusCode],
 	}
+	if to.Hostname != "" && (to.Scheme == "https" && to.Port == 443 || to.Scheme == "http" && to.Port == 80) {
+		action.PortRedirect = 0 // which nobody writes
+	}
 	if to.Scheme != "" {
 		action.SchemeRewriteSpecifier = &routev3.RedirectAction_SchemeRedirect{SchemeRedirect: to.Scheme}
 	}

@@ -39,7 +39,7 @@ func (a *adsServer) DeltaAggregatedResources(envoy discoveryv3.AggregatedDiscove
 		pending:    map[string]*discoveryv3.DeltaDiscoveryResponse{},
 	}
 	// A server of its own for each stream: callbacks then need no table of streams.
-	err := delta.NewServer(envoy.Context(), &streamCache{a.controller.cache, s}, s).DeltaStreamHandler(hostStream{envoy}, resourcev3.AnyType)
+	err := delta.NewServer(envoy.Context(), &streamCache{a.controller.cache, s}, s).DeltaStreamHandler(envoy, resourcev3.AnyType)
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}

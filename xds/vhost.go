@@ -107,6 +107,13 @@ func prefixOf(m *routev3.RouteMatch) string {
 	return literalPrefix(m.GetSafeRegex().GetRegex())
 }
 
+// nobodysHost has a name that no host has (RFC 2606). An Envoy that asks for hosts, and gets
+// none, waits for ever.
+func nobodysHost() *routev3.VirtualHost {
+	const name = "none.invalid"
+	return &routev3.VirtualHost{Name: HostName(name), Domains: []string{name}}
+}
+
 // buildHost is a hostname's virtual host as Envoy gets it, apart from others.
 func buildHost(s State, hostname string, routes []routing.Route) (*item, error) {
 	for _, r := range routes {
