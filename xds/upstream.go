@@ -75,6 +75,8 @@ func upstreamCluster(u routing.Upstream) *clusterv3.Cluster {
 		return c
 	}
 	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS}
+	// Else a name of both kinds is an IPv6 address, also where there is no such network.
+	c.DnsLookupFamily = clusterv3.Cluster_V4_PREFERRED
 	c.DnsRefreshRate = duration(dnsRefresh)
 	c.DnsFailureRefreshRate = &clusterv3.Cluster_RefreshRate{BaseInterval: duration(time.Second), MaxInterval: duration(dnsRefresh)}
 	c.LoadAssignment = upstreamEndpoints(u)
