@@ -38,8 +38,9 @@ type Process struct {
 	log     *logWriter
 	exited  chan struct{} // closed when Serve returns
 
-	mu  sync.Mutex // guards err
+	mu  sync.Mutex // guards what follows
 	err error      // why it ended; read after exited is closed
+	pid int
 }
 
 // New makes a process that Serve starts.
@@ -79,6 +80,9 @@ func (p *Process) Serve(ctx context.Context) (err error) {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start Envoy: %w", err)
 	}
+	p.mu.Lock()
+	p.pid = cmd.Process.Pid
+	p.mu.Unlock()
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	select {
@@ -91,6 +95,13 @@ func (p *Process) Serve(ctx context.Context) (err error) {
 		p.log.flush()
 		return nil
 	}
+}
+
+// PID is that of the child; 0: it has not been started.
+func (p *Process) PID() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pid
 }
 
 func (p *Process) command() (*exec.Cmd, error) {

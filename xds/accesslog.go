@@ -21,6 +21,7 @@ var accessLogFormat = map[string]any{
 	// function can: hosts drop headers of ours from what functions say.
 	"session":        `%COALESCE({"operators":[{"command":"REQ","param":"X-ENVOKE-SESSION"},{"command":"TRAILER","param":"X-ENVOKE-EXECUTED"},{"command":"RESP","param":"X-ENVOKE-EXECUTED"}]})%`,
 	"language_title": "%REQ(LANGUAGE-TITLE):256%",
+	"function":       "%REQ(X-ENVOKE-FUNCTION):256%", // of a declared route
 	"method":         "%REQ(:METHOD):256%",
 	"path":           "%PATH(NQ):1024%",
 	"status":         "%RESPONSE_CODE%",
@@ -66,7 +67,7 @@ func streamLog() *accesslogv3.AccessLog {
 				GrpcService:         controlService(), // not tried again: a row would come twice
 				BufferFlushInterval: duration(100 * time.Millisecond),
 			},
-			AdditionalRequestHeadersToLog:   []string{"x-envoke-session", "language-title", "x-user-id", faas.NamespaceHeader},
+			AdditionalRequestHeadersToLog:   []string{"x-envoke-session", "language-title", "x-user-id", faas.NamespaceHeader, FunctionHeader},
 			AdditionalResponseHeadersToLog:  []string{"x-request-id", "x-envoke-executed"},
 			AdditionalResponseTrailersToLog: []string{"x-envoke-executed"},
 		})},

@@ -33,7 +33,7 @@ func TestAccessLog(t *testing.T) {
 
 	lines := s.logLines(4)
 	want := []string{
-		"bytes_in", "bytes_out", "client_ip", "details", "duration_us", "flags", "language_title", "method",
+		"bytes_in", "bytes_out", "client_ip", "details", "duration_us", "flags", "function", "language_title", "method",
 		"namespace", "path", "request_id", "route", "session", "start", "status", "user_id",
 	}
 	for _, line := range lines {

@@ -22,7 +22,6 @@ import (
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"envoke/internal/faas"
@@ -228,24 +227,17 @@ func guard(s State, routes []*routev3.Route) []*routev3.Route {
 		return routes
 	}
 	// Without a route, control is not asked who calls.
-	routes = append(routes, refuse("none", prefix("/"), http.StatusNotFound))
+	routes = append(routes, refuse(noRoute, prefix("/"), http.StatusNotFound))
 	for _, r := range routes {
 		needs, known := needsOf(r.GetName())
 		if !known {
 			continue
 		}
-		if r.TypedPerFilterConfig == nil {
-			r.TypedPerFilterConfig = map[string]*anypb.Any{}
-		}
 		if len(needs) == 0 { // whatever the caller shows, right or wrong
-			r.TypedPerFilterConfig[scopeFilter] = pack(&httprbacv3.RBACPerRoute{})
-			r.TypedPerFilterConfig[keyFilter] = pack(&authzv3.ExtAuthzPerRoute{Override: &authzv3.ExtAuthzPerRoute_Disabled{Disabled: true}})
-			if len(s.Auth.Issuers) > 0 {
-				r.TypedPerFilterConfig[jwtFilter] = pack(&jwtv3.PerRouteConfig{RequirementSpecifier: &jwtv3.PerRouteConfig_Disabled{Disabled: true}})
-			}
+			unchecked(s, r)
 			continue
 		}
-		r.TypedPerFilterConfig[scopeFilter] = pack(&httprbacv3.RBACPerRoute{Rbac: &httprbacv3.RBAC{Rules: rules(s.Auth.principals(needs)...)}})
+		scoped(s, needs, r)
 	}
 	return routes
 }

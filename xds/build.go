@@ -1,11 +1,8 @@
 package xds
 
 import (
-	"fmt"
-
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
 	"envoke/internal/faas"
 )
@@ -28,13 +25,11 @@ func grpcCluster(language faas.Language) string { return RuntimeCluster(language
 // Build makes the snapshot of a state. It is pure: equal states give snapshots of
 // equal versions. The error names every fault of the state, or the inconsistency
 // of the snapshot.
-func Build(state State) (*Snapshot, error) {
-	if err := state.check(); err != nil {
-		return nil, fmt.Errorf("build Envoy's configuration: %w", err)
-	}
-	s := state.normal()
-	clusters := append([]*clusterv3.Cluster{extProcCluster(s), controlAPICluster(s)}, budgetClusters(s)...)
-	var assignments []*endpointv3.ClusterLoadAssignment
+func Build(state State) (*Snapshot, error) { return new(builder).build(state) }
+
+// ownClusters are those of Envoke's own parts.
+func ownClusters(s State) (clusters []*clusterv3.Cluster, assignments []*endpointv3.ClusterLoadAssignment) {
+	clusters = append([]*clusterv3.Cluster{extProcCluster(s), controlAPICluster(s)}, budgetClusters(s)...)
 	for _, r := range s.Runtimes {
 		clusters = append(clusters, runtimeCluster(s, r))
 		assignments = append(assignments, loadAssignment(RuntimeCluster(r.Language), r.Endpoints...))
@@ -43,20 +38,13 @@ func Build(state State) (*Snapshot, error) {
 			assignments = append(assignments, loadAssignment(grpcCluster(r.Language), r.GRPC...))
 		}
 	}
-	snapshot, err := newSnapshot(contents{
-		listeners: listeners(s),
-		routes:    []*routev3.RouteConfiguration{publicRoutes(s)},
-		clusters:  clusters,
-		endpoints: assignments,
-		filters:   append(authConfigs(s), filters(s)...),
-		secrets:   secrets(s.Listener.TLS),
-	})
-	if err == nil {
-		snapshot.filter = digest(s.Filter)
-		err = snapshot.check()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("build Envoy's configuration: %w", err)
-	}
-	return snapshot, nil
+	return append(clusters, nowhereCluster()), assignments
+}
+
+// nowhereCluster has no hosts: its requests get 503.
+func nowhereCluster() *clusterv3.Cluster {
+	c := cluster(NowhereCluster, http1())
+	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
+	c.LoadAssignment = loadAssignment(NowhereCluster)
+	return c
 }

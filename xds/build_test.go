@@ -11,7 +11,6 @@ import (
 
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
-	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 	resourcev3 "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
@@ -232,7 +231,7 @@ func TestCheck(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			delete(snapshot.cache.Resources[cache.GetResponseType(tt.typeURL)].Items, tt.remove)
+			delete(snapshot.items[tt.typeURL], tt.remove)
 			err = snapshot.check()
 			if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want %q", err, tt.want)

@@ -16,40 +16,36 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// references are the names that resources use of other resources.
-type references struct {
-	clusters, endpoints, routes, filters, secrets map[string]bool
-}
-
-// check tells whether Envoy can serve the snapshot: each message keeps the rules of
-// its own proto, and each name that is used is there. go-control-plane's own check
+// check tells whether Envoy can serve the snapshot: each name that is used is there, and
+// nothing is there that nobody asks for. go-control-plane's own check
 // looks at the names of load assignments and route tables only; a cluster that a
 // route names and nobody defines is a 503 that nobody announced.
 func (s *Snapshot) check() error {
-	used := references{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}}
+	used := map[string]map[string]bool{}
 	for _, typeURL := range typeURLs {
-		for name, resource := range s.cache.GetResources(typeURL) {
-			if err := used.visit(resource); err != nil {
-				return fmt.Errorf("%s %q: %w", short(typeURL), name, err)
+		used[typeURL] = map[string]bool{}
+	}
+	for _, byName := range s.items {
+		for _, i := range byName {
+			for _, r := range i.uses {
+				used[r.typeURL][r.name] = true
 			}
 		}
 	}
-	return errors.Join(
-		s.has(resourcev3.ClusterType, used.clusters),
-		s.has(resourcev3.EndpointType, used.endpoints),
-		s.has(resourcev3.RouteType, used.routes),
-		s.has(resourcev3.SecretType, used.secrets),
-		s.hasOnly(resourcev3.EndpointType, used.endpoints),
-		s.hasOnly(resourcev3.RouteType, used.routes),
-		s.hasOnly(resourcev3.SecretType, used.secrets),
-		// A filter may be missing: its default stands in its place.
-		s.hasOnly(resourcev3.ExtensionConfigType, used.filters),
-	)
+	var faults []error
+	for _, typeURL := range []string{resourcev3.ClusterType, resourcev3.EndpointType, resourcev3.RouteType, resourcev3.SecretType} {
+		faults = append(faults, s.has(typeURL, used[typeURL]))
+	}
+	// A filter may be missing: its default stands in its place.
+	for _, typeURL := range []string{resourcev3.EndpointType, resourcev3.RouteType, resourcev3.SecretType, resourcev3.ExtensionConfigType} {
+		faults = append(faults, s.hasOnly(typeURL, used[typeURL]))
+	}
+	return errors.Join(faults...)
 }
 
 // has tells whether every name is that of a resource.
 func (s *Snapshot) has(typeURL string, names map[string]bool) error {
-	have := s.cache.GetResources(typeURL)
+	have := s.items[typeURL]
 	var faults []error
 	for name := range names {
 		if have[name] == nil {
@@ -62,7 +58,7 @@ func (s *Snapshot) has(typeURL string, names map[string]bool) error {
 // hasOnly tells whether every resource's name is used: Envoy asks for no others.
 func (s *Snapshot) hasOnly(typeURL string, names map[string]bool) error {
 	var faults []error
-	for name := range s.cache.GetResources(typeURL) {
+	for name := range s.items[typeURL] {
 		if !names[name] {
 			faults = append(faults, fmt.Errorf("%s %q is there but not named", short(typeURL), name))
 		}
@@ -70,9 +66,11 @@ func (s *Snapshot) hasOnly(typeURL string, names map[string]bool) error {
 	return errors.Join(faults...)
 }
 
-// visit walks a resource and all that is packed in it.
-func (r references) visit(resource proto.Message) error {
-	return protorange.Range(resource.ProtoReflect(), func(at protopath.Values) error {
+// usedBy walks a resource and all that is packed in it: each message must keep the rules of
+// its own proto.
+func usedBy(resource proto.Message) (used []reference, err error) {
+	seen := map[reference]bool{}
+	err = protorange.Range(resource.ProtoReflect(), func(at protopath.Values) error {
 		last := at.Index(-1)
 		message, ok := last.Value.Interface().(protoreflect.Message)
 		if !ok {
@@ -84,9 +82,13 @@ func (r references) visit(resource proto.Message) error {
 				return err
 			}
 		}
-		r.note(message.Interface())
+		if r := usedIn(message.Interface()); r.name != "" && !seen[r] {
+			seen[r] = true
+			used = append(used, r)
+		}
 		return nil
 	})
+	return used, err
 }
 
 func validate(m proto.Message) error {
@@ -96,28 +98,31 @@ func validate(m proto.Message) error {
 	return nil
 }
 
-// note takes down the names that one message uses.
-func (r references) note(m proto.Message) {
+// usedIn is the name that one message uses.
+func usedIn(m proto.Message) reference {
 	switch m := m.(type) {
 	case *routev3.RouteAction:
-		if name := m.GetCluster(); name != "" {
-			r.clusters[name] = true
-		}
+		return reference{resourcev3.ClusterType, m.GetCluster()}
+	case *routev3.WeightedCluster_ClusterWeight:
+		return reference{resourcev3.ClusterType, m.GetName()}
+	case *routev3.RouteAction_RequestMirrorPolicy:
+		return reference{resourcev3.ClusterType, m.GetCluster()}
 	case *corev3.GrpcService_EnvoyGrpc:
-		r.clusters[m.GetClusterName()] = true
+		return reference{resourcev3.ClusterType, m.GetClusterName()}
 	case *clusterv3.Cluster:
 		if m.GetType() == clusterv3.Cluster_EDS {
-			r.endpoints[m.GetName()] = true
+			return reference{resourcev3.EndpointType, m.GetName()}
 		}
 	case *hcmv3.Rds:
-		r.routes[m.GetRouteConfigName()] = true
+		return reference{resourcev3.RouteType, m.GetRouteConfigName()}
 	case *tlsv3.SdsSecretConfig:
 		if m.GetSdsConfig().GetAds() != nil {
-			r.secrets[m.GetName()] = true
+			return reference{resourcev3.SecretType, m.GetName()}
 		}
 	case *hcmv3.HttpFilter:
 		if m.GetConfigDiscovery() != nil {
-			r.filters[m.GetName()] = true
+			return reference{resourcev3.ExtensionConfigType, m.GetName()}
 		}
 	}
+	return reference{}
 }

@@ -167,6 +167,17 @@ func http2Options() *corev3.Http2ProtocolOptions {
 	}
 }
 
+// discoveryTimeout is how long an Envoy that starts waits for a part of a declared upstream.
+// One that it refused is kept from it, and must not keep it from all else.
+const discoveryTimeout = 5 * time.Second
+
+// fromADSSoon is fromADS of what others do without.
+func fromADSSoon() *corev3.ConfigSource {
+	source := fromADS()
+	source.InitialFetchTimeout = duration(discoveryTimeout)
+	return source
+}
+
 func fromADS() *corev3.ConfigSource {
 	return &corev3.ConfigSource{
 		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},

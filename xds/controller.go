@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -37,18 +38,24 @@ type Controller struct {
 	logger   *slog.Logger
 	metrics  metrics
 	cache    cache.SnapshotCache
-	changed  chan struct{} // holds one token when wanted or lingerUntil changed
+	changed  chan struct{} // holds one token when wanted or putBack changed
+	answered chan struct{} // holds one token when an Envoy took what others wait for
 
-	mu          sync.Mutex // guards what follows
-	wanted      *State     // what Set was given last; nil once it was published
-	published   *Snapshot  // what the cache has
-	final       *Snapshot  // published without the clusters that linger; nil: none do
-	lingerUntil time.Time  // when final replaces published
-	good        *Snapshot  // the last that an Envoy took whole
-	putBack     bool       // good is to replace published, which was refused
-	buildError  error      // of the last state
-	nack        *Nack      // the last refusal
-	streams     map[*stream]struct{}
+	mu         sync.Mutex // guards what follows
+	builder    builder
+	wanted     *State    // what Set was given last; nil once it was built
+	target     *Snapshot // what Envoys are to have, as soon as they can
+	published  *Snapshot // what the cache has
+	good       *Snapshot // the last that an Envoy took whole
+	putBack    bool      // good is to replace target, which was refused
+	buildError error     // of the last state
+	nack       *Nack     // the last refusal
+	streams    map[*stream]struct{}
+	linger     time.Duration // for how long requests may need what was removed
+	parting    parting
+	joining    joining
+	waiting    []reference // hosts and routes that wait for clusters
+	refusals   refusals
 }
 
 // New makes a controller. It serves nothing before the first Publish or Set.
@@ -60,7 +67,11 @@ func New(o Options) *Controller {
 		metrics:  newMetrics(o.Registerer),
 		cache:    cache.NewSnapshotCache(true, oneForAll{}, nil),
 		changed:  make(chan struct{}, 1),
+		answered: make(chan struct{}, 1),
 		streams:  map[*stream]struct{}{},
+		parting:  parting{},
+		joining:  joining{},
+		refusals: newRefusals(),
 	}
 	if c.debounce == 0 {
 		c.debounce = 20 * time.Millisecond
@@ -88,23 +99,26 @@ func (c *Controller) Set(state State) {
 	c.wake()
 }
 
-func (c *Controller) wake() {
+func (c *Controller) wake() { signal(c.changed) }
+
+func signal(tokens chan struct{}) {
 	select {
-	case c.changed <- struct{}{}:
+	case tokens <- struct{}{}:
 	default: // there is a token already
 	}
 }
 
-// Serve publishes what Set gets, puts the last good snapshot back after a refusal
-// and ends the lingering of removed clusters, until ctx ends.
+// Serve publishes what Set gets, what had to wait for something else, and the end of what
+// lingers; and puts back what was good after a refusal, until ctx ends.
 func (c *Controller) Serve(ctx context.Context) error {
-	linger := time.NewTimer(time.Hour)
-	defer linger.Stop()
+	next := time.NewTimer(time.Hour)
+	defer next.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-linger.C:
+		case <-next.C:
+		case <-c.answered:
 		case <-c.changed:
 			select { // more of the burst
 			case <-ctx.Done():
@@ -112,7 +126,7 @@ func (c *Controller) Serve(ctx context.Context) error {
 			case <-time.After(c.debounce):
 			}
 		}
-		linger.Reset(c.step(ctx))
+		next.Reset(c.step(ctx))
 	}
 }
 
@@ -126,22 +140,17 @@ func (c *Controller) step(ctx context.Context) time.Duration {
 			c.logger.Error("keep Envoy's configuration: the new one cannot be published", "error", err)
 		}
 	case c.putBack:
-		c.putBack, c.final = false, nil
-		if err := c.put(ctx, c.good); err != nil {
-			c.logger.Error("put the last good configuration back", "error", err)
-		}
+		c.target = c.good
 	}
-	if c.final == nil {
+	c.putBack = false
+	if c.target == nil {
 		return time.Hour
 	}
-	if wait := time.Until(c.lingerUntil); wait > 0 {
-		return wait
+	again, err := c.arrange(ctx)
+	if err != nil {
+		c.logger.Error("publish Envoy's configuration", "error", err)
 	}
-	if err := c.put(ctx, c.final); err != nil {
-		c.logger.Error("remove unused clusters from Envoy", "error", err)
-	}
-	c.final = nil
-	return time.Hour
+	return again
 }
 
 // publish is called with mu held.
@@ -152,24 +161,15 @@ func (c *Controller) publish(ctx context.Context, state State) (err error) {
 			c.metrics.faults.Inc()
 		}
 	}()
-	next, err := Build(state)
+	next, err := c.builder.build(state)
 	if err != nil {
 		return err
 	}
-	if c.published == nil {
-		return c.put(ctx, next)
+	c.target, c.linger = next, state.MaxTimeout+time.Second
+	if _, err = c.arrange(ctx); err == nil && (len(c.parting) > 0 || len(c.joining) > 0) {
+		signal(c.answered) // Serve is to know when to look again
 	}
-	merged, err := next.keeping(c.published)
-	if err != nil {
-		return fmt.Errorf("publish Envoy's configuration: %w", err)
-	}
-	c.final = nil
-	if merged.version != next.version {
-		// By then Envoy has the new routes, and no request follows the old ones.
-		c.final, c.lingerUntil = next, time.Now().Add(state.MaxTimeout+time.Second)
-		c.wake()
-	}
-	return c.put(ctx, merged)
+	return err
 }
 
 // put is called with mu held.
@@ -180,7 +180,7 @@ func (c *Controller) put(ctx context.Context, s *Snapshot) error {
 	if err := c.cache.SetSnapshot(ctx, everyNode, &s.cache); err != nil {
 		return fmt.Errorf("publish Envoy's configuration: %w", err)
 	}
-	c.published, c.putBack = s, false
+	c.published = s
 	c.metrics.published.Inc()
 	c.logger.Info("published Envoy's configuration", "version", s.version)
 	return nil
@@ -188,26 +188,40 @@ func (c *Controller) put(ctx context.Context, s *Snapshot) error {
 
 // acknowledged is told that a stream's Envoy took a response. When it holds all of
 // what is published, that is what to go back to.
-func (c *Controller) acknowledged(s *stream) {
+func (c *Controller) acknowledged(s *stream, response *discoveryv3.DeltaDiscoveryResponse) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.published != nil && s.holds(c.published) {
+	c.refusals.took(c.published, response)
+	if c.published != c.good && c.published != nil && s.holds(c.published) {
 		c.good = c.published
+	}
+	if len(c.joining) > 0 || len(c.refusals.suspects) > 0 {
+		signal(c.answered)
 	}
 }
 
-// refused is told that an Envoy did not take resources. It goes on with what it
-// has. Serve puts the last good snapshot back, for those that connect from now on
-// and for the parts of the refused one that were taken.
-func (c *Controller) refused(n Nack) {
+// refused is told that an Envoy did not take a response. It goes on with what it has. Of
+// declared routes and upstreams those that it cannot take are kept apart, and all else goes
+// on. Of anything else Serve puts the last good snapshot back, for those that connect from
+// now on and for the parts of the refused one that were taken.
+func (c *Controller) refused(ctx context.Context, n Nack, response *discoveryv3.DeltaDiscoveryResponse) (apart bool) {
 	c.metrics.nacks.WithLabelValues(n.Type).Inc()
 	c.logger.Error("Envoy refused its configuration",
 		"node", n.Node, "type", n.Type, "version", n.Version, "error", n.Message)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.nack = &n
+	if c.target != nil && c.refusals.refuse(n, response) {
+		if _, err := c.arrange(ctx); err != nil { // before the stream asks what is next
+			c.logger.Error("keep apart what Envoy refused", "error", err)
+		}
+		c.metrics.apart.Set(float64(len(c.refusals.guilty)))
+		signal(c.answered)
+		return true
+	}
 	if c.good != nil && c.good != c.published && c.published.typeVersion(n.typeURL) == n.Version {
 		c.putBack = true
 		c.wake()
 	}
+	return false
 }

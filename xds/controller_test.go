@@ -231,7 +231,7 @@ func TestNoRefusals(t *testing.T) {
 			got[m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue()
 		}
 	}
-	want := map[string]float64{"cluster": 0, "endpoint": 0, "filter": 0, "listener": 0, "route": 0, "secret": 0}
+	want := map[string]float64{"cluster": 0, "endpoint": 0, "filter": 0, "host": 0, "listener": 0, "route": 0, "secret": 0}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

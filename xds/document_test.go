@@ -25,7 +25,7 @@ func TestDocumentedRoutes(t *testing.T) {
 	for _, language := range faas.Languages() {
 		s.Runtimes = append(s.Runtimes, Runtime{Language: language})
 	}
-	routes := publicRoutes(s).GetVirtualHosts()[0].GetRoutes()
+	routes := apiRoutes(s)
 	undocumented := map[string]bool{}
 	for _, r := range routes {
 		if r.GetRoute() != nil {

@@ -172,7 +172,7 @@ func readable(l Listener, routes []*routev3.Route) []*routev3.Route {
 		headers = append(headers, headerOf("access-control-allow-credentials", "true"))
 	}
 	var all []*routev3.Route
-	for _, r := range append(routes, refuse("none", prefix("/"), http.StatusNotFound)) {
+	for _, r := range append(routes, refuse(noRoute, prefix("/"), http.StatusNotFound)) {
 		if r.GetDirectResponse() != nil {
 			listed, _ := proto.Clone(r).(*routev3.Route)
 			listed.Match.Headers = append(listed.Match.Headers, listedOrigin(l))
@@ -189,20 +189,24 @@ func plainHeaders() []*corev3.HeaderValueOption {
 	return []*corev3.HeaderValueOption{ifAbsent("x-content-type-options", "nosniff")}
 }
 
-// answerHeaders are those of the public listener.
+// answerHeaders are those of what Envoy answers by itself.
 func answerHeaders(l Listener) []*corev3.HeaderValueOption {
-	headers := plainHeaders()
-	if l.TLS.On() && l.HSTS > 0 {
-		headers = append(headers, ifAbsent("strict-transport-security", "max-age="+strconv.FormatInt(int64(l.HSTS.Seconds()), 10)))
+	return append(plainHeaders(), hostHeaders(l)...)
+}
+
+// hostHeaders are those of the public listener, whatever answers.
+func hostHeaders(l Listener) []*corev3.HeaderValueOption {
+	if !l.TLS.On() || l.HSTS == 0 {
+		return nil
 	}
-	return headers
+	return []*corev3.HeaderValueOption{ifAbsent("strict-transport-security", "max-age="+strconv.FormatInt(int64(l.HSTS.Seconds()), 10))}
 }
 
 // routeHeaders are those of what a host or control answers, or a route refuses. Envoy tells
 // each origin its own name, which caches on the way must know; a function may have said that
 // its answer varies by something else too.
 func routeHeaders(l Listener) []*corev3.HeaderValueOption {
-	headers := answerHeaders(l)
+	headers := plainHeaders()
 	if len(l.Origins) > 0 {
 		headers = append(headers, &corev3.HeaderValueOption{
 			Header:       &corev3.HeaderValue{Key: "vary", Value: "origin"},

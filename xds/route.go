@@ -55,10 +55,26 @@ const (
 	CacheControlHeader = "x-cache-control"    // of callers
 )
 
-// publicRoutes is the route table. Envoy tries routes in order, so what is hot
+// publicRoutes is the route table: the virtual host of all that have none of their own. The
+// others come apart from it, so that a change of one is not one of all.
+func publicRoutes(s State) *routev3.RouteConfiguration {
+	return &routev3.RouteConfiguration{
+		Name:         RoutesName,
+		VirtualHosts: []*routev3.VirtualHost{virtualHost(s, "", s.Routing.Routes)},
+		Vhds:         &routev3.Vhds{ConfigSource: fromADS()},
+		// Callers write the port that they call into Host.
+		IgnorePortInHostMatching: true,
+		ResponseHeadersToAdd:     hostHeaders(s.Listener),
+		// Hosts drop what functions say in our headers; this is the second wall.
+		// What a host says of caching, ext_proc takes away (see CacheableHeader).
+		ResponseHeadersToRemove: []string{ClusterHeader, HashHeader, SessionHeader, FunctionHeader, CacheHeader, CallKeyHeader, KeepHeader},
+	}
+}
+
+// apiRoutes are those of Envoke's own API. Envoy tries routes in order, so what is hot
 // comes first. The path alone decides after the method: each operation's routes are
 // followed by one that answers 405.
-func publicRoutes(s State) *routev3.RouteConfiguration {
+func apiRoutes(s State) []*routev3.Route {
 	routes := append([]*routev3.Route{doubledHost()}, preflights(s.Listener)...)
 	for _, r := range s.Runtimes {
 		routes = append(routes, plainExecute(s, r))
@@ -105,19 +121,18 @@ func publicRoutes(s State) *routev3.RouteConfiguration {
 		refuse(noLanguage, prefix(runtimePath), http.StatusNotFound),
 		refuse(noLanguage, prefix(functionPath), http.StatusNotFound),
 	)
-	return &routev3.RouteConfiguration{
-		Name: RoutesName,
-		VirtualHosts: []*routev3.VirtualHost{{
-			Name: "all", Domains: []string{"*"}, Routes: guard(s, readable(s.Listener, retryAtAnother(s, routes))),
-			TypedPerFilterConfig: corsPolicy(s.Listener),
-		}},
-		RequestHeadersToAdd:    checkedHeader(s),
-		RequestHeadersToRemove: append(credentials(s), placeholders(s)...),
-		ResponseHeadersToAdd:   routeHeaders(s.Listener),
-		// Hosts drop what functions say in our headers; this is the second wall.
-		// What a host says of caching, ext_proc takes away (see CacheableHeader).
-		ResponseHeadersToRemove: []string{ClusterHeader, HashHeader, SessionHeader, FunctionHeader, CacheHeader, CallKeyHeader, KeepHeader},
+	return own(s, guard(s, readable(s.Listener, retryAtAnother(s, routes))))
+}
+
+// own tells what serves the API that callers are checked, and no more of what they have shown.
+func own(s State, routes []*routev3.Route) []*routev3.Route {
+	for _, r := range routes {
+		if r.GetRoute() != nil {
+			r.RequestHeadersToAdd = append(r.RequestHeadersToAdd, checkedHeader(s)...)
+			r.RequestHeadersToRemove = append(r.RequestHeadersToRemove, append(credentials(s), placeholders(s)...)...)
+		}
 	}
+	return routes
 }
 
 // plainExecute matches the ids of plain sessions of one language (see
@@ -151,6 +166,9 @@ func cached(r *routev3.Route) *routev3.Route {
 	r.RequestBodyBufferLimit = wrapperspb.UInt64(2 * bufferLimit)
 	return enable(FilterName, r)
 }
+
+// noRoute is the route of what no other takes.
+const noRoute = "none"
 
 // noLanguage is the route of calls whose path begins with no language that is served.
 const noLanguage = "language"

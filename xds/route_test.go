@@ -246,7 +246,7 @@ func TestEachIDHasItsRoute(t *testing.T) {
 	for _, language := range faas.Languages() {
 		s.Runtimes = append(s.Runtimes, Runtime{Language: language})
 	}
-	routes := publicRoutes(s).GetVirtualHosts()[0].GetRoutes()
+	routes := apiRoutes(s)
 	key := faas.NewSessionKey()
 	for _, language := range faas.Languages() {
 		for _, plain := range []bool{true, false} {

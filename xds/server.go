@@ -39,7 +39,7 @@ func (a *adsServer) DeltaAggregatedResources(envoy discoveryv3.AggregatedDiscove
 		pending:    map[string]*discoveryv3.DeltaDiscoveryResponse{},
 	}
 	// A server of its own for each stream: callbacks then need no table of streams.
-	err := delta.NewServer(envoy.Context(), a.controller.cache, s).DeltaStreamHandler(envoy, resourcev3.AnyType)
+	err := delta.NewServer(envoy.Context(), &streamCache{a.controller.cache, s}, s).DeltaStreamHandler(envoy, resourcev3.AnyType)
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -54,6 +54,7 @@ type stream struct {
 	node       string
 	held       map[string]map[string]string // type → name → version that Envoy took
 	pending    map[string]*discoveryv3.DeltaDiscoveryResponse
+	refused    *discoveryv3.DeltaDiscoveryResponse // of which parts are to be sent again
 }
 
 var _ delta.Callbacks = (*stream)(nil)
@@ -94,16 +95,19 @@ func (s *stream) OnStreamDeltaRequest(_ int64, request *discoveryv3.DeltaDiscove
 	}
 	switch fault := request.GetErrorDetail(); {
 	case fault != nil:
-		s.controller.refused(Nack{
+		apart := s.controller.refused(context.Background(), Nack{
 			Time:    time.Now(),
 			Node:    s.node,
 			Type:    short(request.GetTypeUrl()),
 			Version: response.GetSystemVersionInfo(),
 			Message: clip(fault.GetMessage()),
 			typeURL: request.GetTypeUrl(),
-		})
+		}, response)
+		if apart {
+			s.refused = response
+		}
 	case response != nil || len(request.GetInitialResourceVersions()) > 0:
-		s.controller.acknowledged(s)
+		s.controller.acknowledged(s, response)
 	}
 	return nil
 }

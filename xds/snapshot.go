@@ -4,15 +4,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 
-	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 	resourcev3 "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
@@ -23,7 +18,7 @@ const versionLen = 16
 
 // typeURLs are the types of resource that we serve.
 var typeURLs = []string{
-	resourcev3.ClusterType, resourcev3.EndpointType, resourcev3.RouteType, resourcev3.ListenerType,
+	resourcev3.ClusterType, resourcev3.EndpointType, resourcev3.RouteType, resourcev3.VirtualHostType, resourcev3.ListenerType,
 	resourcev3.ExtensionConfigType, resourcev3.SecretType,
 }
 
@@ -31,98 +26,94 @@ var typeURLs = []string{
 // content: control that was restarted publishes the version that Envoy already has.
 type Snapshot struct {
 	version string
-	filter  string // the filter's version; empty: there is none
+	filter  string                      // the filter's version; empty: there is none
+	items   map[string]map[string]*item // type → name
 	cache   cache.Snapshot
 }
 
-type contents struct {
-	listeners []*listenerv3.Listener
-	routes    []*routev3.RouteConfiguration
-	clusters  []*clusterv3.Cluster
-	endpoints []*endpointv3.ClusterLoadAssignment
-	filters   []*corev3.TypedExtensionConfig
-	secrets   []*tlsv3.Secret
-}
-
-func newSnapshot(c contents) (*Snapshot, error) {
-	return assemble(map[string][]types.Resource{
-		resourcev3.ListenerType: resources(c.listeners),
-		resourcev3.RouteType:    resources(c.routes),
-		resourcev3.ClusterType:  resources(c.clusters),
-		resourcev3.EndpointType: resources(c.endpoints),
-
-		resourcev3.ExtensionConfigType: resources(c.filters),
-		resourcev3.SecretType:          resources(c.secrets),
-	})
-}
-
-func resources[R types.Resource](list []R) []types.Resource {
-	out := make([]types.Resource, len(list))
-	for i, r := range list {
-		out[i] = r
-	}
-	return out
-}
-
-func assemble(byType map[string][]types.Resource) (*Snapshot, error) {
-	s := new(Snapshot)
+// newSnapshot makes one of items, which it keeps.
+func newSnapshot(items map[string]map[string]*item) *Snapshot {
+	s := &Snapshot{items: items}
+	s.cache.VersionMap = map[string]map[string]string{}
 	whole := sha256.New()
 	for _, typeURL := range typeURLs {
-		version, err := hash(byType[typeURL])
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", short(typeURL), err)
+		byName, h := items[typeURL], sha256.New()
+		versions := make(map[string]string, len(byName))
+		resources := make(map[string]types.ResourceWithTTL, len(byName))
+		for _, name := range slices.Sorted(maps.Keys(byName)) {
+			item := byName[name]
+			versions[name], resources[name] = item.version, types.ResourceWithTTL{Resource: item.resource}
+			_, _ = io.WriteString(h, name+" "+item.version+"\n")
 		}
-		s.cache.Resources[cache.GetResponseType(typeURL)] = cache.NewResources(version, byType[typeURL])
+		version := hex.EncodeToString(h.Sum(nil))[:versionLen]
+		s.cache.VersionMap[typeURL] = versions
+		s.cache.Resources[cache.GetResponseType(typeURL)] = cache.Resources{Version: version, Items: resources}
 		whole.Write([]byte(version))
 	}
 	s.version = hex.EncodeToString(whole.Sum(nil))[:versionLen]
-	return s, s.cache.ConstructVersionMap()
+	return s
 }
 
-// hash is a type's version. Names must differ: Envoy would keep one of two.
-func hash(list []types.Resource) (string, error) {
-	byName := map[string]types.Resource{}
+// collection gathers items by type and name, and the faults of those that are none.
+type collection struct {
+	items  map[string]map[string]*item
+	faults []error
+}
+
+func newCollection() *collection {
+	c := &collection{items: map[string]map[string]*item{}}
+	for _, typeURL := range typeURLs {
+		c.items[typeURL] = map[string]*item{}
+	}
+	return c
+}
+
+// add takes items. Names must differ: Envoy would keep one of two.
+func (c *collection) add(items ...*item) {
+	for _, i := range items {
+		if c.items[i.typeURL][i.name] != nil {
+			c.faults = append(c.faults, fmt.Errorf("%s: %q is there twice", short(i.typeURL), i.name))
+		}
+		c.items[i.typeURL][i.name] = i
+	}
+}
+
+// addAll makes items of resources of one type.
+func addAll[R interface {
+	types.Resource
+	GetName() string
+}](c *collection, typeURL string, list []R) {
 	for _, r := range list {
-		name := cache.GetResourceName(r)
-		if byName[name] != nil {
-			return "", fmt.Errorf("%q is there twice", name)
-		}
-		byName[name] = r
+		c.make(typeURL, r.GetName(), r)
 	}
-	h := sha256.New()
-	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		raw, err := cache.MarshalResource(byName[name])
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(h, "%s %d ", name, len(raw))
-		h.Write(raw)
+}
+
+func (c *collection) make(typeURL, name string, r types.Resource) {
+	i, err := newItem(typeURL, name, r)
+	if err != nil {
+		c.faults = append(c.faults, err)
+		return
 	}
-	return hex.EncodeToString(h.Sum(nil))[:versionLen], nil
+	c.add(i)
+}
+
+// all are the items, in no order.
+func (c *collection) all() (items []*item) {
+	for _, byName := range c.items {
+		items = slices.AppendSeq(items, maps.Values(byName))
+	}
+	return items
 }
 
 // Version is a hash of the snapshot's content.
 func (s *Snapshot) Version() string { return s.version }
 
-// keeping returns the snapshot with those clusters and endpoints of old that it
-// lacks itself: routes that Envoy has not replaced yet, and requests in flight,
-// still need them.
-func (s *Snapshot) keeping(old *Snapshot) (*Snapshot, error) {
-	merged := map[string][]types.Resource{}
-	for _, typeURL := range typeURLs {
-		all := s.cache.GetResources(typeURL)
-		if typeURL == resourcev3.ClusterType || typeURL == resourcev3.EndpointType {
-			union := maps.Clone(old.cache.GetResources(typeURL))
-			maps.Copy(union, all)
-			all = union
-		}
-		merged[typeURL] = slices.Collect(maps.Values(all))
+// find is nil where there is none.
+func (s *Snapshot) find(r reference) *item {
+	if s == nil {
+		return nil
 	}
-	both, err := assemble(merged)
-	if err == nil {
-		both.filter = s.filter
-	}
-	return both, err
+	return s.items[r.typeURL][r.name]
 }
 
 // short is a type's name without its package, as people and labels say it.
@@ -134,6 +125,8 @@ func short(typeURL string) string {
 		return "endpoint"
 	case resourcev3.RouteType:
 		return "route"
+	case resourcev3.VirtualHostType:
+		return "host"
 	case resourcev3.ListenerType:
 		return "listener"
 	case resourcev3.ExtensionConfigType:

@@ -15,14 +15,19 @@ type Status struct {
 	Filter  string `json:"filter,omitempty"`       // version of the Wasm filter; empty: requests pass by it
 	Error   string `json:"error,omitempty"`        // why the last state was not published
 	Nack    *Nack  `json:"last_refusal,omitempty"` // the last refusal of an Envoy
-	Nodes   []Node `json:"nodes"`
+	// Refused are the declared upstreams and hosts that an Envoy did not take. All else is
+	// published.
+	Refused []Refusal `json:"refused,omitempty"`
+	// Waiting are hosts, and tables of routes, whose change waits for new clusters.
+	Waiting []string `json:"waiting,omitempty"`
+	Nodes   []Node   `json:"nodes"`
 }
 
 // Nack is an Envoy's refusal of resources, with its own text.
 type Nack struct {
 	Time    time.Time `json:"time"`
 	Node    string    `json:"node"`
-	Type    string    `json:"type"`    // listener, route, cluster, endpoint, filter or secret
+	Type    string    `json:"type"`    // listener, route, host, cluster, endpoint, filter or secret
 	Version string    `json:"version"` // of that type in the snapshot
 	Message string    `json:"message"`
 
@@ -54,8 +59,13 @@ func (c *Controller) Status() Status {
 		nack := *c.nack
 		status.Nack = &nack
 	}
+	status.Refused = c.refusals.list()
+	for _, r := range c.waiting {
+		status.Waiting = append(status.Waiting, r.name)
+	}
+	slices.Sort(status.Waiting)
 	for s := range c.streams {
-		synced := c.published != nil && s.holds(c.published)
+		synced := c.published != nil && len(c.waiting) == 0 && s.holds(c.published)
 		status.Nodes = append(status.Nodes, Node{ID: s.node, Since: s.since, Synced: synced})
 	}
 	slices.SortFunc(status.Nodes, func(a, b Node) int {
@@ -71,6 +81,7 @@ type metrics struct {
 	published prometheus.Counter
 	faults    prometheus.Counter
 	streams   prometheus.Gauge
+	apart     prometheus.Gauge
 }
 
 func newMetrics(registerer prometheus.Registerer) metrics {
@@ -87,12 +98,15 @@ func newMetrics(registerer prometheus.Registerer) metrics {
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "envoke_xds_streams", Help: "Envoys connected.",
 		}),
+		apart: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "envoke_xds_refused", Help: "Declared upstreams and hosts that are kept apart since an Envoy refused them.",
+		}),
 	}
 	for _, typeURL := range typeURLs {
 		m.nacks.WithLabelValues(short(typeURL)) // 0, so that the first refusal is seen as one
 	}
 	if registerer != nil {
-		registerer.MustRegister(m.nacks, m.published, m.faults, m.streams)
+		registerer.MustRegister(m.nacks, m.published, m.faults, m.streams, m.apart)
 	}
 	return m
 }

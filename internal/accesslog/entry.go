@@ -16,6 +16,7 @@ const (
 	sessionHeader  = "x-envoke-session"
 	executedHeader = "x-envoke-executed"
 	titleHeader    = "language-title"
+	functionHeader = "x-envoke-function"
 	userHeader     = faas.UserHeader
 	idHeader       = "x-request-id"
 )
@@ -33,14 +34,15 @@ func rowOf(entry *datav3.HTTPAccessLogEntry) (faas.RequestLog, bool) {
 		return faas.RequestLog{}, false
 	}
 	headers := request.GetRequestHeaders()
-	route, details := operation(common.GetRouteName()), response.GetResponseCodeDetails()
+	function := cutTo(headers[functionHeader], maxText)
+	route, details := operation(common.GetRouteName(), function), response.GetResponseCodeDetails()
 	path, _, _ := strings.Cut(request.GetPath(), "?")
 	path = cutTo(path, maxPath)
 	return faas.RequestLog{
 		RequestID:     cutTo(first(request.GetRequestId(), response.GetResponseHeaders()[idHeader]), maxText),
 		Operation:     route,
 		SessionID:     session(path, first(headers[sessionHeader], response.GetResponseTrailers()[executedHeader], response.GetResponseHeaders()[executedHeader])),
-		LanguageTitle: languageTitle(route, path, cutTo(headers[titleHeader], maxText)),
+		LanguageTitle: titleOf(common.GetRouteName(), function, path, cutTo(headers[titleHeader], maxText)),
 		Method:        methodOf(request.GetRequestMethod()),
 		Path:          faas.MaskKeySecrets(path),
 		StatusCode:    int(min(response.GetResponseCode().GetValue(), 999)),

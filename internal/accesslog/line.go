@@ -22,6 +22,7 @@ type line struct {
 	Route         string `json:"route"`
 	Session       string `json:"session"`
 	LanguageTitle string `json:"language_title"`
+	Function      string `json:"function"`
 	Method        string `json:"method"`
 	Path          string `json:"path"`
 	Status        number `json:"status"`
@@ -56,11 +57,12 @@ func parseLine(text string) (faas.RequestLog, error) {
 	if err != nil || l.Status == "" { // what was no HTTP has no method
 		return faas.RequestLog{}, errors.Join(errNoRequest, err)
 	}
+	operation := operation(l.Route, known(l.Function))
 	return faas.RequestLog{
 		RequestID:     known(l.RequestID),
-		Operation:     operation(l.Route),
+		Operation:     operation,
 		SessionID:     session(l.Path, l.Session),
-		LanguageTitle: languageTitle(operation(l.Route), known(l.Path), known(l.LanguageTitle)),
+		LanguageTitle: titleOf(l.Route, known(l.Function), known(l.Path), known(l.LanguageTitle)),
 		Method:        known(l.Method),
 		Path:          faas.MaskKeySecrets(known(l.Path)),
 		StatusCode:    int(min(integer(l.Status), 999)),
@@ -105,13 +107,31 @@ func (l *line) started() (time.Time, error) {
 	return time.Unix(int64(s), int64(us)*1000).UTC(), nil
 }
 
-// operation is that of a route's name.
-func operation(route string) faas.Operation {
+// declaredRoute begins the names of routes that operators declare.
+const declaredRoute = "route/"
+
+// operation is that of a route's name. A declared route may lead to a function, whose name is
+// then known, and whose requests are invocations as those by its own path are.
+func operation(route, function string) faas.Operation {
+	if strings.HasPrefix(route, declaredRoute) {
+		if function != "" {
+			return faas.InvokeHTTP
+		}
+		return faas.Proxied
+	}
 	name, _, _ := strings.Cut(route, "-") // a language may follow
 	if o := faas.Operation(name); o.Known() {
 		return o
 	}
 	return faas.OtherOperation
+}
+
+// titleOf is the name of the function that is called, which a declared route says itself.
+func titleOf(route, function, path, header string) string {
+	if strings.HasPrefix(route, declaredRoute) {
+		return languageTitle(faas.OtherOperation, path, function)
+	}
+	return languageTitle(operation(route, function), path, header)
 }
 
 // maxTitle bounds what a path may say of a function's name, in bytes.

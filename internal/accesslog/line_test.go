@@ -56,6 +56,14 @@ func TestParseLine(t *testing.T) {
 			line: `{"details":"envoke_filter","method":"GET","path":"/function/nodejs-a","route":"invokehttp-nodejs","start":1763834873.123456,"status":200}`,
 			want: faas.RequestLog{Operation: faas.InvokeHTTP, LanguageTitle: "nodejs-a", Method: "GET", Path: "/function/nodejs-a", StatusCode: 200, StartedAt: start, Cached: true},
 		},
+		"a function by a declared route": {
+			line: `{"function":"nodejs-users:prod","language_title":"nodejs-theirs","method":"GET","path":"/function/x","route":"route/shop/2","start":1763834873.123456,"status":200}`,
+			want: faas.RequestLog{Operation: faas.InvokeHTTP, LanguageTitle: "nodejs-users:prod", Method: "GET", Path: "/function/x", StatusCode: 200, StartedAt: start},
+		},
+		"an upstream by a declared route": {
+			line: `{"function":null,"language_title":"nodejs-theirs","method":"GET","path":"/","route":"route/shop/execute-1","start":1763834873.123456,"status":200}`,
+			want: faas.RequestLog{Operation: faas.Proxied, Method: "GET", Path: "/", StatusCode: 200, StartedAt: start},
+		},
 		"refused by ext_proc": {
 			line: `{"details":"envoke","method":"POST","path":"/api/v1/execute/x","route":"execute","start":1763834873.123456,"status":404}`,
 			want: faas.RequestLog{Operation: faas.Execute, Method: "POST", Path: "/api/v1/execute/x", StatusCode: 404, StartedAt: start, ErrorDetails: "envoke"},
@@ -111,7 +119,7 @@ func TestOperation(t *testing.T) {
 		"session": faas.SessionRead, "function": faas.FunctionRead, "health": faas.Health,
 		"": faas.OtherOperation, "other": faas.OtherOperation, "not-found": faas.OtherOperation, "executes": faas.OtherOperation,
 	} {
-		if got := operation(route); got != want {
+		if got := operation(route, ""); got != want {
 			t.Errorf("route %q is %s, want %s", route, got, want)
 		}
 	}

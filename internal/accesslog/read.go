@@ -112,7 +112,7 @@ func (t *Tail) store(ctx context.Context, f *logFile, b batch) error {
 		store = t.Store.CountRequests
 	}
 	offset := f.offset + int64(b.bytes)
-	if err := store(ctx, f.name, offset, t.rows); err != nil {
+	if err := store(ctx, f.name, offset, stored(t.rows)); err != nil {
 		// It may have been committed all the same: ask before trying again.
 		f.offset = unknown
 		return err

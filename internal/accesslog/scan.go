@@ -112,6 +112,8 @@ func (l *line) text(key string) *string {
 		return &l.Route
 	case "session":
 		return &l.Session
+	case "function":
+		return &l.Function
 	case "language_title":
 		return &l.LanguageTitle
 	case "method":

@@ -210,7 +210,7 @@ func (r *Receiver) storeOnce(ctx context.Context) error {
 	if r.countOnly {
 		store = r.store.CountRequests
 	}
-	if err := store(ctx, r.name, after, r.trying); err != nil {
+	if err := store(ctx, r.name, after, stored(r.trying)); err != nil {
 		r.doubt = true
 		return err
 	}

@@ -22,6 +22,9 @@ const (
 	Health         Operation = "health"
 	Document       Operation = "document" // of the API, in OpenAPI
 	OtherOperation Operation = "other"
+	// Proxied are requests of a declared route to an upstream. They are counted, and have no
+	// rows: what was there before Envoke has logs of its own.
+	Proxied Operation = "upstream"
 )
 
 // RequestLog is one row per request that Envoy answered.
