@@ -118,7 +118,7 @@ type seen struct {
 	Bytes    int64       `json:"bytes"`
 }
 
-func decode(t *testing.T, reply envoytest.Reply) (s seen) {
+func decode(t testing.TB, reply envoytest.Reply) (s seen) {
 	t.Helper()
 	if err := json.Unmarshal(reply.Body, &s); err != nil {
 		t.Fatalf("status %d, body %.200q: %v", reply.Status, reply.Body, err)
