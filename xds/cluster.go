@@ -73,6 +73,8 @@ func runtimeGRPCCluster(s State, r Runtime) *clusterv3.Cluster {
 	c := discovered(toHosts(s, cluster(grpcCluster(r.Language), http2()), protocolGRPC))
 	if s.remote() {
 		c.OutlierDetection = unreachable() // else hooks would go on to be asked of it
+		// By default Envoy's threads hear up to a second late which host is well.
+		c.CommonLbConfig = &clusterv3.Cluster_CommonLbConfig{UpdateMergeWindow: duration(0)}
 	}
 	return patient(c, r.GRPC)
 }

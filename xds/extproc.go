@@ -76,19 +76,24 @@ func controlService() *corev3.GrpcService {
 func extProcService(s State) *corev3.GrpcService {
 	service := controlService()
 	if s.remote() {
-		service.RetryPolicy = &corev3.RetryPolicy{
-			RetryOn:    "connect-failure,refused-stream,reset,unavailable,cancelled",
-			NumRetries: number(controlRetries),
-			RetryHostPredicate: []*corev3.RetryPolicy_RetryHostPredicate{{
-				Name: notTheSame, ConfigType: &corev3.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: pack(&previousv3.PreviousHostsPredicate{})},
-			}},
-			HostSelectionRetryMaxAttempts: retries,
-			RetryBackOff: &corev3.BackoffStrategy{
-				BaseInterval: duration(controlBackoff), MaxInterval: duration(controlBackoffMost),
-			},
-		}
+		service.RetryPolicy = elsewhere("connect-failure,refused-stream,reset,unavailable,cancelled", controlRetries)
 	}
 	return service
+}
+
+// elsewhere has a stream tried again by another host, if there is one.
+func elsewhere(on string, times uint32) *corev3.RetryPolicy {
+	return &corev3.RetryPolicy{
+		RetryOn:    on,
+		NumRetries: number(times),
+		RetryHostPredicate: []*corev3.RetryPolicy_RetryHostPredicate{{
+			Name: notTheSame, ConfigType: &corev3.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: pack(&previousv3.PreviousHostsPredicate{})},
+		}},
+		HostSelectionRetryMaxAttempts: retries,
+		RetryBackOff: &corev3.BackoffStrategy{
+			BaseInterval: duration(controlBackoff), MaxInterval: duration(controlBackoffMost),
+		},
+	}
 }
 
 // forwardRules names the headers that ext_proc decides by, of requests and of

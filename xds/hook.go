@@ -148,10 +148,7 @@ func (h hookOf) service(s State) *corev3.GrpcService {
 		InitialMetadata: h.call(),
 	}
 	if s.remote() {
-		service.RetryPolicy = &corev3.RetryPolicy{
-			RetryOn: "connect-failure,refused-stream,reset-before-request", NumRetries: number(retries),
-			RetryBackOff: &corev3.BackoffStrategy{BaseInterval: duration(controlBackoff), MaxInterval: duration(controlBackoffMost)},
-		}
+		service.RetryPolicy = elsewhere("connect-failure,refused-stream,reset-before-request", retries)
 	}
 	return service
 }

@@ -67,7 +67,7 @@ func TestRequestHook(t *testing.T) {
 		id := "failed-" + want
 		status, header, body := r.get("/shop", "Want", want, "X-Request-ID", id)
 		e := refusalIn(t, body)
-		if status != 503 || e.Code != faas.Unavailable || e.Details["component"] != "function" || e.Details["route"] != "route/shop" ||
+		if status != 503 || e.Code != faas.Unavailable || e.Details["component"] != "function" || e.Details["route"] != "route/shop/1" ||
 			e.Details["hook"] != "request" || e.Details["reason"] != "RUNTIME_ERROR" || header.Get("X-Request-Id") != id {
 			t.Errorf("%s: %d %s", want, status, body)
 		}
@@ -98,7 +98,7 @@ func TestHookSees(t *testing.T) {
 	}
 	masked := secret[:len("ek_")+faas.KeyIDLen+1] + "***"
 	want := map[string]any{
-		"phase": "request", "method": "GET", "path": "/shop/%C3%A9?q=1&k=" + masked, "host": r.Addr, "scheme": "http", "route": "route/shop",
+		"phase": "request", "method": "GET", "path": "/shop/%C3%A9?q=1&k=" + masked, "host": r.Addr, "scheme": "http", "route": "route/shop/1",
 		"headers": map[string]any{
 			"x-request-id": "seen-1", "x-a": "1, 2", "cookie": "a=1; b=2", "authorization": "Basic eA==", "x-api-key": masked,
 			"user-agent": "test", "x-latin": "caf\ufffd", "x-forwarded-proto": "http",
@@ -134,17 +134,17 @@ func TestResponseHook(t *testing.T) {
 		"/both": both, "/closed": onResponse("nodejs-after", routing.FailClosed), "/open": onResponse("nodejs-after", routing.FailOpen),
 	})
 	status, header, body := r.get("/both")
-	if got := seenIn(t, body); status != 200 || got.Header.Get("X-Marked") == "" || header.Get("X-After") != "response 200 route/both" ||
+	if got := seenIn(t, body); status != 200 || got.Header.Get("X-Marked") == "" || header.Get("X-After") != "response 200 route/both/1" ||
 		header.Get("X-User") != "undefined" || header.Get("Content-Type") != "" || len(header.Values("Set-Cookie")) != 2 {
 		t.Errorf("both: %d %v %s", status, header, body)
 	}
-	if status, header, body := r.get("/both", "Want", "deny"); status != 403 || body != "no" || header.Get("X-After") != "response 403 route/both" {
+	if status, header, body := r.get("/both", "Want", "deny"); status != 403 || body != "no" || header.Get("X-After") != "response 403 route/both/1" {
 		t.Errorf("denied by the request hook: %d %v %s", status, header, body)
 	}
-	if status, header, body := r.get("/both", "Want", "throw"); status != 503 || header.Get("X-After") != "response 503 route/both" {
+	if status, header, body := r.get("/both", "Want", "throw"); status != 503 || header.Get("X-After") != "response 503 route/both/1" {
 		t.Errorf("the request hook failed: %d %v %s", status, header, body)
 	}
-	if status, header, body := r.get("/both", "X-Do", "die"); status != 503 || header.Get("X-After") != "response 503 route/both" {
+	if status, header, body := r.get("/both", "X-Do", "die"); status != 503 || header.Get("X-After") != "response 503 route/both/1" {
 		t.Errorf("the upstream is away: %d %v %s", status, header, body)
 	}
 	status, header, body = r.get("/closed", "X-Do", "typed text/deny 10")

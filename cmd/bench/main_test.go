@@ -205,8 +205,6 @@ func checkMissing(t *testing.T, missing map[string]bool) {
 	missing = maps.Clone(missing)
 	delete(missing, "cf")
 	delete(missing, "cx")
-	delete(missing, "rb") // needs routes
-	delete(missing, "rh")
 	want := map[string]bool{"pb": true, "pd": true, "gd": true, "nb": true, "nd": true, "yb": true, "yd": true, "kb": true, "kd": true, "cd": true, "wr": true}
 	if diff := cmp.Diff(want, missing); diff != "" {
 		t.Errorf("missing (-want +got): %s", diff)

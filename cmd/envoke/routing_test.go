@@ -273,7 +273,6 @@ func TestRoutesFileFaults(t *testing.T) {
 
 // TestDeclaredUpstream: a request to a declared route is answered by its upstream.
 func TestDeclaredUpstream(t *testing.T) {
-	t.Skip("needs routes")
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, "the shop has ", r.URL.Path)
 	}))
@@ -305,7 +304,6 @@ func TestDeclaredUpstream(t *testing.T) {
 // TestRefusedByEnvoy: what only Envoy finds out is told in its own words, and what was live
 // before goes on.
 func TestRefusedByEnvoy(t *testing.T) {
-	t.Skip("needs routes")
 	i := serve(t)
 	dir := t.TempDir()
 	sound, refused := filepath.Join(dir, "sound.yaml"), filepath.Join(dir, "refused.yaml")
