@@ -112,6 +112,9 @@ func (a *app) awaitLive(c *cobra.Command, server *client.Client, version int, ti
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
+			if err := c.Context().Err(); err != nil {
+				return err
+			}
 			return notLive(version, timeout)
 		}
 	}

@@ -59,7 +59,7 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     session = ask("/api/v1/initialize", {})["request_id"]
     names = {
-        "request_id": session, "id": session, "language_title": FUNCTION, "name": FUNCTION,
+        "request_id": session, "id": session, "language_title": FUNCTION, "name": FUNCTION, "version": "1",
         "language": "nodejs", "title": "calculator", "alias": "prod",
     }
     document, report = folder / "openapi.json", folder / "report.json"
