@@ -239,6 +239,14 @@ func (r *declaredRoutes) Standing() routing.Standing {
 func verdict(envoys xds.Status, since time.Time) (routing.State, string) {
 	nack := envoys.Nack
 	switch {
+	case len(envoys.Refused) > 0: // kept apart; all else is served
+		var told []string
+		for _, r := range envoys.Refused {
+			told = append(told, fmt.Sprintf("Envoy %s has refused %s: %s", r.Node, r.Name, r.Message))
+		}
+		return routing.Refused, strings.Join(told, "\n")
+	case len(envoys.Waiting) > 0:
+		return routing.Pending, ""
 	case nack != nil && !nack.Time.Before(since) && nack.Type != "filter":
 		return routing.Refused, fmt.Sprintf("Envoy %s has refused a %s: %s", nack.Node, nack.Type, nack.Message)
 	case len(envoys.Nodes) == 0:
