@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"envoke/internal/envoytest"
+	"envoke/internal/faas"
 	"envoke/internal/routing"
 	"envoke/internal/testrig"
 )
@@ -107,7 +108,7 @@ func TestDeclaredHeaders(t *testing.T) {
 		{Matches: onPath(routing.PathPrefix, "/shop"), BackendRefs: to("shop")},
 	}}}
 	s.publish(s.state)
-	spoof := []string{FunctionHeader, "nodejs-other", RouteHeader, "x", "Authorization", "Basic 1", "Cookie", "a=b", "x-envoke-else", "1", "x-envoke-namespace", "theirs"}
+	spoof := []string{FunctionHeader, "nodejs-other", faas.RouteHeader, "x", "Authorization", "Basic 1", "Cookie", "a=b", "x-envoke-else", "1", "x-envoke-namespace", "theirs"}
 	reply := s.at("a", "GET", "/shop", spoof...)
 	got := decode(t, reply)
 	for name := range got.Header {
@@ -122,7 +123,7 @@ func TestDeclaredHeaders(t *testing.T) {
 		t.Errorf("the caller got %s of a service", leak)
 	}
 	got = decode(t, s.at("a", "GET", "/call", spoof...))
-	if got.Header.Get(FunctionHeader) != "nodejs-hello" || got.Header.Get(RouteHeader) != "route/shop/call" || got.Header.Get(StartHeader) == "" {
+	if got.Header.Get(FunctionHeader) != "nodejs-hello" || got.Header.Get(faas.RouteHeader) != "route/shop/call" || got.Header.Get(StartHeader) == "" {
 		t.Errorf("the host got %v", got.Header)
 	}
 	if got.Header.Get("X-Envoke-Namespace") != "" {

@@ -21,13 +21,10 @@ const (
 	upstreamBackoff = 25 * time.Millisecond
 )
 
-// RouteHeader names the declared route by which a host was asked.
-const RouteHeader = "x-envoke-route"
-
 // NowhereCluster has no hosts: it stands for those of a language that is not served.
 const NowhereCluster = "nowhere"
 
-// RouteName is that of a rule's routes in Envoy: in its access log, and in RouteHeader.
+// RouteName is that of a rule's routes in Envoy: in its access log, and in faas.RouteHeader.
 func RouteName(route routing.Route, rule int) string {
 	return "route/" + route.Name + "/" + cmp.Or(route.Rules[rule].Name, strconv.Itoa(rule+1))
 }
@@ -106,7 +103,7 @@ func toward(s State, route string, ref routing.BackendRef) *routev3.WeightedClus
 	share.Name = functionCluster(s, ref)
 	share.RequestHeadersToAdd = append([]*corev3.HeaderValueOption{
 		overwritten(FunctionHeader, ref.Name),
-		overwritten(RouteHeader, route),
+		overwritten(faas.RouteHeader, route),
 		{
 			Header:       &corev3.HeaderValue{Key: StartHeader, Value: "%START_TIME(%s%6f)%"},
 			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,

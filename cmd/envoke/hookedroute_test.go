@@ -43,14 +43,21 @@ func service(t *testing.T, handle http.HandlerFunc) routing.Upstream {
 // declare puts a declaration and waits until the path is answered with the status.
 func (i *installation) declare(t *testing.T, r routing.Routing, path string, status int) {
 	t.Helper()
+	i.declareAs(t, nil, r)
+	testrig.Eventually(t, "the route", func() bool { return i.send(t, http.MethodGet, path, "").status == status })
+}
+
+// declareAs puts a declaration as a caller who may.
+func (i *installation) declareAs(t *testing.T, caller []string, r routing.Routing) {
+	t.Helper()
 	body, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if reply := i.send(t, http.MethodPut, "/api/v1/config", string(body), "Content-Type", "application/json"); reply.status != http.StatusOK {
+	reply := i.send(t, http.MethodPut, "/api/v1/config", string(body), append(caller, "Content-Type", "application/json")...)
+	if reply.status != http.StatusOK {
 		t.Fatalf("declare: %d %s", reply.status, reply.body)
 	}
-	testrig.Eventually(t, "the route", func() bool { return i.send(t, http.MethodGet, path, "").status == status })
 }
 
 func ruleOf(path string, ref routing.BackendRef, hooks routing.Hooks) routing.Rule {
@@ -114,6 +121,43 @@ func TestHookedRoute(t *testing.T) {
 	}
 	if r := i.send(t, http.MethodGet, "/orders", "", spoofed...); r.status != 404 {
 		t.Errorf("no route: %d %s", r.status, r.body)
+	}
+}
+
+// TestHooksKnowWhoCalls: where a route has callers checked, its hooks are told who it is and get
+// nothing of what was shown. Else they see that, but of a key of ours no more than its id.
+func TestHooksKnowWhoCalls(t *testing.T) {
+	d := openDoorWith(t)
+	admin := d.caller(t, "admin")
+	d.mustAs(t, admin, 201, "POST "+functionsPath, define(t, "who", `
+		const { headers, phase } = event.params;
+		const shown = headers["authorization"] ?? headers["x-api-key"] ?? "nothing";
+		return { headers: { set: { ["x-" + phase]: (event.context.user_id ?? "nobody") + " by " + shown } } };
+	`))
+	hooks := routing.Hooks{Request: hookOf("nodejs-who", routing.FailClosed), Response: hookOf("nodejs-who", routing.FailClosed)}
+	checked := ruleOf("/checked", routing.BackendRef{Name: "shop"}, hooks)
+	checked.Access.Scopes = []string{"execute:nodejs"}
+	d.declareAs(t, admin, routing.Routing{Upstreams: []routing.Upstream{shop(t)}, Routes: []routing.Route{{Name: "shop", Rules: []routing.Rule{
+		checked, ruleOf("/free", routing.BackendRef{Name: "shop"}, hooks),
+	}}}})
+	testrig.Eventually(t, "the routes", func() bool { return d.send(t, http.MethodGet, "/free", "").status == 200 })
+	masked, _, _ := strings.Cut(strings.TrimPrefix(d.key, "ek_"), "_")
+	for _, tt := range []struct {
+		caller, path string
+		status       int
+		want         string // by the request's hook, and the response's
+	}{
+		{"ada", "/checked", 200, "ada by nothing, ada by nothing"},
+		{"key", "/checked", 200, "ada by nothing, ada by nothing"},
+		{"nobody", "/checked", 401, ", nobody by nothing"}, // Envoy's own answer passes the response's hook
+		{"python", "/checked", 403, ", python by nothing"},
+		{"nobody", "/free", 200, "nobody by nothing, nobody by nothing"},
+		{"key", "/free", 200, "nobody by ek_" + masked + "_***, nobody by nothing"},
+	} {
+		r := d.send(t, http.MethodGet, tt.path, "", append(d.caller(t, tt.caller), "X-User-ID", "root")...)
+		if got := r.header.Get("X-Got-X-Request") + ", " + r.header.Get("X-Response"); r.status != tt.status || got != tt.want {
+			t.Errorf("%s at %s: %d, %q, want %q", tt.caller, tt.path, r.status, got, tt.want)
+		}
 	}
 }
 

@@ -46,7 +46,11 @@ func (i *installation) hook(t *testing.T, language, function string, headers ...
 
 // TestHooksOfAllLanguages has a function of each language be a hook.
 func TestHooksOfAllLanguages(t *testing.T) {
-	i := serve(t, "--ruby", testrig.Ruby(t))
+	var flags []string
+	if ruby := testrig.FindRuby(); ruby != "" {
+		flags = []string{"--ruby", ruby}
+	}
+	i := serve(t, flags...)
 	const change = `{"headers":{"set":{"x-hooked":"yes"}}}`
 	for _, tt := range []struct{ language, script, options string }{
 		{"nodejs", `return { headers: { set: { "x-hooked": event.params.method === "GET" ? "yes" : "no" } } }`, "null"},
@@ -55,6 +59,9 @@ func TestHooksOfAllLanguages(t *testing.T) {
 		{"rust", base64.StdEncoding.EncodeToString(printing(change)), `{"target":"wasm32-wasip1"}`},
 	} {
 		t.Run(tt.language, func(t *testing.T) {
+			if tt.language == "ruby" {
+				testrig.Ruby(t)
+			}
 			script, err := json.Marshal(tt.script)
 			if err != nil {
 				t.Fatal(err)
