@@ -34,6 +34,7 @@ func Build(state State) (*Snapshot, error) {
 	}
 	s := state.normal()
 	clusters := append([]*clusterv3.Cluster{extProcCluster(s), controlAPICluster(s)}, budgetClusters(s)...)
+	clusters = append(clusters, openFaaSClusters(s)...)
 	var assignments []*endpointv3.ClusterLoadAssignment
 	for _, r := range s.Runtimes {
 		clusters = append(clusters, runtimeCluster(s, r))

@@ -142,11 +142,13 @@ var localReplyTable = []localReply{
 // no error is a cached result, which must not pay for CEL; what is JSON already came
 // from ext_proc or the filter. Both stay.
 //
-// All get the headers, also those that stay: each mapper's are its own.
-func localReplies(headers []*corev3.HeaderValueOption) *hcmv3.LocalReplyConfig {
+// All get the headers, also those that stay: each mapper's are its own. Mappers that are given
+// come before those of the table.
+func localReplies(headers []*corev3.HeaderValueOption, before ...*hcmv3.ResponseMapper) *hcmv3.LocalReplyConfig {
 	mappers := []*hcmv3.ResponseMapper{{Filter: below(http.StatusBadRequest)}, {Filter: cel(
 		"'content-type' in response.headers && response.headers['content-type'] == 'application/json'",
 	)}}
+	mappers = append(mappers, before...)
 	for _, reply := range localReplyTable {
 		mappers = append(mappers, reply.mapper())
 	}

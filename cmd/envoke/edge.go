@@ -40,6 +40,7 @@ func (c *Config) bindEdge(f *pflag.FlagSet) {
 	f.IntVar(&c.HSTSMaxAgeSeconds, "hsts-max-age-seconds", 0, "for how long browsers shall come by https only (Strict-Transport-Security); 0: nothing is said of it")
 	f.StringVar(&c.CORSOrigins, "cors-origins", "", "origins whose pages may call, such as https://app.example.com, with commas between, or *; empty: none")
 	f.BoolVar(&c.Compression, "compression", false, "compress answers of text and JSON from 1 KiB on for clients that take them so")
+	c.bindOpenFaaS(f)
 }
 
 // publicTLS tells whether the public listener speaks HTTPS.
