@@ -124,6 +124,10 @@ test: tools filter peers rust ruby postgres redis $(OPENAPI_PYTHON_CLIENT) ## un
 	OPENAPI_PYTHON_CLIENT=$(OPENAPI_PYTHON_CLIENT) go test $(RACE) -timeout 15m $(TESTFLAGS) ./...
 	cd deploy/check && go test -timeout 15m ./...
 
+.PHONY: test-mesh
+test-mesh: tools ## the recipes of examples/mesh by the code of Istio and of Envoy Gateway, which is built first (10 minutes, and 5 GB of Go's caches)
+	ENVOKE_TEST_MESH=1 go test -count=1 -timeout 40m -v -run '^TestRecipe' $(TESTFLAGS) ./cmd/envoke
+
 .PHONY: test-filter
 test-filter: tools filter rust ruby postgres redis $(OPENAPI_PYTHON_CLIENT) ## the end-to-end tests with the filter in every Envoy, then in none (5 minutes)
 	@for filter in true false; do \

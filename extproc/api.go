@@ -30,6 +30,7 @@ var api = []struct {
 	{http.MethodPost, executePath, faas.OneShot, (*Server).oneShot},
 	{http.MethodPost, initializePath, faas.Initialize, (*Server).initialize},
 	{"", functionPath, faas.InvokeHTTP, (*Server).invokeHTTP},
+	{http.MethodPost, asyncPath, faas.InvokeHTTP, (*Server).invokeAsync},
 	{http.MethodPost, runtimePath, faas.Invoke, (*Server).invoke},
 }
 

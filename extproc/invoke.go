@@ -14,11 +14,19 @@ import (
 // is answered from the cache; that its caller is nobody in particular is what its
 // route is for.
 func (s *Server) invokeHTTP(ctx context.Context, r *request) (pass, error) {
+	if s.elsewhere != nil {
+		return s.invokeOr(ctx, r)
+	}
 	escaped, _, _ := strings.Cut(r.path[len(functionPath):], "/")
 	ref, err := s.refInPath(r, escaped)
 	if err != nil {
 		return pass{}, err
 	}
+	return s.callHTTP(ctx, r, ref)
+}
+
+// callHTTP is callFunction of a call by plain HTTP.
+func (s *Server) callHTTP(ctx context.Context, r *request, ref faas.Ref) (pass, error) {
 	cacheable := r.method == http.MethodGet && r.contentLength <= 0 && r.caller == [6]string{}
 	return s.callFunction(ctx, r, ref, cacheable)
 }
@@ -64,7 +72,7 @@ func (s *Server) callFunction(ctx context.Context, r *request, ref faas.Ref, cac
 	} else {
 		function.value = ref.String()
 	}
-	if s.mapped {
+	if s.mapped || s.elsewhere != nil && strings.HasPrefix(r.path, functionPath) {
 		return pass{headers: []header{function, {clusterHeader, clusterOf(language)}}, reroute: true}, nil
 	}
 	return pass{

@@ -36,15 +36,18 @@ type Registry interface {
 	FindFunction(ctx context.Context, ref faas.Ref) (faas.Function, error)
 }
 
-// Options make a Server. All fields are required.
+// Options make a Server. All fields but Elsewhere are required.
 type Options struct {
 	Registry Registry
 	// Select finds the function that a name means which the caller wrote there. Its
 	// errors are for the caller to read.
-	Select   func(place faas.Place, name string) (faas.Ref, error)
-	Mapped   bool // names in paths do not tell Envoy the language
-	Key      faas.SessionKey
-	Runtimes []faas.Language // the languages that have a runtime host
+	Select func(place faas.Place, name string) (faas.Ref, error)
+	Mapped bool // names in paths do not tell Envoy the language
+	// Elsewhere tells whether OpenFaaS may have a function of the name; false is certain. Nil:
+	// there is no OpenFaaS.
+	Elsewhere func(ctx context.Context, name string) bool
+	Key       faas.SessionKey
+	Runtimes  []faas.Language // the languages that have a runtime host
 	// Auth says that callers are checked: those who are nobody have the scopes Anonymous.
 	Auth       bool
 	Anonymous  faas.Scopes
@@ -57,18 +60,19 @@ type Options struct {
 
 // Server implements Envoy's ExternalProcessor service.
 type Server struct {
-	registry Registry
-	choose   func(place faas.Place, name string) (faas.Ref, error)
-	key      faas.SessionKey
-	mapped   bool
-	auth     bool
-	nobody   faas.Scopes
-	served   map[faas.Language]bool
-	cache    *resultcache.Cache
-	longest  time.Duration
-	failed   func(faas.Failure)
-	logger   *slog.Logger
-	metrics  *metrics
+	registry  Registry
+	choose    func(place faas.Place, name string) (faas.Ref, error)
+	key       faas.SessionKey
+	mapped    bool
+	elsewhere func(ctx context.Context, name string) bool
+	auth      bool
+	nobody    faas.Scopes
+	served    map[faas.Language]bool
+	cache     *resultcache.Cache
+	longest   time.Duration
+	failed    func(faas.Failure)
+	logger    *slog.Logger
+	metrics   *metrics
 }
 
 var _ extprocv3.ExternalProcessorServer = (*Server)(nil)
@@ -76,18 +80,19 @@ var _ extprocv3.ExternalProcessorServer = (*Server)(nil)
 // New makes a Server.
 func New(o Options) *Server {
 	s := &Server{
-		registry: o.Registry,
-		choose:   o.Select,
-		key:      o.Key,
-		mapped:   o.Mapped,
-		auth:     o.Auth,
-		nobody:   o.Anonymous,
-		served:   make(map[faas.Language]bool, len(o.Runtimes)),
-		cache:    o.Cache,
-		longest:  o.MaxTimeout,
-		failed:   o.Failed,
-		logger:   o.Logger,
-		metrics:  newMetrics(o.Registerer, o.Cache),
+		registry:  o.Registry,
+		choose:    o.Select,
+		key:       o.Key,
+		mapped:    o.Mapped,
+		elsewhere: o.Elsewhere,
+		auth:      o.Auth,
+		nobody:    o.Anonymous,
+		served:    make(map[faas.Language]bool, len(o.Runtimes)),
+		cache:     o.Cache,
+		longest:   o.MaxTimeout,
+		failed:    o.Failed,
+		logger:    o.Logger,
+		metrics:   newMetrics(o.Registerer, o.Cache),
 	}
 	for _, language := range o.Runtimes {
 		s.served[language] = true

@@ -30,6 +30,7 @@ func Build(state State) (*Snapshot, error) { return new(builder).build(state) }
 // ownClusters are those of Envoke's own parts.
 func ownClusters(s State) (clusters []*clusterv3.Cluster, assignments []*endpointv3.ClusterLoadAssignment) {
 	clusters = append([]*clusterv3.Cluster{extProcCluster(s), controlAPICluster(s)}, budgetClusters(s)...)
+	clusters = append(clusters, openFaaSClusters(s)...)
 	for _, r := range s.Runtimes {
 		clusters = append(clusters, runtimeCluster(s, r))
 		assignments = append(assignments, loadAssignment(RuntimeCluster(r.Language), r.Endpoints...))

@@ -66,7 +66,7 @@ func connectionManager(s State) *hcmv3.HttpConnectionManager {
 		StatPrefix:       "public",
 		RouteSpecifier:   &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{RouteConfigName: RoutesName, ConfigSource: fromADS()}},
 		HttpFilters:      slices.Concat(edgeFilters(s.Listener), authFilters(s), rateFilters(s), scopeFilters(s), []*hcmv3.HttpFilter{wasmFilter(), extProc(s), hookChain(), router()}),
-		LocalReplyConfig: localReplies(answerHeaders(s.Listener), hookReplies()...),
+		LocalReplyConfig: localReplies(answerHeaders(s.Listener), slices.Concat(hookReplies(), openFaaSReplies(s))...),
 		AccessLog:        accessLog(s),
 	}
 	harden(h, s)

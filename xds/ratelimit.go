@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -54,6 +55,14 @@ var classes = map[string]string{
 	anyClass: `/(api/v1/[acefiks][a-z]+|runtime|function)([/.?].*)?`,
 }
 
+// pathsOf is the expression of a class. Calls that OpenFaaS takes later count as calls.
+func (s State) pathsOf(class string) string {
+	if s.OpenFaaS.On() {
+		return strings.Replace(classes[class], "|function)", "|(async-)?function)", 1)
+	}
+	return classes[class]
+}
+
 const (
 	executeClass  = "execute"
 	functionClass = "function"
@@ -80,7 +89,7 @@ func rateFilters(s State) []*hcmv3.HttpFilter {
 		FilterEnabled:                   everything,
 		FilterEnforced:                  everything,
 		Descriptors:                     descriptors(s.Rates),
-		RateLimits:                      counts(s.Rates),
+		RateLimits:                      counts(s),
 		MaxDynamicDescriptors:           wrapperspb.UInt32(callersCounted),
 		EnableXRatelimitHeaders:         ratelimitv3.XRateLimitHeadersRFCVersion_DRAFT_VERSION_03,
 		EnableRetryAfterHeader:          true,
@@ -139,13 +148,13 @@ func others() *routev3.HeaderMatcher {
 // counts say as what a request counts, and of whom: of a user of a namespace, of the address of
 // those who are nobody, and of a namespace, whoever of it has sent it. What no rate is for does
 // not count.
-func counts(r Rates) (all []*routev3.RateLimit) {
+func counts(s State) (all []*routev3.RateLimit) {
 	add := func(class string, who []*routev3.HeaderMatcher, whose ...*routev3.RateLimit_Action) {
-		all = append(all, &routev3.RateLimit{Actions: append([]*routev3.RateLimit_Action{isOf(class, who)}, whose...)})
+		all = append(all, &routev3.RateLimit{Actions: append([]*routev3.RateLimit_Action{isOf(class, s.pathsOf(class), who)}, whose...)})
 	}
 	elsewhere := []*routev3.HeaderMatcher{present(faas.NamespaceHeader)}
 	here := []*routev3.HeaderMatcher{absent(faas.NamespaceHeader), others()}
-	for _, c := range r.limits() {
+	for _, c := range s.Rates.limits() {
 		switch {
 		case c.class == anyClass:
 			add(c.class, elsewhere, byHeader(namespaceKey, faas.NamespaceHeader))
@@ -162,10 +171,10 @@ func counts(r Rates) (all []*routev3.RateLimit) {
 }
 
 // isOf are requests of a class, by their paths, and of those callers.
-func isOf(class string, who []*routev3.HeaderMatcher) *routev3.RateLimit_Action {
+func isOf(class, paths string, who []*routev3.HeaderMatcher) *routev3.RateLimit_Action {
 	return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_HeaderValueMatch_{
 		HeaderValueMatch: &routev3.RateLimit_Action_HeaderValueMatch{
-			DescriptorKey: classKey, DescriptorValue: class, Headers: append(slices.Clone(who), header(":path", all(classes[class]))),
+			DescriptorKey: classKey, DescriptorValue: class, Headers: append(slices.Clone(who), header(":path", all(paths))),
 		},
 	}}
 }

@@ -177,13 +177,16 @@ const noLanguage = "language"
 // a name stands for, so ext_proc is asked only where it maps names to languages, and
 // for what may be cached.
 func invokes(s State) (routes []*routev3.Route) {
+	routes = openFaaSChosen(s)
 	for _, r := range s.Runtimes {
 		path := runtimePath + string(r.Language) + "/"
 		routes = append(routes,
 			direct(s, faas.Invoke, match(prefix(path), method(http.MethodPost), absent(CacheControlHeader)), r),
 			cached(enable(extProcFilter, direct(s, faas.Invoke, match(prefix(path), method(http.MethodPost)), r))),
 			wrongMethod(prefix(path), "POST"))
-		if !s.MappedNames {
+		if !s.MappedNames && s.OpenFaaS.On() {
+			routes = append(routes, invokesByName(s, r))
+		} else if !s.MappedNames {
 			path := functionPath + string(r.Language) + "-"
 			routes = append(routes,
 				passBy(direct(s, faas.InvokeHTTP, match(prefix(path), uncached()), r)),
@@ -194,7 +197,7 @@ func invokes(s State) (routes []*routev3.Route) {
 	if s.MappedNames {
 		routes = append(routes, viaExtProc(s, faas.InvokeHTTP, prefix(functionPath), ":path"))
 	}
-	return routes
+	return append(routes, openFaaSRoutes(s)...)
 }
 
 // direct sends a request straight to the hosts of a language. A policy of retries costs

@@ -46,7 +46,7 @@ func (s State) sharesRates() bool { return s.Auth != nil && s.Rates != (Rates{})
 func sharedFilter(s State) *hcmv3.HttpFilter {
 	return filterOf(sharedRateFilter, &ratelimitv3.RateLimit{
 		Domain:                         BudgetDomain,
-		RateLimits:                     counts(s.Rates),
+		RateLimits:                     counts(s),
 		Timeout:                        duration(s.SharedRates),
 		FailureModeDeny:                false,
 		RateLimitedAsResourceExhausted: true,

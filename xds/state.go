@@ -42,6 +42,9 @@ type State struct {
 	// Routing is what operators declare beside the API.
 	Routing routing.Routing `json:"routing"`
 
+	// OpenFaaS has the functions that are not ours.
+	OpenFaaS OpenFaaS `json:"openfaas"`
+
 	// MappedNames says that ext_proc maps functions' names to languages, so that a
 	// name in a path does not say where to go.
 	MappedNames bool `json:"mapped_names"`
@@ -144,6 +147,7 @@ func (s State) check() error {
 		s.Listener.checkRedirect(),
 		s.Listener.checkOrigins(),
 		s.checkHooks(),
+		s.OpenFaaS.check(),
 	}
 	if !utf8.ValidString(s.AccessLog) {
 		faults = append(faults, fmt.Errorf("access_log %q is not UTF-8", s.AccessLog))

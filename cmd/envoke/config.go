@@ -86,6 +86,7 @@ type Config struct {
 	Links
 	Edge
 	Declared
+	OpenFaaS
 }
 
 // bind declares the flags; their defaults are the settings' defaults.
@@ -180,7 +181,7 @@ func (c *Config) bindHosts(f *pflag.FlagSet) {
 // notBuilt are variables of the contract whose part does not exist yet. Silence
 // would send somebody's data where they do not expect it.
 var notBuilt = []string{
-	"KUBERNETES_NAMESPACE", "OPENFAAS_GATEWAY_URL",
+	"KUBERNETES_NAMESPACE",
 }
 
 // load fills what flags left unset from the environment, then from the config
@@ -324,7 +325,7 @@ func (c *Config) check() []error {
 	}
 	faults = append(append(faults, c.checkRedis()...), c.checkLinks()...)
 	faults = append(append(faults, c.checkRecords()...), c.checkElsewhere()...)
-	faults = append(faults, c.checkEdge()...)
+	faults = append(append(faults, c.checkEdge()...), c.checkOpenFaaS()...)
 	if _, err := c.mappings(); err != nil {
 		faults = append(faults, err)
 	}

@@ -118,7 +118,7 @@ func TestAllFaultsAreReportedTogether(t *testing.T) {
 		"LOG_LEVEL":              "loud",
 		"DATABASE_URL":           "mysql://ada:s3cret@db/envoke",
 		"REDIS_URL":              "http://cache",
-		"OPENFAAS_GATEWAY_URL":   "http://faas",
+		"OPENFAAS_GATEWAY_URL":   "http://ada:s3cret@faas",
 		"NODEJS_RUNTIME_URL":     "ftp://x",
 		"SCRIPT_TIMEOUT_MS_FILE": "/does/not/exist",
 	})
@@ -127,7 +127,7 @@ func TestAllFaultsAreReportedTogether(t *testing.T) {
 	}
 	for _, want := range []string{
 		`PORT: "http" must be a whole number`, `INSECURE_PUBLIC: "perhaps" must be true or false`, "HOST is 0.0.0.0", "--insecure-public", "LOG_LEVEL is \"loud\"", "DATABASE_URL: it must be empty, sqlite:<path> or postgres://",
-		"REDIS_URL: it must be redis://user:password@host:port/number", "OPENFAAS_GATEWAY_URL is set", "NODEJS_RUNTIME_URL", "SCRIPT_TIMEOUT_MS", "/does/not/exist",
+		"REDIS_URL: it must be redis://user:password@host:port/number", "OPENFAAS_GATEWAY_URL: user and password", "NODEJS_RUNTIME_URL", "SCRIPT_TIMEOUT_MS", "/does/not/exist",
 		`"no_such_setting"`, "worker_queue", `"MAX_WORKERS"`, "MAX_WORKERS is 0",
 	} {
 		if !strings.Contains(err.Error(), want) {

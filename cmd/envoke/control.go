@@ -22,6 +22,7 @@ import (
 	"envoke/internal/issuers"
 	"envoke/internal/keys"
 	"envoke/internal/logs"
+	"envoke/internal/openfaas"
 	"envoke/internal/rawio"
 	"envoke/internal/record"
 	"envoke/internal/registry"
@@ -51,7 +52,8 @@ type control struct {
 	runtimes map[faas.Language]*runtimeProbe
 	issuers  *issuers.Source
 	secrets  *secrets.Secrets
-	machines *machines // nil: all parts are on this one
+	openfaas *openfaas.Gateway // nil: there is none
+	machines *machines         // nil: all parts are on this one
 
 	certificate *tlsfiles.Watcher // of the public listener; nil: it speaks plain HTTP
 	routes      *declaredRoutes
@@ -88,6 +90,9 @@ func openControl(ctx context.Context, e *environment, filter []byte) (_ *control
 		return nil, err
 	}
 	if err = errors.Join(c.openCertificate(e), c.listen(ctx, e)); err != nil {
+		return nil, err
+	}
+	if err = c.openOpenFaaS(e); err != nil {
 		return nil, err
 	}
 	if c.redis, err = openRedises(e, c.store); err != nil {
@@ -141,7 +146,7 @@ func (c *control) serveGRPC(e *environment, key faas.SessionKey) {
 	c.entries.Register(c.grpc)
 	anonymous, _ := e.config.anonymous() // it was checked
 	extprocv3.RegisterExternalProcessorServer(c.grpc, extproc.New(extproc.Options{
-		Registry: c.registry, Select: e.selection(), Mapped: e.mappings != nil, Key: key, Runtimes: languagesOf(c.runtimes),
+		Registry: c.registry, Select: e.selection(), Mapped: e.mappings != nil, Elsewhere: c.elsewhere(), Key: key, Runtimes: languagesOf(c.runtimes),
 		Cache: newCache(e.config, c.redis.shared(key)), MaxTimeout: e.config.runtimeTimeout(),
 		Auth: e.config.Auth, Anonymous: anonymous,
 		Failed: e.failed(c.records), Logger: e.logger, Registerer: e.metrics,
@@ -165,7 +170,7 @@ func (c *control) serveAPI(e *environment, key faas.SessionKey) {
 		Handler: api.New(api.Options{
 			Store: c.store, Keys: c.keys, Key: key, Revoke: c.registry.Revoke, Changed: c.registry.FunctionChanged,
 			Select: e.selection(), Served: offered(e.config), Check: hosts(c.runtimes).Check, Runtimes: c.runtimeStates,
-			Secrets: c.secrets, Routes: c.routes, Auth: e.config.Auth, Exposed: e.config.exposed(), OnPostgres: e.config.onPostgres(), Redis: c.redis.ping(),
+			Secrets: c.secrets, Routes: c.routes, Auth: e.config.Auth, Exposed: e.config.exposed(), OnPostgres: e.config.onPostgres(), Redis: c.redis.ping(), OpenFaaS: c.openFaaSState(),
 			MaxScript: e.config.MaxScriptSize, MaxModule: e.config.MaxModuleSize,
 			Version: version, Failed: e.failed(c.records), Logger: e.logger,
 		}),
@@ -182,6 +187,7 @@ func state(e *environment, runtimes map[faas.Language]*runtimeProbe) xds.State {
 		Listener:    e.config.publicListener(),
 		ExtProcPath: e.sockets.control(),
 		APIPath:     e.sockets.api(),
+		OpenFaaS:    e.config.openFaaSGateway(),
 		MappedNames: e.mappings != nil,
 		MaxTimeout:  e.config.runtimeTimeout(),
 		MaxRequests: e.config.RuntimeMaxRequests,
@@ -223,6 +229,9 @@ func (c *control) start(l *lifecycle) {
 	l.start("access log stream", c.entries.Serve)
 	l.start("xds", c.xds.Serve)
 	c.routes.start(l)
+	if c.openfaas != nil {
+		l.start("openfaas", c.openfaas.Serve)
+	}
 	if c.issuers != nil {
 		l.start("issuers", c.issuers.Serve)
 	}
@@ -318,5 +327,9 @@ func (c *control) logs(e *environment) http.Handler {
 
 // debug is what /debug/ shows operators.
 func (c *control) debug() map[string]func() any {
-	return map[string]func() any{"xds": c.routes.status}
+	all := map[string]func() any{"xds": c.routes.status}
+	if c.openfaas != nil {
+		all["openfaas"] = func() any { return c.openfaas.Status() }
+	}
+	return all
 }

@@ -41,6 +41,7 @@ func (c *Config) bindEdge(f *pflag.FlagSet) {
 	f.StringVar(&c.CORSOrigins, "cors-origins", "", "origins whose pages may call, such as https://app.example.com, with commas between, or *; empty: none")
 	f.BoolVar(&c.Compression, "compression", false, "compress answers of text and JSON from 1 KiB on for clients that take them so")
 	c.bindRoutes(f)
+	c.bindOpenFaaS(f)
 }
 
 // publicTLS tells whether the public listener speaks HTTPS.

@@ -101,6 +101,8 @@ func (e *environment) guardPorts() {
 func (e *environment) noEgress(l language) func(registered bool) string {
 	return func(registered bool) string {
 		switch {
+		case l.relayed(e.config):
+			return "the code runs at OpenFaaS, which has its own rules for that"
 		case !l.hasWorkers():
 			return "WebAssembly modules have no network"
 		case e.config.Egress == egressOff:

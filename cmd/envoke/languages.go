@@ -122,6 +122,9 @@ func (l language) maxScriptSize(c *Config) int {
 
 // openEngine opens what runs the language's code.
 func (l language) openEngine(ctx context.Context, e *environment, control *grpc.ClientConn) (engine, error) {
+	if l.relayed(e.config) {
+		return openRelay(e, l)
+	}
 	i := l.interpreted
 	if i == nil {
 		return l.open(ctx, e, control)
@@ -151,7 +154,10 @@ const callsPerCore = 4
 
 // concurrency is the host's, for engines without a queue for each function.
 func (l language) concurrency(c *Config) int {
-	if l.interpreted != nil {
+	switch {
+	case l.relayed(c):
+		return c.WorkerConcurrency
+	case l.interpreted != nil:
 		return 0
 	}
 	return min(callsPerCore*max(2, runtime.NumCPU()), c.WorkerConcurrency)

@@ -16,6 +16,7 @@ import (
 	"envoke/runtimes/interpreter"
 	"envoke/runtimes/layer"
 	"envoke/runtimes/pool"
+	"envoke/runtimes/relay"
 	"envoke/runtimes/sandbox"
 )
 
@@ -63,6 +64,8 @@ func noPackages(code engine) string {
 	switch code.(type) {
 	case packagePool:
 		return ""
+	case *relay.Engine:
+		return "the code runs at OpenFaaS, with the packages that its runtime has"
 	case *pool.Pool:
 		return "the operator lets no function have any (DEPENDENCIES=false), or the runtime host's log says why it cannot install them"
 	}
@@ -70,8 +73,11 @@ func noPackages(code engine) string {
 }
 
 // noContext says why sessions of a language cannot retain a context.
-func noContext(language faas.Language) string {
-	if language == faas.Rust {
+func noContext(l language, c *Config) string {
+	if l.relayed(c) {
+		return "is not for code that runs at OpenFaaS: what a function leaves in its context does not come back"
+	}
+	if l.Language == faas.Rust {
 		return "is not for WebAssembly: a module has no context that it could change"
 	}
 	return ""

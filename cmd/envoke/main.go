@@ -65,7 +65,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	root.AddGroup(&cobra.Group{ID: cli.GroupID, Title: "Functions:"}, &cobra.Group{ID: serverGroup, Title: "Server:"})
 	root.AddCommand(cli.Commands(cli.Options{Getenv: getenv, Start: embedded(s)})...)
-	for _, c := range []*cobra.Command{serveCommand(s), controlCommand(s), runtimeCommand(s), envoyCommand(s), migrateCommand(s), certsCommand(s), healthCommand(s)} {
+	for _, c := range []*cobra.Command{serveCommand(s), controlCommand(s), runtimeCommand(s), envoyCommand(s), migrateCommand(s), certsCommand(s), healthCommand(s), meshCommand(s)} {
 		c.GroupID = serverGroup
 		root.AddCommand(c)
 	}

@@ -85,7 +85,7 @@ func openHost(ctx context.Context, e *environment, l language) (*runtimeHost, er
 		Patience: e.config.queueWait(), Concurrency: l.concurrency(e.config),
 		MaxCPU:        time.Duration(e.config.WorkerCPUMS) * time.Millisecond,
 		SessionExpiry: e.config.sessionExpiry(), BuildWait: time.Duration(e.config.BuildWaitMS) * time.Millisecond,
-		NoEgress: e.noEgress(l), NoDependencies: noPackages(code), NoRetain: noContext(l.Language),
+		NoEgress: e.noEgress(l), NoDependencies: noPackages(code), NoRetain: noContext(l, e.config),
 		Failed: e.failed(h.records), Exchanges: e.exchanges(h.records), Logger: e.logger, Registerer: e.metrics,
 	})
 	h.rpc = newRPC(e, h)

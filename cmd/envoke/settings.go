@@ -33,12 +33,12 @@ func (s settings) has(name string) bool {
 var (
 	flagsOfEach = []string{"config", "admin-port", "run-dir", "log-level", "log-format"}
 
-	flagsOfControl = append(slices.Concat(flagsOfLanguages(), flagsOfDoor, flagsOfEdge, flagsOfLink.control),
+	flagsOfControl = append(slices.Concat(flagsOfLanguages(), flagsOfDoor, flagsOfEdge, flagsOfOpenFaaS, flagsOfLink.control),
 		"host", "port", "insecure-public", "data-dir", "database-url", "redis-url", "redis-cache-url", "admin-key", "secrets-key-file", "db-logging-enabled", "log-retention-hours", "log-waiting-mb", "access-log",
 		"runtime-timeout-seconds", "runtime-max-requests", "request-timeout-seconds",
 		"max-script-size", "max-module-size", "filter", "cache-memory-mb", "runtime-selection-strategy", "runtime-mappings-file", "routes-file",
 	)
-	flagsOfHosts = append(slices.Clone(flagsOfLink.host),
+	flagsOfHosts = append(slices.Concat(flagsOfLink.host, flagsOfRelay),
 		"cache-dir", "session-expiry-seconds", "runtime-timeout-seconds", "build-wait-ms", "worker-concurrency", "queue-wait-ms", "worker-memory-mb", "worker-cpu-ms",
 		"log-payloads", "log-payload-bytes", "log-mask-keys",
 	)

@@ -75,7 +75,7 @@ type Keys interface {
 	Revoke(ctx context.Context, by faas.Actor, namespace faas.Namespace, id string) error
 }
 
-// Options are what the API needs. All but OnPostgres and Redis are required.
+// Options are what the API needs. All but OnPostgres, Redis and OpenFaaS are required.
 type Options struct {
 	Store  Store
 	Keys   Keys
@@ -100,7 +100,9 @@ type Options struct {
 	Routes     Routes
 	OnPostgres bool // the store is a PostgreSQL, a part of its own in /health
 	// Redis tells whether Redis answers; nil: there is none.
-	Redis     func(context.Context) error
+	Redis func(context.Context) error
+	// OpenFaaS is the state of its gateway, "ok", "degraded" or "down"; nil: there is none.
+	OpenFaaS  func() string
 	MaxScript int // bytes of script_content
 	MaxModule int // bytes of a WebAssembly module, which comes in base64
 	Version   string

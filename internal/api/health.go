@@ -32,6 +32,7 @@ type components struct {
 	Redis      string                   `json:"redis"`
 	Postgres   string                   `json:"postgres"`
 	Runtimes   map[faas.Language]string `json:"runtimes"`
+	OpenFaaS   string                   `json:"openfaas,omitempty"` // empty: there is none
 }
 
 func (a *api) health(r *http.Request) (int, any, error) {
@@ -43,6 +44,9 @@ func (a *api) health(r *http.Request) (int, any, error) {
 	}
 	if a.Redis != nil {
 		c.Redis = a.redis(r)
+	}
+	if a.OpenFaaS != nil {
+		c.OpenFaaS = a.OpenFaaS()
 	}
 	if a.OnPostgres {
 		c.Postgres = a.store(r)
@@ -93,12 +97,13 @@ func (a *api) runtimes(ctx context.Context) map[faas.Language]string {
 
 // status is that of the whole: down without control or JavaScript, which every
 // installation has; degraded where another part is not what it should be. Without
-// PostgreSQL what is known is served on, and without Redis all, more slowly.
+// PostgreSQL what is known is served on, and without Redis all, more slowly; without OpenFaaS
+// all that is ours.
 func (c components) status() string {
 	if c.Controller == down || c.Runtimes[faas.NodeJS] == down {
 		return down
 	}
-	if c.Postgres == down || c.Redis == down {
+	if c.Postgres == down || c.Redis == down || c.OpenFaaS == down || c.OpenFaaS == degraded {
 		return degraded
 	}
 	for _, state := range c.Runtimes {

@@ -48,6 +48,9 @@ var statusOf = map[Code]int{
 	InternalError:       500,
 }
 
+// HTTPStatus is the status of the code; 0: it is none of ours.
+func (c Code) HTTPStatus() int { return statusOf[c] }
+
 // Component is the layer that failed, in details.component of an error.
 type Component string
 
@@ -58,6 +61,7 @@ const (
 	InControl  Component = "control"
 	InRuntime  Component = "runtime"
 	InFunction Component = "function"
+	InOpenFaaS Component = "openfaas" // a gateway of somebody else
 )
 
 // Error is a failure that a caller may be told of. Code, Message and Details are
