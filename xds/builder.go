@@ -67,9 +67,7 @@ func (b *builder) buildBase(given, s State, routes []routing.Route, c *collectio
 	if b.base.items == nil || !sameBase(b.base.of, of) {
 		faults := []error{given.check()}
 		for _, r := range routes {
-			if err := checkRoute(r); err != nil {
-				faults = append(faults, fmt.Errorf("route %q: %w", r.Name, err))
-			}
+			faults = append(faults, checkRoute(r))
 		}
 		if err := errors.Join(faults...); err != nil {
 			c.faults = append(c.faults, err)

@@ -1,7 +1,6 @@
 package xds
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -118,7 +117,7 @@ func nobodysHost() *routev3.VirtualHost {
 func buildHost(s State, hostname string, routes []routing.Route) (*item, error) {
 	for _, r := range routes {
 		if err := checkRoute(r); err != nil {
-			return nil, fmt.Errorf("route %q: %w", r.Name, err)
+			return nil, err
 		}
 	}
 	host := virtualHost(s, hostname, routes)
