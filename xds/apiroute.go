@@ -29,3 +29,14 @@ func toAPI(operation faas.Operation, m *routev3.RouteMatch, timeout time.Duratio
 	}}
 	return r
 }
+
+// own tells what serves the API that callers are checked, and no more of what they have shown.
+func own(s State, routes []*routev3.Route) []*routev3.Route {
+	for _, r := range routes {
+		if r.GetRoute() != nil {
+			r.RequestHeadersToAdd = append(r.RequestHeadersToAdd, checkedHeader(s)...)
+			r.RequestHeadersToRemove = append(r.RequestHeadersToRemove, append(credentials(s), placeholders(s)...)...)
+		}
+	}
+	return routes
+}

@@ -82,7 +82,9 @@ func unchecked(s State, r *routev3.Route) {
 }
 
 // off has a route's requests pass by a filter.
-func off(r *routev3.Route, filter string) { perFilter(r, filter, &routev3.FilterConfig{Disabled: true}) }
+func off(r *routev3.Route, filter string) {
+	perFilter(r, filter, &routev3.FilterConfig{Disabled: true})
+}
 
 func perFilter(r *routev3.Route, filter string, config proto.Message) {
 	if r.TypedPerFilterConfig == nil {
