@@ -116,6 +116,10 @@ soak: build $(if $(findstring -postgres,$(ARGS)),postgres) $(if $(findstring -re
 overload: build ## send it five times what it can do, two minutes each of six kinds (16 minutes); fails where it is felt for long
 	@go run ./cmd/overload -json overload.json $(ARGS)
 
+.PHONY: updates
+updates: build ## change the routes of an Envoy with 10, 1,000 and 10,000 of them, 100 times a second for a minute each; fails where one is late or lost
+	@go run ./cmd/updates -json updates.json $(ARGS)
+
 ##@ Develop
 
 .PHONY: test
@@ -234,7 +238,7 @@ tools: ## check that Go, Node.js and Python are here and new enough
 
 .PHONY: clean
 clean: ## remove what was built; .envoke keeps its data and cache
-	rm -rf bin $(FILTER) coverage.out bench.json overload.json
+	rm -rf bin $(FILTER) coverage.out bench.json overload.json updates.json
 
 .PHONY: help
 help: ## list the targets

@@ -43,3 +43,14 @@ func configRoutes() []*routev3.Route {
 		wrongMethod(exact(configPath), "GET, HEAD, PUT"),
 	}
 }
+
+// own tells what serves the API that callers are checked, and no more of what they have shown.
+func own(s State, routes []*routev3.Route) []*routev3.Route {
+	for _, r := range routes {
+		if r.GetRoute() != nil {
+			r.RequestHeadersToAdd = append(r.RequestHeadersToAdd, checkedHeader(s)...)
+			r.RequestHeadersToRemove = append(r.RequestHeadersToRemove, append(credentials(s), placeholders(s)...)...)
+		}
+	}
+	return routes
+}

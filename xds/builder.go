@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"unsafe"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	resourcev3 "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
@@ -67,9 +66,7 @@ func (b *builder) buildBase(given, s State, routes []routing.Route, c *collectio
 	if b.base.items == nil || !sameBase(b.base.of, of) {
 		faults := []error{given.check()}
 		for _, r := range routes {
-			if err := checkRoute(r); err != nil {
-				faults = append(faults, fmt.Errorf("route %q: %w", r.Name, err))
-			}
+			faults = append(faults, checkRoute(r))
 		}
 		if err := errors.Join(faults...); err != nil {
 			c.faults = append(c.faults, err)
@@ -186,5 +183,5 @@ func sameUpstream(a, b routing.Upstream) bool {
 }
 
 func sameSlice[T any](a, b []T) bool {
-	return len(a) == len(b) && unsafe.SliceData(a) == unsafe.SliceData(b)
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }

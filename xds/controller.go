@@ -26,7 +26,8 @@ type Options struct {
 	Registerer prometheus.Registerer
 	// Nodes are the ids of the Envoys that are served; nil: all.
 	Nodes []string
-	// Debounce is how long Set waits for more changes; 0 means 20 ms.
+	// Debounce is how often snapshots are made of what Set gets; 0 means each 20 ms. A change
+	// waits for more for a quarter of that at least.
 	Debounce time.Duration
 }
 
@@ -113,6 +114,7 @@ func signal(tokens chan struct{}) {
 func (c *Controller) Serve(ctx context.Context) error {
 	next := time.NewTimer(time.Hour)
 	defer next.Stop()
+	var last time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -123,11 +125,18 @@ func (c *Controller) Serve(ctx context.Context) error {
 			select { // more of the burst
 			case <-ctx.Done():
 				return nil
-			case <-time.After(c.debounce):
+			case <-time.After(c.pause(last)):
 			}
+			last = time.Now()
 		}
 		next.Reset(c.step(ctx))
 	}
+}
+
+// pause is how long a change waits for more: a part of the debounce, and what is left of it
+// since the last one, so that one alone is live soon and many are few snapshots.
+func (c *Controller) pause(last time.Time) time.Duration {
+	return max(c.debounce/4, c.debounce-time.Since(last))
 }
 
 // step does what is due and returns when to look again.

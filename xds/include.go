@@ -80,7 +80,7 @@ func (s State) checkInclude() error {
 type included struct {
 	state     State
 	languages map[faas.Language]bool // whose hosts are called
-	hooks     string                 // the filter in which routes have hooks; empty: none has
+	hooks     bool                   // some route has hooks
 }
 
 // addTo puts a route's rules into a virtual host: functions in front of what is there, in the
@@ -115,14 +115,14 @@ func (in *included) prepare(manager tree) error {
 	}
 	early, _ := child(manager, "early_header_mutation_extensions").([]any)
 	setChild(manager, "early_header_mutation_extensions", append([]any{strip}, early...))
-	if in.hooks == "" {
+	if !in.hooks {
 		return nil
 	}
 	filters, _ := child(manager, "http_filters").([]any)
 	if len(filters) == 0 {
 		return errors.New("an http_connection_manager has no http_filters")
 	}
-	place, err := treeOf(hookPlace(in.hooks))
+	place, err := treeOf(hookChain())
 	if err != nil {
 		return err
 	}
@@ -170,7 +170,7 @@ func (in *included) clustersOf(r Runtime) (all []*clusterv3.Cluster) {
 		return patient(c, to)
 	}
 	all = append(all, fixed(cluster(RuntimeCluster(r.Language), http1()), r.Endpoints))
-	if in.hooks != "" && len(r.GRPC) > 0 {
+	if in.hooks && len(r.GRPC) > 0 {
 		all = append(all, fixed(cluster(grpcCluster(r.Language), http2()), r.GRPC))
 	}
 	return all

@@ -5,8 +5,6 @@ import (
 	"fmt"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	chainv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/filter_chain/v3"
-	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
 	"envoke/internal/faas"
 	"envoke/internal/routing"
@@ -28,12 +26,7 @@ func (in *included) hook(rule routing.Rule, r *routev3.Route) (*routev3.Route, e
 	if asked == 0 {
 		return r, nil
 	}
-	if len(r.GetTypedPerFilterConfig()) == 0 {
-		return nil, errors.New("this version has no hooks")
-	}
-	for name := range r.GetTypedPerFilterConfig() {
-		in.hooks = name
-	}
+	in.hooks = true
 	return r, nil
 }
 
@@ -53,11 +46,4 @@ func (in *included) checkHook(h *routing.Hook) error {
 		return fmt.Errorf("its failureMode must be %s or %s", routing.FailOpen, routing.FailClosed)
 	}
 	return nil
-}
-
-// hookPlace is the filter in which routes have their hooks: off, but where one is.
-func hookPlace(name string) *hcmv3.HttpFilter {
-	f := filterOf(name, &chainv3.FilterChainConfig{})
-	f.Disabled = true
-	return f
 }

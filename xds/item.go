@@ -2,6 +2,7 @@ package xds
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 
@@ -16,6 +17,7 @@ type item struct {
 	typeURL  string
 	name     string
 	version  string
+	digest   uint64 // of the name and the version
 	resource types.Resource
 	uses     []reference
 }
@@ -34,7 +36,10 @@ func newItem(typeURL, name string, resource types.Resource) (*item, error) {
 		return nil, fmt.Errorf("%s %q: %w", short(typeURL), name, err)
 	}
 	sum := sha256.Sum256(raw)
-	return &item{typeURL: typeURL, name: name, version: hex.EncodeToString(sum[:]), resource: resource, uses: used}, nil
+	i := &item{typeURL: typeURL, name: name, version: hex.EncodeToString(sum[:]), resource: resource, uses: used}
+	named := sha256.Sum256([]byte(name + " " + i.version))
+	i.digest = binary.BigEndian.Uint64(named[:])
+	return i, nil
 }
 
 func (i *item) reference() reference { return reference{i.typeURL, i.name} }

@@ -32,9 +32,9 @@ func chosen(rules []routing.Rule, r request) int {
 }
 
 type request struct {
-	method, path, query string
-	header              string // the value of x-a
-	param               string // the value of a
+	method, path string
+	header       string // the value of x-a
+	param        string // the value of a
 }
 
 // matches tells whether a request matches, and by what: an exact path, characters of the
@@ -44,7 +44,7 @@ func (r request) matches(m routing.Match) (score []int, ok bool) {
 	if m.Path != nil {
 		path = *m.Path
 	}
-	exact, length, pattern := 0, 0, 0
+	var exact, length, pattern int
 	switch path.Type {
 	case routing.Exact:
 		ok, exact, length = r.path == path.Value, 1, len(path.Value)

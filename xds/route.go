@@ -55,22 +55,6 @@ const (
 	CacheControlHeader = "x-cache-control"    // of callers
 )
 
-// publicRoutes is the route table: the virtual host of all that have none of their own. The
-// others come apart from it, so that a change of one is not one of all.
-func publicRoutes(s State) *routev3.RouteConfiguration {
-	return &routev3.RouteConfiguration{
-		Name:         RoutesName,
-		VirtualHosts: []*routev3.VirtualHost{virtualHost(s, "", s.Routing.Routes)},
-		Vhds:         &routev3.Vhds{ConfigSource: fromADS()},
-		// Callers write the port that they call into Host.
-		IgnorePortInHostMatching: true,
-		ResponseHeadersToAdd:     hostHeaders(s.Listener),
-		// Hosts drop what functions say in our headers; this is the second wall.
-		// What a host says of caching, ext_proc takes away (see CacheableHeader).
-		ResponseHeadersToRemove: []string{ClusterHeader, HashHeader, SessionHeader, FunctionHeader, CacheHeader, CallKeyHeader, KeepHeader},
-	}
-}
-
 // apiRoutes are those of Envoke's own API. Envoy tries routes in order, so what is hot
 // comes first. The path alone decides after the method: each operation's routes are
 // followed by one that answers 405.
@@ -122,17 +106,6 @@ func apiRoutes(s State) []*routev3.Route {
 		refuse(noLanguage, prefix(functionPath), http.StatusNotFound),
 	)
 	return own(s, guard(s, readable(s.Listener, retryAtAnother(s, routes))))
-}
-
-// own tells what serves the API that callers are checked, and no more of what they have shown.
-func own(s State, routes []*routev3.Route) []*routev3.Route {
-	for _, r := range routes {
-		if r.GetRoute() != nil {
-			r.RequestHeadersToAdd = append(r.RequestHeadersToAdd, checkedHeader(s)...)
-			r.RequestHeadersToRemove = append(r.RequestHeadersToRemove, append(credentials(s), placeholders(s)...)...)
-		}
-	}
-	return routes
 }
 
 // plainExecute matches the ids of plain sessions of one language (see

@@ -39,11 +39,11 @@ func onPath(kind routing.MatchType, value string) []routing.Match {
 // at sends a request to a host.
 func (s *stack) at(host, method, path string, headers ...string) envoytest.Reply {
 	s.t.Helper()
-	lines := method + " " + path + " HTTP/1.1\r\nHost: " + host + "\r\n"
+	lines := []string{method + " " + path + " HTTP/1.1", "Host: " + host}
 	for i := 0; i < len(headers); i += 2 {
-		lines += headers[i] + ": " + headers[i+1] + "\r\n"
+		lines = append(lines, headers[i]+": "+headers[i+1])
 	}
-	return envoytest.Raw(s.t, s.Addr, lines+"\r\n")
+	return envoytest.Raw(s.t, s.Addr, strings.Join(lines, "\r\n")+"\r\n\r\n")
 }
 
 // TestDeclaredRoutes sees requests meet what their host and path stand for.

@@ -37,10 +37,7 @@ func checkNames(r routing.Routing) error {
 		}
 		routes[route.Name] = true
 	}
-	for _, name := range r.API.Hostnames {
-		faults = append(faults, checkHostname(name))
-	}
-	return errors.Join(faults...)
+	return errors.Join(append(faults, checkHostnames(r.API.Hostnames))...)
 }
 
 // explain says which rules name what is not there.
@@ -74,13 +71,15 @@ func explain(s State, err error) error {
 // checkRoute tells what Envoy could not be told of a route. What a source has checked better
 // already is found here too, since there are several sources.
 func checkRoute(r routing.Route) error {
-	faults := []error{checkName(r.Name)}
-	for _, name := range r.Hostnames {
-		faults = append(faults, checkHostname(name))
+	var faults []error
+	for _, err := range append([]error{checkName(r.Name)}, checkHostnames(r.Hostnames)) {
+		if err != nil {
+			faults = append(faults, fmt.Errorf("route %q: %w", r.Name, err))
+		}
 	}
 	for n, rule := range r.Rules {
 		if err := checkRule(rule); err != nil {
-			faults = append(faults, fmt.Errorf("rule %d: %w", n+1, err))
+			faults = append(faults, fmt.Errorf("route %q rule %d: %w", r.Name, n+1, err))
 		}
 	}
 	return errors.Join(faults...)
@@ -96,6 +95,14 @@ func checkName(name string) error {
 func control(r rune) bool { return r < ' ' || r == 0x7f }
 
 var hostname = regexp.MustCompile(`^(\*\.)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?$`)
+
+func checkHostnames(names []string) error {
+	var faults []error
+	for _, name := range names {
+		faults = append(faults, checkHostname(name))
+	}
+	return errors.Join(faults...)
+}
 
 func checkHostname(name string) error {
 	if !hostname.MatchString(name) || len(name) > 253 {

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 
@@ -37,15 +36,14 @@ func newSnapshot(items map[string]map[string]*item) *Snapshot {
 	s.cache.VersionMap = map[string]map[string]string{}
 	whole := sha256.New()
 	for _, typeURL := range typeURLs {
-		byName, h := items[typeURL], sha256.New()
+		byName, sum := items[typeURL], uint64(0)
 		versions := make(map[string]string, len(byName))
 		resources := make(map[string]types.ResourceWithTTL, len(byName))
-		for _, name := range slices.Sorted(maps.Keys(byName)) {
-			item := byName[name]
+		for name, item := range byName {
 			versions[name], resources[name] = item.version, types.ResourceWithTTL{Resource: item.resource}
-			_, _ = io.WriteString(h, name+" "+item.version+"\n")
+			sum += item.digest // in any order
 		}
-		version := hex.EncodeToString(h.Sum(nil))[:versionLen]
+		version := fmt.Sprintf("%016x", sum)
 		s.cache.VersionMap[typeURL] = versions
 		s.cache.Resources[cache.GetResponseType(typeURL)] = cache.Resources{Version: version, Items: resources}
 		whole.Write([]byte(version))

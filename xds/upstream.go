@@ -77,7 +77,9 @@ func upstreamCluster(u routing.Upstream) *clusterv3.Cluster {
 	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS}
 	// Else a name of both kinds is an IPv6 address, also where there is no such network.
 	c.DnsLookupFamily = clusterv3.Cluster_V4_PREFERRED
+	//nolint:staticcheck // the successor of these is a cluster of an extension, which resolves names alike
 	c.DnsRefreshRate = duration(dnsRefresh)
+	//nolint:staticcheck // see above
 	c.DnsFailureRefreshRate = &clusterv3.Cluster_RefreshRate{BaseInterval: duration(time.Second), MaxInterval: duration(dnsRefresh)}
 	c.LoadAssignment = upstreamEndpoints(u)
 	return c

@@ -1,7 +1,6 @@
 package xds
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -15,6 +14,22 @@ func HostName(hostname string) string { return RoutesName + "/" + hostname }
 
 // everyHost is the virtual host of all that have none of their own.
 const everyHost = "all"
+
+// publicRoutes is the route table: the virtual host of all that have none of their own. The
+// others come apart from it, so that a change of one is not one of all.
+func publicRoutes(s State) *routev3.RouteConfiguration {
+	return &routev3.RouteConfiguration{
+		Name:         RoutesName,
+		VirtualHosts: []*routev3.VirtualHost{virtualHost(s, "", s.Routing.Routes)},
+		Vhds:         &routev3.Vhds{ConfigSource: fromADS()},
+		// Callers write the port that they call into Host.
+		IgnorePortInHostMatching: true,
+		ResponseHeadersToAdd:     hostHeaders(s.Listener),
+		// Hosts drop what functions say in our headers; this is the second wall.
+		// What a host says of caching, ext_proc takes away (see CacheableHeader).
+		ResponseHeadersToRemove: []string{ClusterHeader, HashHeader, SessionHeader, FunctionHeader, CacheHeader, CallKeyHeader, KeepHeader},
+	}
+}
 
 // byHost are a declaration's routes by hostname; those without one are under the empty one.
 func byHost(r routing.Routing) map[string][]routing.Route {
@@ -118,7 +133,7 @@ func nobodysHost() *routev3.VirtualHost {
 func buildHost(s State, hostname string, routes []routing.Route) (*item, error) {
 	for _, r := range routes {
 		if err := checkRoute(r); err != nil {
-			return nil, fmt.Errorf("route %q: %w", r.Name, err)
+			return nil, err
 		}
 	}
 	host := virtualHost(s, hostname, routes)

@@ -39,13 +39,14 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	quick := flags.Bool("quick", false, "three seconds for 10 and 1,000 routes; times and memory are shown, and not judged")
 	report := flags.String("json", "", "`file` for all figures")
 	flags.DurationVar(&config.Duration, "duration", time.Minute, "how `long` each number of routes is changed")
-	flags.IntVar(&config.Rate, "rate", 100, "changes a `second`")
+	flags.IntVar(&config.Alone, "alone", 200, "`changes` of which each is live before the next")
+	flags.IntVar(&config.Rate, "rate", 100, "changes a `second`, after those")
 	flags.IntVar(&config.Rounds, "rounds", 7, "`rounds` in which the cost of a request is compared")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if *quick {
-		*routes, config.Duration, config.Rounds, config.Lenient = "10,1000", 3*time.Second, 1, true
+		*routes, config.Duration, config.Rounds, config.Alone, config.Lenient = "10,1000", 3*time.Second, 1, 20, true
 	}
 	if config.Routes, err = numbers(*routes); err != nil {
 		return err

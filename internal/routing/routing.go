@@ -70,7 +70,9 @@ type Route struct {
 // Rule says what happens to requests that any of Matches matches. Of all rules of a host, the
 // one is taken whose match has, in this order: an exact path, the longest path prefix, a
 // method, most headers, most query parameters; then the first route by name, and the first
-// rule in it.
+// rule in it. Of a template or an expression it is the length of what is literal at its
+// beginning that counts, and it comes before a prefix of that length. The rules of the most
+// specific hostname alone count.
 type Rule struct {
 	Name        string       `json:"name,omitempty"`
 	Matches     []Match      `json:"matches,omitempty"` // empty: all requests

@@ -17,6 +17,7 @@ const (
 	upstreamEvery = 50
 	followPause   = time.Millisecond
 	liveTimeout   = 10 * time.Second
+	alonePause    = 50 * time.Millisecond // in which Envoy does what it has left of the last
 	// What load is while routes change.
 	steadyCallers = 4
 	steadyPause   = 5 * time.Millisecond
@@ -46,15 +47,18 @@ func (c *changes) add(began time.Time, moved, late bool) {
 
 // change changes routes, one host after the other, while requests go to all of them.
 func (r *rig) change(ctx context.Context, c Config) (Result, error) {
-	running, cancel := context.WithTimeout(ctx, c.Duration)
-	defer cancel()
+	loaded, unload := context.WithCancel(ctx)
+	defer unload()
 	var t traffic
 	var seen changes
-	var group sync.WaitGroup
-	group.Go(func() { r.load(running, &t, steadyCallers, steadyPause) })
+	var group, load sync.WaitGroup
+	load.Go(func() { r.load(loaded, &t, steadyCallers, steadyPause) })
+	alone := r.alone(ctx, &t, c)
+	running, cancel := context.WithTimeout(ctx, c.Duration)
+	defer cancel()
 	tick := time.NewTicker(time.Second / time.Duration(c.Rate))
 	defer tick.Stop()
-	var result Result
+	result := Result{Changes: len(alone), Alone: quantiles(alone)}
 	began, first := time.Now(), memory{}
 	for running.Err() == nil {
 		select {
@@ -73,9 +77,11 @@ func (r *rig) change(ctx context.Context, c Config) (Result, error) {
 			first = r.memory()
 		}
 	}
+	result.PerSecond = float64(result.Changes-len(alone)) / time.Since(began).Seconds()
 	group.Wait()
+	unload()
+	load.Wait()
 	result.Start, result.End = first, r.memory()
-	result.PerSecond = float64(result.Changes) / time.Since(began).Seconds()
 	result.Requests, result.Failed = t.requests.Load(), t.failed.Load()
 	if text := t.fault.Load(); text != nil {
 		result.Fault = *text
@@ -83,6 +89,19 @@ func (r *rig) change(ctx context.Context, c Config) (Result, error) {
 	result.Live, result.Moved, result.Late = quantiles(seen.live), quantiles(seen.moved), seen.late
 	result.Lost = r.lost(ctx, result.Changes)
 	return result, errors.Join(ctx.Err(), r.refused())
+}
+
+// alone makes changes of which each is live before the next, and tells how long each took, in
+// ms.
+func (r *rig) alone(ctx context.Context, t *traffic, c Config) (took []float64) {
+	for n := 1; n <= c.Alone && ctx.Err() == nil; n++ {
+		began := time.Now()
+		r.apply(n, false)
+		r.follow(ctx, t, n%r.hosts, n)
+		took = append(took, float64(time.Since(began).Microseconds())/1000)
+		wait(ctx, alonePause)
+	}
+	return took
 }
 
 // apply makes change n, which is of one host.

@@ -3,7 +3,6 @@ package updates
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,10 +51,11 @@ func (t *traffic) count(err error) {
 // pause after each answer; 0: without.
 func (r *rig) load(ctx context.Context, t *traffic, callers int, pause time.Duration) {
 	var group sync.WaitGroup
-	for range callers {
+	for caller := range callers {
 		group.Go(func() {
-			for ctx.Err() == nil {
-				_, err := r.ask(rand.IntN(r.hosts), rand.IntN(perHost))
+			for n := caller; ctx.Err() == nil; n++ {
+				// All hosts, far from one to the next; and all of their paths.
+				_, err := r.ask(n*stride%r.hosts, (n+n/r.hosts)%perHost)
 				t.count(err)
 				if pause > 0 {
 					wait(ctx, pause)
@@ -77,6 +77,7 @@ func wait(ctx context.Context, d time.Duration) {
 
 const (
 	roundTime = time.Second
+	stride    = 389
 	// callers that are enough to keep Envoy's one worker busy, and no more.
 	callersAtOnce = 4
 )

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -22,7 +23,7 @@ import (
 const (
 	startTimeout   = time.Minute
 	requestTimeout = 10 * time.Second
-	// lingers is short, so that clusters come and go within a run.
+	// maxTimeout is short, so that clusters come and go within a run.
 	maxTimeout = time.Second
 )
 
@@ -83,7 +84,7 @@ func (r *rig) route(host, change int, upstream string) routing.Route {
 			Matches:     []routing.Match{{Path: &routing.PathMatch{Type: routing.PathPrefix, Value: fmt.Sprint("/part-", n)}}},
 			BackendRefs: []routing.BackendRef{{Name: upstream}},
 			Filters: []routing.Filter{{Type: routing.ResponseHeaderModifier, ResponseHeaderModifier: &routing.Headers{
-				Set: []routing.Header{{Name: changeHeader, Value: fmt.Sprint(change)}},
+				Set: []routing.Header{{Name: changeHeader, Value: strconv.Itoa(change)}},
 			}}},
 		})
 	}

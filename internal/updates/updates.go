@@ -18,7 +18,8 @@ type Config struct {
 	Envoy    string // the binary
 	Dir      string // an empty folder, whose path is short
 	Routes   []int  // how many, one case after the other; the first is what others are compared with
-	Rate     int    // changes a second
+	Alone    int    // changes of which each is live before the next
+	Rate     int    // changes a second, then
 	Duration time.Duration
 	Rounds   int  // of what a request costs; 0: 7
 	Lenient  bool // times and memory are shown but not judged: the machine is busy
