@@ -278,12 +278,3 @@ func TestIncludeIsRefused(t *testing.T) {
 		}
 	}
 }
-
-// hasHooks tells whether hosts answer hooks in this version.
-func hasHooks(t *testing.T) bool {
-	t.Helper()
-	err := run(t.Context(), []string{
-		"mesh", "envoy", "--bootstrap", filepath.Join(staticExample, "envoy.yaml"), "--include", filepath.Join(staticExample, "envoke.yaml"), "--run-dir", "/run",
-	}, os.Getenv, io.Discard, io.Discard)
-	return err == nil
-}

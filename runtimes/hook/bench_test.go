@@ -28,9 +28,20 @@ func BenchmarkDecide(b *testing.B) {
 		faas.HookFunction, "nodejs-guard", faas.HookRoute, "route%2Fshop%2F1", faas.HookPhase, "request", faas.HookDeadline, "1000000"))
 	all := &corev3.HeaderMap{}
 	for _, h := range [][2]string{
-		{":authority", "shop.example"}, {":path", "/orders/7?x=1"}, {":method", "GET"}, {":scheme", "https"}, {"user-agent", "Mozilla/5.0 (X11; Linux x86_64)"},
-		{"accept", "text/html"}, {"accept-encoding", "gzip, br"}, {"accept-language", "en"}, {"cookie", "session=0123456789abcdef"}, {"authorization", "Bearer 0123456789abcdef"},
-		{"x-forwarded-for", "127.0.0.1"}, {"x-forwarded-proto", "https"}, {"x-request-id", "00000000-0000-4000-8000-000000000000"}, {"x-envoy-internal", "true"},
+		{":authority", "shop.example"},
+		{":path", "/orders/7?x=1"},
+		{":method", "GET"},
+		{":scheme", "https"},
+		{"user-agent", "Mozilla/5.0 (X11; Linux x86_64)"},
+		{"accept", "text/html"},
+		{"accept-encoding", "gzip, br"},
+		{"accept-language", "en"},
+		{"cookie", "session=0123456789abcdef"},
+		{"authorization", "Bearer 0123456789abcdef"},
+		{"x-forwarded-for", "127.0.0.1"},
+		{"x-forwarded-proto", "https"},
+		{"x-request-id", "00000000-0000-4000-8000-000000000000"},
+		{"x-envoy-internal", "true"},
 	} {
 		all.Headers = append(all.Headers, &corev3.HeaderValue{Key: h[0], RawValue: []byte(h[1])})
 	}
