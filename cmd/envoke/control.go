@@ -52,6 +52,7 @@ type control struct {
 	issuers  *issuers.Source
 	secrets  *secrets.Secrets
 	machines *machines // nil: all parts are on this one
+	cluster  *cluster  // nil: there is no Kubernetes
 
 	certificate *tlsfiles.Watcher // of the public listener; nil: it speaks plain HTTP
 
@@ -84,6 +85,9 @@ func openControl(ctx context.Context, e *environment, filter []byte) (_ *control
 		return nil, err
 	}
 	if err := migrations.Seed(ctx, c.store); err != nil {
+		return nil, err
+	}
+	if c.cluster, err = openCluster(e); err != nil {
 		return nil, err
 	}
 	if err = errors.Join(c.openCertificate(e), c.listen(ctx, e)); err != nil {
@@ -137,7 +141,7 @@ func (c *control) serveGRPC(e *environment, key faas.SessionKey) {
 	c.entries.Register(c.grpc)
 	anonymous, _ := e.config.anonymous() // it was checked
 	extprocv3.RegisterExternalProcessorServer(c.grpc, extproc.New(extproc.Options{
-		Registry: c.registry, Select: e.selection(), Mapped: e.mappings != nil, Key: key, Runtimes: languagesOf(c.runtimes),
+		Registry: c.registry, Select: e.selection(), Mapped: e.mapped(), Key: key, Runtimes: languagesOf(c.runtimes),
 		Cache: newCache(e.config, c.redis.shared(key)), MaxTimeout: e.config.runtimeTimeout(),
 		Auth: e.config.Auth, Anonymous: anonymous,
 		Failed: e.failed(c.records), Logger: e.logger, Registerer: e.metrics,
@@ -178,7 +182,7 @@ func state(e *environment, runtimes map[faas.Language]*runtimeProbe) xds.State {
 		Listener:    e.config.publicListener(),
 		ExtProcPath: e.sockets.control(),
 		APIPath:     e.sockets.api(),
-		MappedNames: e.mappings != nil,
+		MappedNames: e.mapped(),
 		MaxTimeout:  e.config.runtimeTimeout(),
 		MaxRequests: e.config.RuntimeMaxRequests,
 	}
@@ -239,6 +243,7 @@ func (c *control) start(l *lifecycle) {
 	l.start("api", func(ctx context.Context) error {
 		return httpserver.Serve(ctx, c.api, c.apiListener, 5*time.Second)
 	})
+	c.cluster.start(l)
 	if c.machines != nil {
 		c.machines.start(l)
 		l.start("health", func(ctx context.Context) error {

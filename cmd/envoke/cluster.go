@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/pflag"
+
+	"envoke/xds/kube"
+)
+
+// Cluster are settings of the Kubernetes that control speaks with.
+type Cluster struct {
+	Kubernetes          bool
+	KubernetesNamespace string
+	KubernetesGateway   string
+	Kubeconfig          string
+}
+
+// discovery is the RUNTIME_SELECTION_STRATEGY that asks Kubernetes.
+const discovery = "discovery"
+
+var flagsOfCluster = []string{"kubernetes", "kubernetes-namespace", "kubernetes-gateway", "kubeconfig"}
+
+func (c *Config) bindCluster(f *pflag.FlagSet) {
+	f.BoolVar(&c.Kubernetes, "kubernetes", false, "take functions, HTTPRoutes and routes of ConfigMaps from Kubernetes (docs/kubernetes.md)")
+	f.StringVar(&c.KubernetesNamespace, "kubernetes-namespace", "", "the one namespace that is read (default: that of the pod, or of the kubeconfig)")
+	f.StringVar(&c.KubernetesGateway, "kubernetes-gateway", "envoke", "name of the Gateway whose HTTPRoutes are taken")
+	f.StringVar(&c.Kubeconfig, "kubeconfig", "", "file that says how Kubernetes is reached (default: as a pod)")
+}
+
+// discovers tells whether Kubernetes says where hosts are.
+func (c *Config) discovers() bool { return c.RuntimeSelectionStrategy == discovery }
+
+// cluster is the Kubernetes that control speaks with; nil: none.
+type cluster struct {
+	client *kube.Client
+	found  *kube.Hosts // nil: something else says where hosts are
+}
+
+// openCluster reads how Kubernetes is reached.
+func openCluster(e *environment) (*cluster, error) {
+	if !e.config.Kubernetes && !e.config.discovers() {
+		return nil, nil
+	}
+	client, err := kube.Open(kube.Access{Kubeconfig: e.config.Kubeconfig, Namespace: e.config.KubernetesNamespace, Logger: e.logger})
+	if err != nil {
+		return nil, err
+	}
+	if client.Namespace() == "" {
+		return nil, errors.New("KUBERNETES_NAMESPACE is not set, and nothing else says which namespace is read")
+	}
+	return &cluster{client: client}, nil
+}
+
+// hosts finds runtime hosts, if Kubernetes says where they are.
+func (k *cluster) hosts(c *Config) *kube.Hosts {
+	if k == nil || !c.discovers() {
+		return nil
+	}
+	k.found = k.client.Hosts()
+	return k.found
+}
+
+// start runs what control has of Kubernetes.
+func (k *cluster) start(l *lifecycle) {
+	if k != nil && k.found != nil {
+		l.start("Kubernetes hosts", k.found.Serve)
+	}
+}
