@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"net/http"
 
 	"github.com/spf13/pflag"
 
@@ -12,19 +13,17 @@ import (
 type Cluster struct {
 	Kubernetes          bool
 	KubernetesNamespace string
-	KubernetesGateway   string
 	Kubeconfig          string
 }
 
 // discovery is the RUNTIME_SELECTION_STRATEGY that asks Kubernetes.
 const discovery = "discovery"
 
-var flagsOfCluster = []string{"kubernetes", "kubernetes-namespace", "kubernetes-gateway", "kubeconfig"}
+var flagsOfCluster = []string{"kubernetes", "kubernetes-namespace", "kubeconfig"}
 
 func (c *Config) bindCluster(f *pflag.FlagSet) {
-	f.BoolVar(&c.Kubernetes, "kubernetes", false, "take functions, HTTPRoutes and routes of ConfigMaps from Kubernetes (docs/kubernetes.md)")
+	f.BoolVar(&c.Kubernetes, "kubernetes", false, "register the functions that are objects of Kubernetes (docs/kubernetes.md)")
 	f.StringVar(&c.KubernetesNamespace, "kubernetes-namespace", "", "the one namespace that is read (default: that of the pod, or of the kubeconfig)")
-	f.StringVar(&c.KubernetesGateway, "kubernetes-gateway", "envoke", "name of the Gateway whose HTTPRoutes are taken")
 	f.StringVar(&c.Kubeconfig, "kubeconfig", "", "file that says how Kubernetes is reached (default: as a pod)")
 }
 
@@ -62,7 +61,10 @@ func (k *cluster) hosts(c *Config) *kube.Hosts {
 }
 
 // start runs what control has of Kubernetes.
-func (k *cluster) start(l *lifecycle) {
+func (k *cluster) start(l *lifecycle, api http.Handler, register bool) {
+	if k != nil && register {
+		l.start("Kubernetes functions", k.client.Functions(apiRegister{api}).Serve)
+	}
 	if k != nil && k.found != nil {
 		l.start("Kubernetes hosts", k.found.Serve)
 	}

@@ -53,6 +53,8 @@ type control struct {
 	secrets  *secrets.Secrets
 	machines *machines // nil: all parts are on this one
 	cluster  *cluster  // nil: there is no Kubernetes
+	// registerObjects has functions registered that are objects of Kubernetes.
+	registerObjects bool
 
 	certificate *tlsfiles.Watcher // of the public listener; nil: it speaks plain HTTP
 
@@ -68,7 +70,7 @@ type control struct {
 // openControl opens the store and the sockets. Nothing answers before start. The
 // filter is the Wasm module that Envoy gets, nil for none yet.
 func openControl(ctx context.Context, e *environment, filter []byte) (_ *control, err error) {
-	c := &control{}
+	c := &control{registerObjects: e.config.Kubernetes}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.close())
@@ -243,7 +245,7 @@ func (c *control) start(l *lifecycle) {
 	l.start("api", func(ctx context.Context) error {
 		return httpserver.Serve(ctx, c.api, c.apiListener, 5*time.Second)
 	})
-	c.cluster.start(l)
+	c.cluster.start(l, c.api.Handler, c.registerObjects)
 	if c.machines != nil {
 		c.machines.start(l)
 		l.start("health", func(ctx context.Context) error {

@@ -2,7 +2,12 @@ package testrig
 
 import (
 	"context"
+	"crypto/tls"
+	"io"
+	"net/http"
+	"strings"
 	"testing"
+	"time"
 
 	"envoke/internal/localdb"
 )
@@ -28,4 +33,26 @@ func Kubeconfig(t testing.TB, k *localdb.Kubernetes, token string) string {
 	file, err := k.Kubeconfig(token)
 	must(t, err)
 	return file
+}
+
+// AskKubernetes sends a request with the token and returns the answer's status and body. A body
+// of PATCH is applied, as server-side apply does.
+func AskKubernetes(t testing.TB, k *localdb.Kubernetes, token, method, path, body string) (int, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, k.URL()+path, strings.NewReader(body))
+	must(t, err)
+	request.Header.Set("Authorization", "Bearer "+token)
+	if method == http.MethodPatch {
+		request.Header.Set("Content-Type", "application/apply-patch+yaml")
+		request.URL.RawQuery = "fieldManager=test&force=true"
+	}
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+	}}
+	reply, err := client.Do(request)
+	must(t, err)
+	defer reply.Body.Close()
+	raw, err := io.ReadAll(reply.Body)
+	must(t, err)
+	return reply.StatusCode, string(raw)
 }

@@ -28,7 +28,6 @@ var (
 	services       = schema.GroupVersionResource{Version: "v1", Resource: "services"}
 	configMaps     = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 	endpointSlices = schema.GroupVersionResource{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"}
-	httpRoutes     = schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"}
 	leases         = schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}
 	functions      = schema.GroupVersionResource{Group: Group, Version: "v1alpha1", Resource: "functions"}
 )
