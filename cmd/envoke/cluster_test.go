@@ -92,7 +92,7 @@ func TestFunctionObjects(t *testing.T) {
 		t.Helper()
 		testrig.Succeeds(t, func() error {
 			status, body := call(t, i, "/function/nodejs-hello", `{"name": "you"}`)
-			if status != http.StatusOK || string(body) != want {
+			if status != http.StatusOK || body != want {
 				return fmt.Errorf("%d %s", status, body)
 			}
 			return nil

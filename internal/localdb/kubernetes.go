@@ -63,14 +63,14 @@ func (k *Kubernetes) prepare(users map[string]string) error {
 	if err != nil {
 		return err
 	}
-	tokens := Admin + ",admin,admin,system:masters\n"
+	tokens := []byte(Admin + ",admin,admin,system:masters\n")
 	for token, user := range users {
-		tokens += fmt.Sprintf("%s,%s,%s\n", token, user, user)
+		tokens = fmt.Appendf(tokens, "%s,%s,%s\n", token, user, user)
 	}
 	k.port, err = unused()
 	return errors.Join(err,
 		os.WriteFile(filepath.Join(k.dir, "key"), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), 0o600),
-		os.WriteFile(filepath.Join(k.dir, "tokens"), []byte(tokens), 0o600))
+		os.WriteFile(filepath.Join(k.dir, "tokens"), tokens, 0o600))
 }
 
 // unused is a port that nobody has yet.

@@ -127,7 +127,7 @@ func (f *Functions) put(ctx context.Context, u *unstructured.Unstructured, objec
 		}
 		ready.Status, ready.Reason, ready.Message = "False", reason(fault), message(fault)
 	}
-	return f.tell(ctx, u, object.Status, status, ready)
+	return f.tell(ctx, u, object.Status, status.with(ready))
 }
 
 // verified tells whether what was told before holds: a database may have been begun anew.
@@ -169,15 +169,19 @@ func (f *Functions) remove(ctx context.Context, u *unstructured.Unstructured, na
 	return err
 }
 
-// tell writes the status, if it is another than before.
-func (f *Functions) tell(ctx context.Context, u *unstructured.Unstructured, before, status functionStatus, ready condition) error {
+// with is the status with another condition; it stands since then where it says the same.
+func (s functionStatus) with(ready condition) functionStatus {
 	ready.LastTransitionTime = time.Now().UTC().Format(time.RFC3339)
-	if len(before.Conditions) > 0 {
-		if was := before.Conditions[0]; was.Status == ready.Status {
-			ready.LastTransitionTime = was.LastTransitionTime
-		}
+	if len(s.Conditions) > 0 && s.Conditions[0].Status == ready.Status {
+		ready.LastTransitionTime = s.Conditions[0].LastTransitionTime
 	}
-	status.Conditions = []condition{ready}
+	s.Conditions = []condition{ready}
+	return s
+}
+
+// tell writes the status, if it is another than before.
+func (f *Functions) tell(ctx context.Context, u *unstructured.Unstructured, before, status functionStatus) error {
+	ready := status.Conditions[0]
 	if fmt.Sprint(status) == fmt.Sprint(before) {
 		return nil
 	}
@@ -193,11 +197,12 @@ func (f *Functions) tell(ctx context.Context, u *unstructured.Unstructured, befo
 }
 
 // reason is the code of an error as conditions write it: InitializationError.
-func reason(e *faas.Error) (word string) {
+func reason(e *faas.Error) string {
+	var word strings.Builder
 	for part := range strings.SplitSeq(strings.ToLower(string(e.Code)), "_") {
-		word += strings.ToUpper(part[:1]) + part[1:]
+		word.WriteString(strings.ToUpper(part[:1]) + part[1:])
 	}
-	return word
+	return word.String()
 }
 
 // message is the error's, with the line of the code that it is about.

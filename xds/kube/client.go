@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,6 +29,7 @@ var (
 	services       = schema.GroupVersionResource{Version: "v1", Resource: "services"}
 	configMaps     = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 	endpointSlices = schema.GroupVersionResource{Group: "discovery.k8s.io", Version: "v1", Resource: "endpointslices"}
+	httpRoutes     = schema.GroupVersionResource{Group: gatewayGroup, Version: "v1", Resource: "httproutes"}
 	leases         = schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}
 	functions      = schema.GroupVersionResource{Group: Group, Version: "v1alpha1", Resource: "functions"}
 )
@@ -39,6 +41,7 @@ const Group = "envoke.dev"
 type Client struct {
 	api       dynamic.Interface
 	namespace string
+	self      string // by which the holder of the lease is told
 	logger    *slog.Logger
 }
 
@@ -64,7 +67,7 @@ func Open(a Access) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reach Kubernetes: %w", err)
 	}
-	return &Client{api: api, namespace: namespace, logger: a.Logger}, nil
+	return &Client{api: api, namespace: namespace, self: rand.Text(), logger: a.Logger}, nil
 }
 
 func (a Access) read() (*rest.Config, string, error) {

@@ -2,7 +2,6 @@ package kube
 
 import (
 	"context"
-	"crypto/rand"
 	"sync/atomic"
 	"time"
 
@@ -23,8 +22,8 @@ const (
 	microTime = "2006-01-02T15:04:05.000000Z07:00"
 )
 
-// lease decides which control writes. client-go has this too, and with it all typed clients of
-// the API: 20 MB of program.
+// lease decides which control writes. client-go has this too, and with it the typed clients of
+// every API group.
 type lease struct {
 	client *Client
 	self   string
@@ -35,7 +34,7 @@ type lease struct {
 	since time.Time
 }
 
-func newLease(c *Client) *lease { return &lease{client: c, self: rand.Text()} }
+func newLease(c *Client) *lease { return &lease{client: c, self: c.self} }
 
 // leads tells whether this control may write now.
 func (l *lease) leads() bool { return time.Now().UnixNano() < l.until.Load() }

@@ -44,7 +44,7 @@ func (k *cluster) client(t *testing.T, token string) *Client {
 }
 
 var kinds = map[string]schema.GroupVersionResource{
-	"Service": services, "EndpointSlice": endpointSlices, "ConfigMap": configMaps, "Function": functions,
+	"Service": services, "EndpointSlice": endpointSlices, "ConfigMap": configMaps, "HTTPRoute": httpRoutes, "Function": functions,
 	"Role":                     {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"},
 	"RoleBinding":              {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"},
 	"CustomResourceDefinition": {Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"},
