@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"sync"
@@ -101,9 +102,7 @@ func (r *Routes) declare(ctx context.Context) {
 		}
 		if t.verdict.accepted == "Accepted" {
 			made.Routes = append(made.Routes, ours)
-			for name, service := range t.needs {
-				needs[name] = service
-			}
+			maps.Copy(needs, t.needs)
 		}
 		if r.lease.leads() {
 			r.tell(ctx, u.DeepCopy(), parents, t.verdict)
@@ -179,7 +178,6 @@ func (r *Routes) tell(ctx context.Context, u *unstructured.Unstructured, parents
 		parent, _ := p.(map[string]any)
 		return parent["controllerName"] == controllerName
 	})
-	now := time.Now().UTC().Format(time.RFC3339)
 	mine := others
 	for _, p := range parents {
 		ref := map[string]any{"group": gatewayGroup, "kind": "Gateway", "name": p.Name}
@@ -187,8 +185,8 @@ func (r *Routes) tell(ctx context.Context, u *unstructured.Unstructured, parents
 			ref["sectionName"] = *p.SectionName
 		}
 		mine = append(mine, map[string]any{"parentRef": ref, "controllerName": controllerName, "conditions": []any{
-			saying("Accepted", v.accepted, v.acceptedMessage, u.GetGeneration(), now),
-			saying("ResolvedRefs", v.resolved, v.resolvedMessage, u.GetGeneration(), now),
+			saying("Accepted", v.accepted, v.acceptedMessage, u.GetGeneration()),
+			saying("ResolvedRefs", v.resolved, v.resolvedMessage, u.GetGeneration()),
 		}})
 	}
 	if same(all, mine) {
@@ -202,12 +200,12 @@ func (r *Routes) tell(ctx context.Context, u *unstructured.Unstructured, parents
 	}
 }
 
-func saying(kind, reason, message string, generation int64, now string) map[string]any {
+func saying(kind, reason, message string, generation int64) map[string]any {
 	status := "False"
 	if reason == kind {
 		status = "True"
 	}
-	return map[string]any{"type": kind, "status": status, "reason": reason, "message": message, "observedGeneration": generation, "lastTransitionTime": now}
+	return map[string]any{"type": kind, "status": status, "reason": reason, "message": message, "observedGeneration": generation, "lastTransitionTime": time.Now().UTC().Format(time.RFC3339)}
 }
 
 // same tells whether two lists of parents say the same, whenever they began to.

@@ -44,7 +44,7 @@ func TestRoutes(t *testing.T) {
 		}
 		raw, err := json.Marshal(got)
 		if text := strings.ReplaceAll(strings.ReplaceAll(string(raw), `"api":{},`, ""), `,"defaults":{}`, ""); err != nil || text != strings.Replace(want, `"api":{},`, "", 1) {
-			return fmt.Errorf("got %s, %v", raw, err)
+			return fmt.Errorf("got %s (%w)", raw, err)
 		}
 		return nil
 	})
