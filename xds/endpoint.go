@@ -10,16 +10,29 @@ func loadAssignment(cluster string, endpoints ...Endpoint) *endpointv3.ClusterLo
 	if len(endpoints) == 0 {
 		return assignment
 	}
-	locality := &endpointv3.LocalityLbEndpoints{}
+	zones := map[string]*endpointv3.LocalityLbEndpoints{}
 	for _, e := range endpoints {
+		locality := zones[e.Zone]
+		if locality == nil {
+			locality = &endpointv3.LocalityLbEndpoints{Locality: localityOf(e.Zone)}
+			zones[e.Zone] = locality
+			assignment.Endpoints = append(assignment.Endpoints, locality)
+		}
 		locality.LbEndpoints = append(locality.LbEndpoints, &endpointv3.LbEndpoint{
 			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{
 				Endpoint: &endpointv3.Endpoint{Address: e.address()},
 			},
 		})
 	}
-	assignment.Endpoints = []*endpointv3.LocalityLbEndpoints{locality}
 	return assignment
+}
+
+// localityOf is nil where nobody knows the zone.
+func localityOf(zone string) *corev3.Locality {
+	if zone == "" {
+		return nil
+	}
+	return &corev3.Locality{Zone: zone}
 }
 
 func (e Endpoint) address() *corev3.Address {

@@ -106,6 +106,7 @@ type Endpoint struct {
 	Path string `json:"path"`
 	Host string `json:"host"`
 	Port int    `json:"port"`
+	Zone string `json:"zone,omitempty"` // where it is; empty: nobody knows
 }
 
 // maxSocketPath is what sockaddr_un holds, less its final NUL.
@@ -134,7 +135,7 @@ func sorted(endpoints []Endpoint) []Endpoint {
 }
 
 func compareEndpoints(a, b Endpoint) int {
-	return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Host, b.Host), cmp.Compare(a.Port, b.Port))
+	return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Host, b.Host), cmp.Compare(a.Port, b.Port), cmp.Compare(a.Zone, b.Zone))
 }
 
 // check reports every fault of the state at once.

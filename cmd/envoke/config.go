@@ -87,6 +87,7 @@ type Config struct {
 	Edge
 	Declared
 	OpenFaaS
+	Cluster
 }
 
 // bind declares the flags; their defaults are the settings' defaults.
@@ -116,11 +117,12 @@ func (c *Config) bind(f *pflag.FlagSet) {
 	f.BoolVar(&c.DBLoggingEnabled, "db-logging-enabled", true, "store a row for each request")
 	c.bindLogs(f)
 
-	f.StringVar(&c.RuntimeSelectionStrategy, "runtime-selection-strategy", "prefix", "how a function's name tells its language: prefix, or config (by --runtime-mappings-file)")
+	f.StringVar(&c.RuntimeSelectionStrategy, "runtime-selection-strategy", "prefix", "how a function's name tells its language: prefix, config (by --runtime-mappings-file), or discovery (by Services of Kubernetes)")
 	f.StringVar(&c.RuntimeMappingsFile, "runtime-mappings-file", "", "JSON list of {pattern, runtime_type, is_regex}: the first that matches a name is its language")
 	c.bindHosts(f)
 	c.bindLinks(f)
 	c.bindEdge(f)
+	c.bindCluster(f)
 	f.IntVar(&c.RuntimeTimeoutSeconds, "runtime-timeout-seconds", 30, "longest time that one execute may take, or a stream from one part to the next")
 	f.IntVar(&c.StreamTimeoutSeconds, "stream-timeout-seconds", 300, "longest time that a whole stream may take")
 	f.IntVar(&c.RuntimeMaxRequests, "runtime-max-requests", 8192, "requests under way at the hosts of one language before Envoy answers 429")

@@ -54,6 +54,9 @@ type control struct {
 	secrets  *secrets.Secrets
 	openfaas *openfaas.Gateway // nil: there is none
 	machines *machines         // nil: all parts are on this one
+	cluster  *cluster          // nil: there is no Kubernetes
+	// registerObjects has functions registered that are objects of Kubernetes.
+	registerObjects bool
 
 	certificate *tlsfiles.Watcher // of the public listener; nil: it speaks plain HTTP
 	routes      *declaredRoutes
@@ -70,7 +73,7 @@ type control struct {
 // openControl opens the store and the sockets. Nothing answers before start. The
 // filter is the Wasm module that Envoy gets, nil for none yet.
 func openControl(ctx context.Context, e *environment, filter []byte) (_ *control, err error) {
-	c := &control{}
+	c := &control{registerObjects: e.config.Kubernetes}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.close())
@@ -87,6 +90,9 @@ func openControl(ctx context.Context, e *environment, filter []byte) (_ *control
 		return nil, err
 	}
 	if err := migrations.Seed(ctx, c.store); err != nil {
+		return nil, err
+	}
+	if c.cluster, err = openCluster(e); err != nil {
 		return nil, err
 	}
 	if err = errors.Join(c.openCertificate(e), c.listen(ctx, e)); err != nil {
@@ -146,7 +152,7 @@ func (c *control) serveGRPC(e *environment, key faas.SessionKey) {
 	c.entries.Register(c.grpc)
 	anonymous, _ := e.config.anonymous() // it was checked
 	extprocv3.RegisterExternalProcessorServer(c.grpc, extproc.New(extproc.Options{
-		Registry: c.registry, Select: e.selection(), Mapped: e.mappings != nil, Elsewhere: c.elsewhere(), Key: key, Runtimes: languagesOf(c.runtimes),
+		Registry: c.registry, Select: e.selection(), Mapped: e.mapped(), Elsewhere: c.elsewhere(), Key: key, Runtimes: languagesOf(c.runtimes),
 		Cache: newCache(e.config, c.redis.shared(key)), MaxTimeout: e.config.runtimeTimeout(),
 		Auth: e.config.Auth, Anonymous: anonymous,
 		Failed: e.failed(c.records), Logger: e.logger, Registerer: e.metrics,
@@ -188,7 +194,7 @@ func state(e *environment, runtimes map[faas.Language]*runtimeProbe) xds.State {
 		ExtProcPath: e.sockets.control(),
 		APIPath:     e.sockets.api(),
 		OpenFaaS:    e.config.openFaaSGateway(),
-		MappedNames: e.mappings != nil,
+		MappedNames: e.mapped(),
 		MaxTimeout:  e.config.runtimeTimeout(),
 		MaxRequests: e.config.RuntimeMaxRequests,
 	}
@@ -253,6 +259,7 @@ func (c *control) start(l *lifecycle) {
 	l.start("api", func(ctx context.Context) error {
 		return httpserver.Serve(ctx, c.api, c.apiListener, 5*time.Second)
 	})
+	c.cluster.start(l, c.api.Handler, c.registerObjects, c.routes.sources)
 	if c.machines != nil {
 		c.machines.start(l)
 		l.start("health", func(ctx context.Context) error {

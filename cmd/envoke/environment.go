@@ -23,6 +23,7 @@ import (
 	"envoke/runtimes/egress"
 	"envoke/runtimes/pool"
 	"envoke/runtimes/sandbox"
+	"envoke/xds/kube"
 )
 
 // environment is what the subcommands build their components from.
@@ -36,8 +37,10 @@ type environment struct {
 	metrics *prometheus.Registry
 	// mappings map functions' names to languages; nil: names begin with theirs.
 	mappings *selection.Mappings
-	envoy    *envoy.Process // the child, or what stands for one that somebody else runs
-	egress   *egress.Proxy  // nil: no function has a network
+	// hosts are those of the cluster, by which names mean languages too; nil: there is none.
+	hosts  *kube.Hosts
+	envoy  *envoy.Process // the child, or what stands for one that somebody else runs
+	egress *egress.Proxy  // nil: no function has a network
 	// operatorsURL is where the operators' port listens, once it does; publicURL is
 	// Envoy's public listener.
 	operatorsURL, publicURL string

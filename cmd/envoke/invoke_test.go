@@ -140,7 +140,8 @@ func TestSelectionStrategy(t *testing.T) {
 		{"config", "", []string{"name the file in RUNTIME_MAPPINGS_FILE"}},
 		{"config", "/nowhere/x.json", []string{"/nowhere/x.json"}},
 		{"config", bad, []string{"RUNTIME_MAPPINGS_FILE", bad, "entry 1: pattern", `entry 2: runtime_type "perl"`}},
-		{"discovery", "", []string{"comes with Kubernetes"}},
+		{"discovery", "", nil},
+		{"discovery", good, []string{"RUNTIME_MAPPINGS_FILE is set"}},
 		{"Prefix", "", []string{`RUNTIME_SELECTION_STRATEGY is "Prefix"`}},
 	} {
 		_, err := loadConfig(t, nil, map[string]string{"RUNTIME_SELECTION_STRATEGY": test.strategy, "RUNTIME_MAPPINGS_FILE": test.file})

@@ -32,7 +32,7 @@ var (
 	flagsOfTLS  = []string{"tls-ca", "tls-cert", "tls-key", "control-addresses"}
 	flagsOfLink = struct{ control, host, envoy []string }{
 		control: append([]string{"control-listen", "envoy-nodes"}, flagsOfTLS...),
-		host:    append([]string{"host-listen", "host-advertise", "host-drain-seconds", "redis-url"}, flagsOfTLS...),
+		host:    append([]string{"host-listen", "host-advertise", "host-drain-seconds", "redis-url", "runtime-selection-strategy"}, flagsOfTLS...),
 		envoy:   append([]string{"node-id", "data-dir", "database-url", "db-logging-enabled", "log-retention-hours", "log-waiting-mb"}, flagsOfTLS...),
 	}
 )

@@ -31,7 +31,7 @@ import (
 type machines struct {
 	identity *mtls.Identity
 	port     *mtls.Port
-	redis    *redis.Client
+	redis    *redis.Client // nil: hosts are found by Kubernetes
 	hosts    *endpoints.Follower
 }
 
@@ -68,12 +68,12 @@ func (c *control) listen(ctx context.Context, e *environment) (err error) {
 		return err
 	}
 	c.grpcListener, c.apiListener = m.port.Of(mtls.GRPC), m.port.Of(mtls.HTTP)
-	m.redis, err = redis.New(redis.Options{URL: e.config.RedisURL, Use: "hosts", Logger: e.logger, Registerer: e.metrics})
+	directory, err := m.directory(e, c.cluster)
 	if err != nil {
 		return err
 	}
 	m.hosts = endpoints.New(endpoints.Options{
-		Directory: redis.NewHosts(m.redis), Prove: func(ctx context.Context, h faas.Host) error {
+		Directory: directory, Prove: func(ctx context.Context, h faas.Host) error {
 			if c.runtimes[h.Language] == nil {
 				return fmt.Errorf("this installation has no %s", h.Language)
 			}
@@ -86,6 +86,19 @@ func (c *control) listen(ctx context.Context, e *environment) (err error) {
 	return nil
 }
 
+// directory is where hosts are found: in Redis, where they say that they are there, or among
+// the Services of the cluster.
+func (m *machines) directory(e *environment, cluster *cluster) (_ endpoints.Directory, err error) {
+	if e.hosts = cluster.hosts(e.config); e.hosts != nil {
+		return e.hosts, nil
+	}
+	m.redis, err = redis.New(redis.Options{URL: e.config.RedisURL, Use: "hosts", Logger: e.logger, Registerer: e.metrics})
+	if err != nil {
+		return nil, err
+	}
+	return redis.NewHosts(m.redis), nil
+}
+
 // checkRemoteControl refuses what control on several machines lacks or cannot have.
 func checkRemoteControl(c *Config) (faults []error) {
 	if c.ControlListen == "" {
@@ -94,12 +107,12 @@ func checkRemoteControl(c *Config) (faults []error) {
 	if all, _ := c.controls(); len(all) > 1 && !c.onPostgres() {
 		faults = append(faults, fmt.Errorf("DATABASE_URL is no postgres:// address, although CONTROL_ADDRESSES has %d controls: they would have a database each, and not know each other's sessions and functions", len(all)))
 	}
-	if c.RedisURL == "" {
+	if c.RedisURL == "" && !c.discovers() {
 		faults = append(faults, errors.New("REDIS_URL is not set: runtime hosts on other machines are found by it"))
 	}
 	for _, l := range languages() {
 		if l.elsewhere(c) != "" {
-			faults = append(faults, fmt.Errorf("%s is set: with CONTROL_LISTEN hosts are found in Redis", l.variable()))
+			faults = append(faults, fmt.Errorf("%s is set: with CONTROL_LISTEN hosts are found in Redis or by Kubernetes", l.variable()))
 		}
 	}
 	return faults
@@ -174,7 +187,7 @@ func (c *control) hostsChanged(ctx context.Context, e *environment, hosts []faas
 		if err != nil {
 			return err // they were checked
 		}
-		found[h.Language] = append(found[h.Language], xds.Endpoint{Host: at.Addr().String(), Port: int(at.Port())})
+		found[h.Language] = append(found[h.Language], xds.Endpoint{Host: at.Addr().String(), Port: int(at.Port()), Zone: h.Zone})
 	}
 	c.published.mu.Lock()
 	defer c.published.mu.Unlock()
@@ -209,7 +222,7 @@ func (c *control) listed() error {
 	c.published.mu.Lock()
 	defer c.published.mu.Unlock()
 	if c.machines != nil && !c.published.hosts {
-		return errors.New("Redis has not said yet where runtime hosts are") //nolint:staticcheck // a name
+		return errors.New("it is not known yet where runtime hosts are")
 	}
 	return nil
 }
@@ -237,7 +250,11 @@ func remoteState(e *environment, s *xds.State) {
 // startMachines runs what control has for other machines.
 func (m *machines) start(l *lifecycle) {
 	l.start("hosts", func(ctx context.Context) error {
-		return errors.Join(m.hosts.Serve(ctx), m.redis.Close())
+		err := m.hosts.Serve(ctx)
+		if m.redis != nil {
+			err = errors.Join(err, m.redis.Close())
+		}
+		return err
 	})
 }
 

@@ -26,14 +26,23 @@ func (c *Config) mappings() (*selection.Mappings, error) {
 			return nil, fmt.Errorf("RUNTIME_MAPPINGS_FILE: %w", err)
 		}
 		return mappings, nil
-	case "discovery":
-		return nil, errors.New("RUNTIME_SELECTION_STRATEGY: discovery comes with Kubernetes, which this version has no part for: say prefix or config")
+	case discovery:
+		if c.RuntimeMappingsFile != "" {
+			return nil, errors.New("RUNTIME_MAPPINGS_FILE is set, but RUNTIME_SELECTION_STRATEGY is not config: nobody would read it")
+		}
+		return nil, nil
 	}
-	return nil, fmt.Errorf("RUNTIME_SELECTION_STRATEGY is %q: it must be prefix or config", c.RuntimeSelectionStrategy)
+	return nil, fmt.Errorf("RUNTIME_SELECTION_STRATEGY is %q: it must be prefix, config or discovery", c.RuntimeSelectionStrategy)
 }
+
+// mapped tells whether names mean something else than their first word says.
+func (e *environment) mapped() bool { return e.mappings != nil || e.hosts != nil }
 
 // selection finds the function that a name means which a caller wrote there.
 func (e *environment) selection() func(place faas.Place, name string) (faas.Ref, error) {
+	if e.hosts != nil {
+		return e.hosts.Select
+	}
 	if e.mappings == nil {
 		return offered(e.config).ParseRefIn
 	}

@@ -31,7 +31,8 @@ type link struct {
 	http     net.Listener
 	grpc     net.Listener
 	port     *mtls.Port    // nil: sockets
-	redis    *redis.Client // nil: sockets
+	redis    *redis.Client // nil: sockets, or Kubernetes finds the host
+	drain    time.Duration // how long it goes on after it was told to stop; 0: sockets
 	announce endpoints.AnnounceOptions
 }
 
@@ -62,7 +63,7 @@ func checkRemoteHost(c *Config) (faults []error) {
 	if c.HostListen == "" {
 		faults = append(faults, errors.New("HOST_LISTEN is not set, although parts on other machines are configured"))
 	}
-	if c.RedisURL == "" {
+	if c.RedisURL == "" && !c.discovers() {
 		faults = append(faults, errors.New("REDIS_URL is not set: that is where a runtime host says that it is there"))
 	}
 	return faults
@@ -85,6 +86,10 @@ func (l *link) openRemote(ctx context.Context, e *environment, language faas.Lan
 	if err != nil {
 		return err
 	}
+	l.drain = time.Duration(e.config.HostDrainSeconds) * time.Second
+	if e.config.discovers() {
+		return nil
+	}
 	l.redis, err = redis.New(redis.Options{URL: e.config.RedisURL, Use: "hosts", Logger: e.logger, Registerer: e.metrics})
 	if err != nil {
 		return err
@@ -92,7 +97,7 @@ func (l *link) openRemote(ctx context.Context, e *environment, language faas.Lan
 	l.announce = endpoints.AnnounceOptions{
 		Directory: redis.NewHosts(l.redis),
 		Host:      faas.Host{Name: l.name, Language: language, Address: address, Version: version},
-		Drain:     time.Duration(e.config.HostDrainSeconds) * time.Second,
+		Drain:     l.drain,
 		Logger:    e.logger, Registerer: e.metrics,
 	}
 	return l.announce.Host.Check()
@@ -132,12 +137,24 @@ func (l *link) startPort(c *lifecycle, name string) {
 // nobody sends it requests any more.
 func (l *link) startAnnouncing(c *lifecycle, name string, ready func() bool) {
 	if l.redis == nil {
+		if l.drain > 0 {
+			c.start(name+" drain", l.goOn)
+		}
 		return
 	}
 	l.announce.Ready = ready
 	c.start(name+" in Redis", func(ctx context.Context) error {
 		return errors.Join(endpoints.Announce(ctx, l.announce), l.redis.Close())
 	})
+}
+
+// goOn waits until all have heard from Kubernetes that the host is about to go.
+func (l *link) goOn(ctx context.Context) error {
+	<-ctx.Done()
+	gone := time.NewTimer(l.drain)
+	defer gone.Stop()
+	<-gone.C
+	return nil
 }
 
 // controlService has gRPC ask another control where one is gone, what only reads. What a

@@ -33,7 +33,7 @@ func (s settings) has(name string) bool {
 var (
 	flagsOfEach = []string{"config", "admin-port", "run-dir", "log-level", "log-format"}
 
-	flagsOfControl = append(slices.Concat(flagsOfLanguages(), flagsOfDoor, flagsOfEdge, flagsOfOpenFaaS, flagsOfLink.control),
+	flagsOfControl = append(slices.Concat(flagsOfLanguages(), flagsOfDoor, flagsOfEdge, flagsOfCluster, flagsOfOpenFaaS, flagsOfLink.control),
 		"host", "port", "insecure-public", "data-dir", "database-url", "redis-url", "redis-cache-url", "admin-key", "secrets-key-file", "db-logging-enabled", "log-retention-hours", "log-waiting-mb", "access-log",
 		"runtime-timeout-seconds", "runtime-max-requests", "request-timeout-seconds",
 		"max-script-size", "max-module-size", "filter", "cache-memory-mb", "runtime-selection-strategy", "runtime-mappings-file", "routes-file",
@@ -72,6 +72,8 @@ func flagsOfHost(l language) []string {
 // checkPart refuses what the part lacks or cannot have, where parts are on several machines.
 func (s settings) checkPart(c *Config) []error {
 	switch {
+	case !c.remote() && c.discovers() && (s.names == nil || s.has("control-listen")):
+		return []error{errors.New("RUNTIME_SELECTION_STRATEGY is discovery, which finds hosts on other machines: set CONTROL_LISTEN and CONTROL_ADDRESSES (docs/kubernetes.md), or say prefix or config")}
 	case !c.remote():
 		return nil
 	case s.names == nil:

@@ -10,14 +10,16 @@ import (
 type Host struct {
 	Name     string   `json:"name"` // unique among all hosts, those that are gone included
 	Language Language `json:"language"`
-	Address  string   `json:"address"` // IP address and port where it takes requests
-	Version  string   `json:"version"` // of Envoke
+	Address  string   `json:"address"`        // IP address and port where it takes requests
+	Version  string   `json:"version"`        // of Envoke
+	Zone     string   `json:"zone,omitempty"` // where it is; empty: nobody knows
 	Leaving  bool     `json:"leaving,omitempty"`
 }
 
 // Bounds of what a host tells, in bytes.
 const (
 	MaxHostName    = 256
+	maxHostZone    = 64
 	maxHostVersion = 64
 )
 
@@ -31,6 +33,8 @@ func (h Host) Check() error {
 		return errors.New("the host's language is none of ours")
 	case err != nil, at.Port() == 0, at.Addr().IsUnspecified(), at.Addr().IsMulticast(), at.Addr().Zone() != "":
 		return errors.New("the host's address is none that can be connected to")
+	case len(h.Zone) > maxHostZone || !printable(h.Zone):
+		return errors.New("the host's zone makes no sense")
 	case len(h.Version) > maxHostVersion || !printable(h.Version):
 		return errors.New("the host's version makes no sense")
 	}

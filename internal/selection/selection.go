@@ -98,6 +98,21 @@ func (e entry) compile() (mapping, error) {
 // What matches a mapping of python is called python-<name>; a name that begins so
 // already stays as it is. The error is a *faas.Error of code INVALID_REQUEST.
 func (m *Mappings) Select(place faas.Place, name string) (faas.Ref, error) {
+	return ByLanguage(place, name, m.language, "no mapping of names to runtimes matches this name (RUNTIME_MAPPINGS_FILE)")
+}
+
+func (m *Mappings) language(bare string) (faas.Language, bool) {
+	for _, mapping := range m.list {
+		if mapping.matches(bare) {
+			return mapping.language, true
+		}
+	}
+	return "", false
+}
+
+// ByLanguage finds the function that a name means, whose language find tells of the bare name.
+// Where find knows none, the refusal is what the caller is told.
+func ByLanguage(place faas.Place, name string, find func(bare string) (faas.Language, bool), refusal string) (faas.Ref, error) {
 	bare := name
 	if end := strings.IndexAny(name, "@:"); end >= 0 {
 		bare = name[:end]
@@ -105,17 +120,12 @@ func (m *Mappings) Select(place faas.Place, name string) (faas.Ref, error) {
 	if bare == "" || len(bare) > maxName {
 		return faas.ParseRefIn(place, name) // which says what is wrong with it
 	}
-	for _, mapping := range m.list {
-		if !mapping.matches(bare) {
-			continue
-		}
-		if prefix := string(mapping.language) + "-"; !strings.HasPrefix(name, prefix) {
-			name = prefix + name
-		}
-		return faas.ParseRefIn(place, name)
+	language, ok := find(bare)
+	if !ok {
+		return faas.Ref{}, &faas.Error{Code: faas.InvalidRequest, Message: refusal}
 	}
-	return faas.Ref{}, &faas.Error{
-		Code:    faas.InvalidRequest,
-		Message: "no mapping of names to runtimes matches this name (RUNTIME_MAPPINGS_FILE)",
+	if prefix := string(language) + "-"; !strings.HasPrefix(name, prefix) {
+		name = prefix + name
 	}
+	return faas.ParseRefIn(place, name)
 }
