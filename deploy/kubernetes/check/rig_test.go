@@ -1,7 +1,6 @@
 package check
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -164,5 +163,3 @@ func readFile(t *testing.T, path string) string {
 	}
 	return string(raw)
 }
-
-var _ = fmt.Sprint
