@@ -1,12 +1,15 @@
 package check
 
 import (
+	"path/filepath"
 	"regexp"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
+
+	"envoke/internal/testrig"
 )
 
 // TestChartAndOverlaysAgree: whichever way Envoke is installed, the same objects are there, but
@@ -15,12 +18,41 @@ func TestChartAndOverlaysAgree(t *testing.T) {
 	for _, overlay := range overlays {
 		t.Run(overlay, func(t *testing.T) {
 			want := byName(t, kustomize(t, "overlays/"+overlay))
-			got := byName(t, helm(t, "values-"+overlay+".yaml"))
+			got := byName(t, helm(t, "values-"+overlay+".yaml", nil))
 			delete(want, "Namespace/envoke")
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("the chart differs from the overlay (-overlay +chart):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestRuby: who wants Ruby gets the same by a component of kustomize and by values of the chart,
+// which without others are the kustomize base.
+func TestRuby(t *testing.T) {
+	dir := testrig.Dir(t)
+	base, err := filepath.Abs(here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := filepath.Rel(dir, base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := filepath.Rel(base, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay := "namespace: envoke\nresources: [" + to + "/base]\ncomponents: [" + to + "/components/ruby]\nimages:\n"
+	for _, image := range []string{"control", "envoy", "nodejs", "python", "rust", "ruby"} {
+		overlay += "- {name: envoke-" + image + ", newTag: 0.1.0}\n"
+	}
+	write(t, filepath.Join(dir, "kustomization.yaml"), overlay)
+	want := byName(t, kustomize(t, from))
+	got := byName(t, helm(t, "", map[string]any{"languages": map[string]any{"ruby": map[string]any{}}}))
+	delete(want, "Namespace/envoke")
+	if diff := cmp.Diff(want, got); diff != "" || want["Deployment/envoke-ruby"] == nil {
+		t.Errorf("the chart differs from the component (-component +chart):\n%s", diff)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 
 	"helm.sh/helm/v3/pkg/chart/loader"
@@ -47,23 +46,15 @@ func kustomize(t *testing.T, dir string) []*object {
 }
 
 // helm renders the chart as `helm install envoke --namespace envoke` would, its hooks and CRDs
-// included, with a file of values.
-func helm(t *testing.T, values string, set ...string) []*object {
+// included, with a file of values, or with those that are given.
+func helm(t *testing.T, values string, given map[string]any) []*object {
 	t.Helper()
 	loaded, err := loader.Load(chart)
 	if err != nil {
 		t.Fatal(err)
 	}
-	given := map[string]any{}
 	if values != "" {
 		if given, err = chartutil.ReadValuesFile(filepath.Join(chart, values)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, one := range set {
-		path, value, _ := strings.Cut(one, "=")
-		keys := strings.Split(path, ".")
-		if err := unstructured.SetNestedField(given, value, keys...); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -131,7 +122,7 @@ func rendered(t *testing.T) map[string][]*object {
 	all := map[string][]*object{}
 	for _, overlay := range overlays {
 		all["overlays/"+overlay] = kustomize(t, "overlays/"+overlay)
-		all["chart, "+overlay] = helm(t, "values-"+overlay+".yaml")
+		all["chart, "+overlay] = helm(t, "values-"+overlay+".yaml", nil)
 	}
 	return all
 }
