@@ -9,8 +9,8 @@ import (
 )
 
 // Where parts are on several machines, Envoy reads its certificate by these files, which its
-// working folder gets at each start. It takes notice when something in the folder of a file
-// that they name is replaced by a rename.
+// working folder gets at each start. It takes notice when a file that they name is replaced by
+// a rename.
 const (
 	IdentityFile  = "tls/identity.yaml"
 	AuthorityFile = "tls/authority.yaml"
@@ -21,20 +21,16 @@ type Secrets struct {
 	CA, Cert, Key string // absolute paths
 }
 
-var secretFuncs = template.FuncMap{"json": quote, "dir": filepath.Dir}
-
-// Envoy watches the folders, and not the files: a volume of Kubernetes has symbolic links, of
-// which a renewal renames another than those that are named.
 var secretTemplates = map[string]*template.Template{
-	IdentityFile: template.Must(template.New("identity").Funcs(secretFuncs).Parse(`resources:
+	IdentityFile: template.Must(template.New("identity").Funcs(template.FuncMap{"json": quote}).Parse(`resources:
 - "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret
   name: identity
-  tls_certificate: {certificate_chain: {filename: {{json .Cert}}}, private_key: {filename: {{json .Key}}}, watched_directory: {path: {{json (dir .Cert)}}}}
+  tls_certificate: {certificate_chain: {filename: {{json .Cert}}}, private_key: {filename: {{json .Key}}}}
 `)),
-	AuthorityFile: template.Must(template.New("authority").Funcs(secretFuncs).Parse(`resources:
+	AuthorityFile: template.Must(template.New("authority").Funcs(template.FuncMap{"json": quote}).Parse(`resources:
 - "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret
   name: authority
-  validation_context: {trusted_ca: {filename: {{json .CA}}}, watched_directory: {path: {{json (dir .CA)}}}}
+  validation_context: {trusted_ca: {filename: {{json .CA}}}}
 `)),
 }
 
