@@ -127,6 +127,7 @@ test: tools filter peers rust ruby postgres redis $(OPENAPI_PYTHON_CLIENT) ## un
 	@$(if $(RACE),,echo "no C compiler ($$(go env CC)): the tests run without the race detector" >&2)
 	OPENAPI_PYTHON_CLIENT=$(OPENAPI_PYTHON_CLIENT) go test $(RACE) -timeout 15m $(TESTFLAGS) ./...
 	cd deploy/check && go test -timeout 15m ./...
+	cd deploy/kubernetes/check && go test -timeout 15m ./...
 
 .PHONY: test-mesh
 test-mesh: tools ## the recipes of examples/mesh by the code of Istio and of Envoy Gateway, which is built first (10 minutes, and 5 GB of Go's caches)
@@ -179,12 +180,12 @@ SCAN = PYTHONPATH=$(WAPITI) env -u ENVOKE_URL examples/serve sh -c '$(PYTHON) in
 .PHONY: audit
 audit: tools $(GOVULNCHECK) $(CYCLONEDX) $(PIP_AUDIT) ## list all dependencies (SBOM, .envoke/sbom.json) and look for known holes in them
 	@$(CYCLONEDX) mod -json -output .envoke/sbom.json . && echo "SBOM: .envoke/sbom.json"
-	@PYTHONPATH=$(PIP_AUDIT) go run ./cmd/deps -govulncheck $(GOVULNCHECK) -db $(VULNDB) -modules .,deploy/check -python $(PYTHON) \
+	@PYTHONPATH=$(PIP_AUDIT) go run ./cmd/deps -govulncheck $(GOVULNCHECK) -db $(VULNDB) -modules .,deploy/check,deploy/kubernetes/check -python $(PYTHON) \
 		$(AUDITFLAGS) $$(git ls-files '*requirements.txt')
 
 .PHONY: lint
 lint: tools $(GOLANGCI_LINT) ## lint: vet, format and layers included (see .golangci.yml)
-	@for module in . deploy/check; do (cd $$module && go mod tidy -diff) || exit 1; done
+	@for module in . deploy/check deploy/kubernetes/check; do (cd $$module && go mod tidy -diff) || exit 1; done
 	$(GOLANGCI_LINT) run
 
 .PHONY: format

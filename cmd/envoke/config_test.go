@@ -151,6 +151,8 @@ func TestLinks(t *testing.T) {
 		{"CONTROL_ADDRESSES", "a:1,a:1", "CONTROL_ADDRESSES has a:1 twice"},
 		{"CONTROL_LISTEN", "control-1:9010", "CONTROL_LISTEN is \"control-1:9010\": it must be <IP address>:<port>"},
 		{"HOST_LISTEN", "9011", "HOST_LISTEN is \"9011\""},
+		{"METRICS_LISTEN", "0.0.0.0:9002", ""},
+		{"METRICS_LISTEN", "9002", "METRICS_LISTEN is \"9002\""},
 		{"HOST_DRAIN_SECONDS", "-1", "HOST_DRAIN_SECONDS is -1"},
 		{"NODEJS_RUNTIME_URL", "http://127.0.0.1:9100", ""},
 		{"NODEJS_RUNTIME_URL", "http://127.0.0.1:9100,http://10.0.0.1:9100", "NODEJS_RUNTIME_URL has 10.0.0.1, which is another machine"},

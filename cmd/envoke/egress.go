@@ -86,7 +86,7 @@ func (e *environment) guardPorts() {
 	if e.egress == nil {
 		return
 	}
-	for _, address := range []string{e.publicURL, e.operatorsURL} {
+	for _, address := range []string{e.publicURL, e.operatorsURL, e.metricsURL} {
 		at, err := url.Parse(address)
 		if err != nil {
 			continue // not there

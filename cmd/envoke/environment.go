@@ -41,9 +41,9 @@ type environment struct {
 	hosts  *kube.Hosts
 	envoy  *envoy.Process // the child, or what stands for one that somebody else runs
 	egress *egress.Proxy  // nil: no function has a network
-	// operatorsURL is where the operators' port listens, once it does; publicURL is
-	// Envoy's public listener.
-	operatorsURL, publicURL string
+	// operatorsURL is where the operators' port listens, once it does, metricsURL the one for
+	// metrics alone; publicURL is Envoy's public listener.
+	operatorsURL, metricsURL, publicURL string
 	// ownKey is an API key of this process's own calls, which nobody else is told.
 	ownKey string
 

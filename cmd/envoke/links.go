@@ -26,10 +26,11 @@ type Links struct {
 	HostDrainSeconds                int
 	TLSCA, TLSCert, TLSKey          string
 	NodeID, EnvoyNodes              string
+	MetricsListen                   string
 }
 
 var (
-	flagsOfTLS  = []string{"tls-ca", "tls-cert", "tls-key", "control-addresses"}
+	flagsOfTLS  = []string{"tls-ca", "tls-cert", "tls-key", "control-addresses", "metrics-listen"}
 	flagsOfLink = struct{ control, host, envoy []string }{
 		control: append([]string{"control-listen", "envoy-nodes"}, flagsOfTLS...),
 		host:    append([]string{"host-listen", "host-advertise", "host-drain-seconds", "redis-url", "runtime-selection-strategy"}, flagsOfTLS...),
@@ -50,6 +51,7 @@ func (c *Config) bindLinks(f *pflag.FlagSet) {
 	f.StringVar(&c.TLSKey, "tls-key", "", "file of the certificate's key")
 	f.StringVar(&c.NodeID, "node-id", defaultNode, "name by which an Envoy asks for its configuration")
 	f.StringVar(&c.EnvoyNodes, "envoy-nodes", defaultNode, "names of the Envoys that control configures by TLS, with commas between")
+	f.StringVar(&c.MetricsListen, "metrics-listen", "", "<IP address>:<port> where others may read /metrics, /healthz and /readyz of this part, without being asked who they are; empty: nowhere but at --admin-port")
 }
 
 // remote tells whether any part of the settings is for several machines.
@@ -61,6 +63,7 @@ func (c *Config) remote() bool {
 func (c *Config) checkLinks() (faults []error) {
 	for _, setting := range []struct{ name, value string }{
 		{"CONTROL_LISTEN", c.ControlListen}, {"HOST_LISTEN", c.HostListen}, {"HOST_ADVERTISE", c.HostAdvertise},
+		{"METRICS_LISTEN", c.MetricsListen},
 	} {
 		if setting.value == "" {
 			continue

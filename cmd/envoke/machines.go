@@ -41,6 +41,7 @@ var rightsAtControl = mtls.Rights{
 	"envoy.service.discovery.v3.AggregatedDiscoveryService": {mtls.Envoy},
 	"envoy.service.ext_proc.v3.ExternalProcessor":           {mtls.Envoy},
 	"envoy.service.accesslog.v3.AccessLogService":           {mtls.Envoy},
+	"envoy.service.auth.v3.Authorization":                   {mtls.Envoy},
 	"envoy.service.ratelimit.v3.RateLimitService":           {mtls.Envoy},
 	"grpc.health.v1.Health":                                 {mtls.Envoy, mtls.Host, mtls.Control},
 }

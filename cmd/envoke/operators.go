@@ -30,5 +30,20 @@ func startOperators(ctx context.Context, e *environment, l *lifecycle, o operato
 		Registry: e.metrics, Ready: o.ready, Scheme: o.scheme, Debug: o.debug, Logs: o.logs, Logger: e.logger,
 	})
 	l.start("operators", func(ctx context.Context) error { return server.Serve(ctx, listener) })
+	return startMetrics(ctx, e, l, o)
+}
+
+// startMetrics opens the port for those who watch from other machines, where one is set.
+func startMetrics(ctx context.Context, e *environment, l *lifecycle, o operators) error {
+	if e.config.MetricsListen == "" {
+		return nil
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", e.config.MetricsListen)
+	if err != nil {
+		return fmt.Errorf("port for metrics: %w", err)
+	}
+	e.metricsURL = "http://" + listener.Addr().String()
+	server := admin.New(admin.Options{Registry: e.metrics, Ready: o.ready, Logger: e.logger, Narrow: true})
+	l.start("metrics", func(ctx context.Context) error { return server.Serve(ctx, listener) })
 	return nil
 }

@@ -38,6 +38,9 @@ type Options struct {
 	// Logs answers GET /logs. Nil: this process knows of no requests.
 	Logs   http.Handler
 	Logger *slog.Logger
+	// Narrow leaves out all but /metrics, /healthz and /readyz without its reason, for a port
+	// that others than operators reach.
+	Narrow bool
 }
 
 // Server answers operators. It is an http.Handler.
@@ -50,7 +53,6 @@ type Server struct {
 // is "pprof", is a programming error and panics.
 func New(options Options) *Server {
 	s := &Server{options: options, mux: http.NewServeMux()}
-	s.mux.HandleFunc("GET /{$}", s.index)
 	s.mux.HandleFunc("GET /healthz", s.health)
 	s.mux.HandleFunc("GET /readyz", s.ready)
 	s.mux.Handle("GET /metrics", promhttp.HandlerFor(options.Registry, promhttp.HandlerOpts{
@@ -58,6 +60,15 @@ func New(options Options) *Server {
 		// A collector that fails must not hide what the others say.
 		ErrorHandling: promhttp.ContinueOnError,
 	}))
+	if !options.Narrow {
+		s.handleInner(options)
+	}
+	return s
+}
+
+// handleInner has what tells more than how the process is.
+func (s *Server) handleInner(options Options) {
+	s.mux.HandleFunc("GET /{$}", s.index)
 	if options.Logs != nil {
 		s.mux.Handle("GET /logs", options.Logs)
 	}
@@ -74,7 +85,6 @@ func New(options Options) *Server {
 	s.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	s.mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	s.mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return s
 }
 
 // ServeHTTP answers GET and HEAD, and no page of a web site that an operator's
@@ -120,7 +130,11 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 	defer cancel()
 	if err := s.options.Ready(ctx); err != nil {
-		s.reply(w, http.StatusServiceUnavailable, status{Status: "unready", Reason: err.Error()})
+		unready := status{Status: "unready", Reason: err.Error()}
+		if s.options.Narrow {
+			unready.Reason = "" // it may name what is inside, such as the database's address
+		}
+		s.reply(w, http.StatusServiceUnavailable, unready)
 		return
 	}
 	s.reply(w, http.StatusOK, status{Status: "ready", Scheme: s.options.Scheme})

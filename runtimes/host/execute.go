@@ -65,6 +65,8 @@ func (h *Host) run(ctx context.Context, c *fasthttp.RequestCtx, in invocation) e
 // invoke checks the params and runs the function. What it prints is logged under the
 // request's id.
 func (h *Host) invoke(ctx context.Context, requestID string, in invocation) (pool.Result, error) {
+	h.calls.Add(1)
+	defer h.calls.Add(-1)
 	if !in.checked {
 		if err := checkParams(in.session.Params, in.params); err != nil {
 			return pool.Result{}, err

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -82,6 +83,7 @@ type Host struct {
 	gates  gates
 	rates  *rates
 	builds *builds
+	calls  atomic.Int64 // under way
 }
 
 // New makes a host. It does no I/O.
@@ -95,6 +97,7 @@ func New(options Options) *Host {
 		gates:   gates{patience: options.Patience, refused: measureGates(options.Registerer, options.Language)},
 	}
 	measureBuilds(options.Registerer, options.Language, h.builds.count)
+	measureCalls(options.Registerer, options.Language, func() float64 { return float64(h.calls.Load()) })
 	return h
 }
 

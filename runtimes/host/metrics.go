@@ -15,6 +15,15 @@ func measureBuilds(registerer prometheus.Registerer, language faas.Language, cou
 	}, count))
 }
 
+// measureCalls tells how many calls are under way.
+func measureCalls(registerer prometheus.Registerer, language faas.Language, count func() float64) {
+	registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name:        "envoke_host_calls",
+		Help:        "Calls of functions that run or wait for their turn; of a stream only until its first part.",
+		ConstLabels: prometheus.Labels{"language": string(language)},
+	}, count))
+}
+
 // measureGates counts the calls of functions with a limit of calls at once that were refused.
 func measureGates(registerer prometheus.Registerer, language faas.Language) func() {
 	refused := prometheus.NewCounter(prometheus.CounterOpts{
