@@ -62,7 +62,9 @@ func (c *Config) remote() bool {
 // checkLinks refuses TCP without certificates, and halves of a setting.
 func (c *Config) checkLinks() (faults []error) {
 	for _, setting := range []struct{ name, value string }{
-		{"CONTROL_LISTEN", c.ControlListen}, {"HOST_LISTEN", c.HostListen}, {"HOST_ADVERTISE", c.HostAdvertise},
+		{"CONTROL_LISTEN", c.ControlListen},
+		{"HOST_LISTEN", c.HostListen},
+		{"HOST_ADVERTISE", c.HostAdvertise},
 		{"METRICS_LISTEN", c.MetricsListen},
 	} {
 		if setting.value == "" {

@@ -22,7 +22,7 @@ func run(m *testing.M) int {
 	if err != nil {
 		panic(err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	envoke = filepath.Join(dir, "envoke")
 	build := exec.Command("go", "build", "-o", envoke, "./cmd/envoke")
 	build.Dir, build.Stderr = root, os.Stderr

@@ -1,8 +1,10 @@
 package check
 
 import (
+	"fmt"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -43,11 +45,12 @@ func TestRuby(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	overlay := "namespace: envoke\nresources: [" + to + "/base]\ncomponents: [" + to + "/components/ruby]\nimages:\n"
+	var overlay strings.Builder
+	fmt.Fprintf(&overlay, "namespace: envoke\nresources: [%s/base]\ncomponents: [%[1]s/components/ruby]\nimages:\n", to)
 	for _, image := range []string{"control", "envoy", "nodejs", "python", "rust", "ruby"} {
-		overlay += "- {name: envoke-" + image + ", newTag: 0.1.0}\n"
+		fmt.Fprintf(&overlay, "- {name: envoke-%s, newTag: 0.1.0}\n", image)
 	}
-	write(t, filepath.Join(dir, "kustomization.yaml"), overlay)
+	write(t, filepath.Join(dir, "kustomization.yaml"), overlay.String())
 	want := byName(t, kustomize(t, from))
 	got := byName(t, helm(t, "", map[string]any{"languages": map[string]any{"ruby": map[string]any{}}}))
 	delete(want, "Namespace/envoke")
