@@ -193,7 +193,8 @@ func (s *site) adapt(t *testing.T, p *process) map[string]any {
 	here := map[string]any{
 		"control_listen": s.control, "control_addresses": s.control, "host_listen": "127.0.0.1:" + freePort(t), "metrics_listen": p.metrics,
 		"host": "127.0.0.1", "port": port,
-		"sandbox": "best", // this kernel is not that of the node
+		"sandbox":    "best", // this kernel is not that of the node
+		"kubernetes": false,  // there is no cluster
 	}
 	config := map[string]any{}
 	for key, value := range p.config {
