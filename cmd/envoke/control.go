@@ -95,10 +95,7 @@ func openControl(ctx context.Context, e *environment, filter []byte) (_ *control
 	if c.cluster, err = openCluster(e); err != nil {
 		return nil, err
 	}
-	if err = errors.Join(c.openCertificate(e), c.listen(ctx, e)); err != nil {
-		return nil, err
-	}
-	if err = c.openOpenFaaS(e); err != nil {
+	if err = errors.Join(c.openCertificate(e), c.listen(ctx, e), c.openOpenFaaS(e)); err != nil {
 		return nil, err
 	}
 	if c.redis, err = openRedises(e, c.store); err != nil {
