@@ -43,10 +43,15 @@ def filled(document, names):
             operation = item.get(method)
             if operation is None:
                 continue
-            own = [p for p in operation.get("parameters", []) if p.get("in") != "path"]
+            # Of a request with a body it alters the body: a query beside it is more than it can.
+            unaltered = ("path", "query") if "requestBody" in operation else ("path",)
+            own = [p for p in operation.get("parameters", []) if p.get("in") not in unaltered]
             operation["parameters"] = shared + own
-            for content in operation.get("requestBody", {}).get("content", {}).values():
-                if content.get("schema", {}).get("type") != "object" and "$ref" not in content.get("schema", {}):
+            bodies = operation.get("requestBody", {}).get("content", {})
+            if "application/json" in bodies:
+                bodies.pop("application/yaml", None)  # the same, in what the scanner cannot write
+            for content in bodies.values():
+                if not {"properties", "$ref"} & content.get("schema", {}).keys():
                     content["schema"] = {"type": "object", "properties": {"operation": {"type": "string"}, "a": {"type": "string"}}}
         item.pop("parameters", None)
         paths[re.sub(r"{(\w+)}", lambda name: names.get(name[1], "default"), path)] = item
