@@ -47,6 +47,7 @@ func (c *Controller) arrange(ctx context.Context) (time.Duration, error) {
 	now := time.Now()
 	a := &arrangement{target: c.target, items: maps.Clone(c.target.items), copied: map[string]bool{}}
 	c.refusals.apply(a)
+	c.metrics.apart.Set(float64(len(c.refusals.guilty)))
 	again := c.joining.apply(a, c, now)
 	again = min(again, c.parting.apply(a, c, now))
 	before := c.published

@@ -237,7 +237,7 @@ func guard(s State, routes []*routev3.Route) []*routev3.Route {
 			unchecked(s, r)
 			continue
 		}
-		scoped(s, needs, r)
+		scoped(r, s.Auth.principals(needs))
 	}
 	return routes
 }

@@ -44,7 +44,7 @@ func (b *builder) build(state State) (*Snapshot, error) {
 	s := state.normal()
 	hosts := byHost(s.Routing)
 	c := newCollection()
-	c.faults = append(c.faults, checkNames(s.Routing))
+	c.faults = append(c.faults, checkNames(s.Routing), s.checkHooks())
 	b.buildBase(state, s, hosts[""], c)
 	b.buildUpstreams(s, c)
 	b.buildHosts(s, hosts, c)
@@ -84,7 +84,7 @@ func (b *builder) buildBase(given, s State, routes []routing.Route, c *collectio
 func baseItems(s State) *collection {
 	c := newCollection()
 	addAll(c, virtualHostType, []*routev3.VirtualHost{nobodysHost()})
-	addAll(c, resourcev3.ListenerType, listeners(s))
+	addAll(c, resourcev3.ListenerType, append(listeners(s), declaredListeners(s)...))
 	addAll(c, resourcev3.RouteType, []*routev3.RouteConfiguration{publicRoutes(s)})
 	clusters, assignments := ownClusters(s)
 	addAll(c, resourcev3.ClusterType, clusters)
@@ -92,13 +92,17 @@ func baseItems(s State) *collection {
 		c.make(resourcev3.EndpointType, a.GetClusterName(), a)
 	}
 	addAll(c, resourcev3.ExtensionConfigType, append(authConfigs(s), filters(s)...))
-	addAll(c, resourcev3.SecretType, secrets(s.Listener.TLS))
+	addAll(c, resourcev3.SecretType, append(secrets(s.Listener.TLS), declaredSecrets(s)...))
 	return c
 }
 
 func (b *builder) buildUpstreams(s State, c *collection) {
 	next := make(map[string]upstreamPart, len(s.Routing.Upstreams))
 	for _, u := range s.Routing.Upstreams {
+		if own := s.ownSocket(u); own != "" {
+			c.faults = append(c.faults, fmt.Errorf("upstream %q: %s is a socket of Envoke's own parts", u.Name, own))
+			continue
+		}
 		part, found := b.upstreams[u.Name]
 		if !found || !sameUpstream(part.of, u) {
 			items, err := checkedUpstream(u)

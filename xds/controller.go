@@ -224,7 +224,6 @@ func (c *Controller) refused(ctx context.Context, n Nack, response *discoveryv3.
 		if _, err := c.arrange(ctx); err != nil { // before the stream asks what is next
 			c.logger.Error("keep apart what Envoy refused", "error", err)
 		}
-		c.metrics.apart.Set(float64(len(c.refusals.guilty)))
 		signal(c.answered)
 		return true
 	}

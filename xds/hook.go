@@ -147,6 +147,9 @@ func (h hookOf) service(s State) *corev3.GrpcService {
 		}},
 		InitialMetadata: h.call(),
 	}
+	if s.Auth != nil {
+		service.InitialMetadata = append(service.InitialMetadata, &corev3.HeaderValue{Key: faas.HookChecked, Value: "1"})
+	}
 	if s.remote() {
 		service.RetryPolicy = elsewhere("connect-failure,refused-stream,reset-before-request", retries)
 	}

@@ -89,6 +89,9 @@ func (in *included) addTo(host tree, route routing.Route) error {
 	var front []any
 	for n, rule := range route.Rules {
 		name := fmt.Sprintf("envoke/%s/%d", route.Name, n)
+		if rule.Access.Public || len(rule.Access.Scopes) > 0 {
+			return fmt.Errorf("rules[%d]: access is not included: the bootstrap's own filters say who may call", n)
+		}
 		if len(rule.BackendRefs) == 0 {
 			if err := in.attach(host, name, rule); err != nil {
 				return fmt.Errorf("rules[%d]: %w", n, err)

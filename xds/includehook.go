@@ -1,7 +1,6 @@
 package xds
 
 import (
-	"errors"
 	"fmt"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -40,8 +39,10 @@ func (in *included) checkHook(h *routing.Hook) error {
 	switch {
 	case err != nil:
 		return err
-	case h.Deadline <= 0:
-		return errors.New("its deadline must be more than 0")
+	case h.Deadline <= 0 || h.Deadline.Time() > faas.MaxHookDeadline:
+		return fmt.Errorf("its deadline must be more than 0 and at most %v", faas.MaxHookDeadline)
+	case !faas.Namespace(h.Namespace).Valid():
+		return fmt.Errorf("%q is no namespace", h.Namespace)
 	case h.FailureMode != routing.FailOpen && h.FailureMode != routing.FailClosed:
 		return fmt.Errorf("its failureMode must be %s or %s", routing.FailOpen, routing.FailClosed)
 	}

@@ -141,6 +141,9 @@ func (in *included) attach(host tree, name string, rule routing.Rule) error {
 	if rule.Hooks.Request == nil && rule.Hooks.Response == nil {
 		return errors.New("it has neither backendRefs nor hooks")
 	}
+	if len(rule.Filters) > 0 || rule.Timeouts != (routing.Timeouts{}) || rule.Retry != nil {
+		return errors.New("a rule without backendRefs has hooks alone: its filters, timeouts and retry are those of the route that is there")
+	}
 	if len(rule.Matches) == 0 {
 		rule.Matches = []routing.Match{{}}
 	}

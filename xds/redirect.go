@@ -42,6 +42,11 @@ func (l Listener) checkRedirect() error {
 // redirectListener answers everything by where it is served now, from its own route table:
 // no request gets further, and no filter sees it.
 func redirectListener(s State) *listenerv3.Listener {
+	return listener(RedirectName, s, s.Listener.Redirect.Port, redirecting(s, cmp.Or(s.Listener.Redirect.To, s.Listener.Port)))
+}
+
+// redirecting sends all to https at a port.
+func redirecting(s State, port int) *hcmv3.HttpConnectionManager {
 	h := &hcmv3.HttpConnectionManager{
 		StatPrefix: RedirectName,
 		RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{
@@ -49,8 +54,8 @@ func redirectListener(s State) *listenerv3.Listener {
 			VirtualHosts: []*routev3.VirtualHost{{Name: "all", Domains: []string{"*"}, Routes: []*routev3.Route{
 				doubledHost(),
 				// A client may make a GET of what a 301 answers: not of a POST.
-				s.redirect(match(prefix("/"), method(http.MethodGet, http.MethodHead)), routev3.RedirectAction_MOVED_PERMANENTLY),
-				s.redirect(prefix("/"), routev3.RedirectAction_PERMANENT_REDIRECT),
+				toHTTPS(match(prefix("/"), method(http.MethodGet, http.MethodHead)), port, routev3.RedirectAction_MOVED_PERMANENTLY),
+				toHTTPS(prefix("/"), port, routev3.RedirectAction_PERMANENT_REDIRECT),
 			}}},
 		}},
 		HttpFilters: []*hcmv3.HttpFilter{router()},
@@ -60,16 +65,16 @@ func redirectListener(s State) *listenerv3.Listener {
 	}
 	harden(h, s)
 	identify(h, s)
-	return listener(RedirectName, s, s.Listener.Redirect.Port, h)
+	return h
 }
 
-func (s State) redirect(m *routev3.RouteMatch, code routev3.RedirectAction_RedirectResponseCode) *routev3.Route {
+func toHTTPS(m *routev3.RouteMatch, port int, code routev3.RedirectAction_RedirectResponseCode) *routev3.Route {
 	action := &routev3.RedirectAction{
 		SchemeRewriteSpecifier: &routev3.RedirectAction_HttpsRedirect{HttpsRedirect: true},
 		ResponseCode:           code,
 	}
-	if to := cmp.Or(s.Listener.Redirect.To, s.Listener.Port); to != httpsPort {
-		action.PortRedirect = uint32(to)
+	if port != httpsPort {
+		action.PortRedirect = uint32(port)
 	}
 	return &routev3.Route{
 		Name: RedirectName, Match: m, Action: &routev3.Route_Redirect{Redirect: action}, ResponseHeadersToAdd: plainHeaders(),

@@ -112,7 +112,7 @@ func checkHostname(name string) error {
 }
 
 func checkRule(rule routing.Rule) error {
-	faults := []error{checkRetry(rule.Retry)}
+	faults := []error{checkRetry(rule.Retry), checkPlaces(rule)}
 	for _, m := range rule.Matches {
 		faults = append(faults, checkMatch(m))
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"envoke/internal/faas"
 	"envoke/internal/routing"
 )
 
@@ -45,7 +46,7 @@ func checkHeaders(h routing.Headers) error {
 	for _, name := range names {
 		lower := strings.ToLower(name)
 		// Of Host there is the hostname of URLRewrite.
-		if !token.MatchString(name) || lower == "host" || strings.HasPrefix(lower, ownHeaders) {
+		if !token.MatchString(name) || lower == "host" || lower == faas.UserHeader || lower == certificateHeader || strings.HasPrefix(lower, ownHeaders) {
 			faults = append(faults, fmt.Errorf("%.80q is no header that can be changed", name))
 		}
 	}

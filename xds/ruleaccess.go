@@ -1,9 +1,11 @@
 package xds
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
+	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	jwtv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/jwt_authn/v3"
@@ -37,7 +39,7 @@ func allow(s State, rule routing.Rule, r *routev3.Route) {
 		}
 		return
 	}
-	scoped(s, needs, r)
+	scoped(r, s.Auth.within(placesOf(rule), needs))
 	r.RequestHeadersToRemove = append(r.RequestHeadersToRemove, credentials(s)...)
 	slices.Sort(r.RequestHeadersToRemove)
 	r.RequestHeadersToRemove = slices.Compact(r.RequestHeadersToRemove)
@@ -66,9 +68,56 @@ func ruleNeeds(rule routing.Rule) (needs []faas.Scope) {
 	return needs
 }
 
-// scoped lets those pass who have one of the scopes.
-func scoped(s State, needs []faas.Scope, r *routev3.Route) {
-	perFilter(r, scopeFilter, &httprbacv3.RBACPerRoute{Rbac: &httprbacv3.RBAC{Rules: rules(s.Auth.principals(needs)...)}})
+// placesOf are the namespaces whose callers may, since scopes count within one: that of the
+// rule's functions; the default one too where the rule names scopes, which is its operator's.
+func placesOf(rule routing.Rule) []faas.Namespace {
+	var places []faas.Namespace
+	if len(rule.Access.Scopes) > 0 {
+		places = append(places, "")
+	}
+	for _, ref := range weighted(rule.BackendRefs) {
+		if place := namespaceOf(ref.Namespace); ref.Kind == routing.ToFunction && !slices.Contains(places, place) {
+			places = append(places, place)
+		}
+	}
+	return places
+}
+
+// namespaceOf is that of a function by its name in a declaration; empty: the default one.
+func namespaceOf(name string) faas.Namespace {
+	if name == faas.DefaultNamespace {
+		return ""
+	}
+	return faas.Namespace(name)
+}
+
+// checkPlaces refuses functions of two namespaces: the callers of one could not be those of the
+// other.
+func checkPlaces(rule routing.Rule) error {
+	rule.Access.Scopes = nil
+	if len(placesOf(rule)) > 1 {
+		return errors.New("its functions are of several namespaces")
+	}
+	return nil
+}
+
+// within are those who have one of the scopes, in one of the namespaces.
+func (a *Auth) within(places []faas.Namespace, needs []faas.Scope) (all []*rbacv3.Principal) {
+	for _, place := range places {
+		in := principal(absent(faas.NamespaceHeader))
+		if place != "" {
+			in = principal(header(faas.NamespaceHeader, equal(string(place))))
+		}
+		for _, p := range a.principals(needs) {
+			all = append(all, both(p, in))
+		}
+	}
+	return all
+}
+
+// scoped lets those pass.
+func scoped(r *routev3.Route, who []*rbacv3.Principal) {
+	perFilter(r, scopeFilter, &httprbacv3.RBACPerRoute{Rbac: &httprbacv3.RBAC{Rules: rules(who...)}})
 }
 
 // unchecked lets everybody pass, whatever they show, right or wrong: it may be for what is

@@ -11,8 +11,11 @@ import (
 // functions are for those who may run them.
 func TestDeclaredAccess(t *testing.T) {
 	issuer := testrig.NewIssuer(t, "https://issuer", "1")
+	theirs := testrig.NewIssuer(t, "https://theirs", "2")
 	s := newStack(t, func(s *State) {
-		s.Auth = &Auth{Issuers: []Issuer{issuerOf(issuer)}}
+		team := issuerOf(theirs)
+		team.Namespace = "team-b"
+		s.Auth = &Auth{Issuers: []Issuer{issuerOf(issuer), team}}
 		s.Rates = Rates{Executes: 1000}
 	})
 	s.declare("shop")
@@ -21,10 +24,12 @@ func TestDeclaredAccess(t *testing.T) {
 		{Matches: onPath(routing.PathPrefix, "/scoped"), BackendRefs: to("shop"), Access: routing.Access{Scopes: []string{"execute:nodejs", "admin"}}},
 		{Matches: onPath(routing.PathPrefix, "/call"), BackendRefs: toFunction("nodejs-a")},
 		{Matches: onPath(routing.PathPrefix, "/public"), BackendRefs: toFunction("nodejs-a"), Access: routing.Access{Public: true}},
+		{Matches: onPath(routing.PathPrefix, "/theirs"), BackendRefs: []routing.BackendRef{{Kind: routing.ToFunction, Name: "nodejs-a", Namespace: "team-b"}}},
 	}}}
 	s.publish(s.state)
 	good := "Bearer " + issuer.Token(t, map[string]any{"sub": "ada", "scope": "execute:nodejs", "aud": "envoke"})
 	other := "Bearer " + issuer.Token(t, map[string]any{"sub": "ada", "scope": "read:functions", "aud": "envoke"})
+	team := "Bearer " + theirs.Token(t, map[string]any{"sub": "ada", "scope": "execute:nodejs admin", "aud": "envoke"})
 	for _, tt := range []struct {
 		path, shown string
 		status      int
@@ -41,6 +46,10 @@ func TestDeclaredAccess(t *testing.T) {
 		{"/call", "", 401, ""},
 		{"/call", other, 403, ""},
 		{"/call", good, 200, ""},
+		{"/scoped", team, 403, ""}, // a team says itself who is its admin
+		{"/call", team, 403, ""},
+		{"/theirs", good, 403, ""},
+		{"/theirs", team, 200, ""},
 		{"/public", "", 200, ""},
 		{"/public", "Bearer of.another.service", 200, ""},
 	} {

@@ -19,6 +19,8 @@ type State struct {
 	ExtProcPath string    `json:"ext_proc_path"` // Unix socket of control's gRPC server
 	APIPath     string    `json:"api_path"`      // Unix socket of control's HTTP API
 	Runtimes    []Runtime `json:"runtimes"`
+	// OwnFolder is where the sockets of Envoke's parts are: none of them is an upstream.
+	OwnFolder string `json:"own_folder"`
 	// Controls are the ports of all controls, where parts are on several machines: every link
 	// is TLS then, by Secrets, and the two sockets are not used. A host may be a name here.
 	Controls []Endpoint `json:"controls"`
@@ -147,7 +149,7 @@ func (s State) check() error {
 		s.Listener.TLS.check(),
 		s.Listener.checkRedirect(),
 		s.Listener.checkOrigins(),
-		s.checkHooks(),
+		s.checkListeners(),
 		s.OpenFaaS.check(),
 	}
 	if !utf8.ValidString(s.AccessLog) {

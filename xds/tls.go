@@ -57,24 +57,10 @@ func publicSocket(l Listener) *corev3.TransportSocket {
 	if !l.TLS.On() {
 		return nil
 	}
-	context := &tlsv3.CommonTlsContext{
-		TlsParams: &tlsv3.TlsParameters{
-			TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2,
-			TlsMaximumProtocolVersion: tlsv3.TlsParameters_TLSv1_3,
-			CipherSuites:              cipherSuites,
-		},
-		AlpnProtocols:                  []string{"h2", "http/1.1"},
-		TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{secretByADS(CertificateSecret)},
+	if l.TLS.ClientCA == "" {
+		return serverSocket(CertificateSecret, "")
 	}
-	if l.TLS.ClientCA != "" {
-		context.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContextSdsSecretConfig{
-			ValidationContextSdsSecretConfig: secretByADS(ClientCASecret),
-		}
-	}
-	return &corev3.TransportSocket{Name: tlsSocket, ConfigType: &corev3.TransportSocket_TypedConfig{
-		// Clients without a certificate are taken too; one that is shown must be believed.
-		TypedConfig: pack(&tlsv3.DownstreamTlsContext{CommonTlsContext: context}),
-	}}
+	return serverSocket(CertificateSecret, ClientCASecret)
 }
 
 func secretByADS(name string) *tlsv3.SdsSecretConfig {

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"envoke/internal/routing"
@@ -64,5 +65,33 @@ func TestWebSocket(t *testing.T) {
 	reply := s.at("a", "GET", "/", "Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version", "13")
 	if reply.Status != http.StatusSwitchingProtocols {
 		t.Errorf("status %d: %s", reply.Status, reply.Body)
+	}
+}
+
+// TestOwnSockets: nobody reaches Envoke's own parts by declaring them.
+func TestOwnSockets(t *testing.T) {
+	state := validState()
+	state.OwnFolder = "/run/envoke/"
+	for path, refused := range map[string]bool{"/run/envoke/api.sock": true, "/run/./envoke//envoy-admin.sock": true, "/run/shop.sock": false, "/run/envoke/shop/a.sock": false} {
+		state.Routing.Upstreams = []routing.Upstream{{Name: "a", Endpoints: []routing.UpstreamEndpoint{{Path: path}}}}
+		if _, err := Build(state); (err != nil) != refused {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// TestHooksAreCheckedOfEachState: also where only a route with a hostname changed.
+func TestHooksAreCheckedOfEachState(t *testing.T) {
+	state := validState()
+	b := new(builder)
+	if _, err := b.build(state); err != nil {
+		t.Fatal(err)
+	}
+	state.Routing.Routes = []routing.Route{{Name: "a", Hostnames: []string{"a"}, Rules: []routing.Rule{{
+		Hooks: onRequest("nodejs-guard", routing.FailOpen),
+	}}}}
+	_, err := b.build(state)
+	if err == nil || !strings.Contains(err.Error(), `route "a"`) {
+		t.Errorf("a hook of a language whose hosts answer no gRPC: %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package xds
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"unicode/utf8"
 
@@ -101,4 +102,15 @@ func checkBounds(u routing.Upstream) error {
 		faults = append(faults, inRange("circuitBreakers", 0, b.MaxConnections, b.MaxPendingRequests, b.MaxRequests, b.MaxRetries))
 	}
 	return errors.Join(faults...)
+}
+
+// ownSocket is an endpoint of the upstream that is a socket of ours, by which anybody could ask
+// control, a host or Envoy itself in Envoke's own name; empty: none is.
+func (s State) ownSocket(u routing.Upstream) string {
+	for _, e := range u.Endpoints {
+		if e.Path != "" && s.OwnFolder != "" && filepath.Dir(e.Path) == filepath.Clean(s.OwnFolder) {
+			return e.Path
+		}
+	}
+	return ""
 }

@@ -190,6 +190,7 @@ func state(e *environment, runtimes map[faas.Language]*runtimeProbe) xds.State {
 		Listener:    e.config.publicListener(),
 		ExtProcPath: e.sockets.control(),
 		APIPath:     e.sockets.api(),
+		OwnFolder:   e.sockets.dir,
 		OpenFaaS:    e.config.openFaaSGateway(),
 		MappedNames: e.mapped(),
 		MaxTimeout:  e.config.runtimeTimeout(),

@@ -26,6 +26,7 @@ const (
 	HookPhase    = "x-envoke-phase"        // a Phase
 	HookDeadline = "x-envoke-deadline"     // in microseconds, from the stream's beginning
 	HookFailure  = "x-envoke-failure-mode" // HookOpen, or anything else: closed
+	HookChecked  = CheckedHeader           // there where callers are checked, so that UserHeader says who calls
 )
 
 // HookOpen has requests go on whose hook does not answer.

@@ -94,6 +94,7 @@ var rules = map[string]struct{ rule, want string }{
 	"a header of framing":     {"{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: Content-Length, value: '1'}]}}]}", "is Envoy's to set"},
 	"a header of two lines":   {"{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: a, value: \"b\\nc: d\"}]}}]}", "is no value of a header"},
 	"a header set twice":      {"{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: a, value: b}, {name: A, value: b}]}}]}", "is there twice"},
+	"who calls":               {"{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: X-User-ID, value: root}]}}]}", "says who calls"},
 	"our header removed":      {"{filters: [{type: ResponseHeaderModifier, responseHeaderModifier: {remove: [x-envoke-a]}}]}", "is between Envoke's own parts"},
 
 	"a long try":          {"{timeouts: {request: 1s, backendRequest: 2s}}", "one try cannot take longer"},

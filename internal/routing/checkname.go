@@ -102,6 +102,8 @@ func (c *checker) header(at *place, name string, changed bool) {
 		c.fault(at, fmt.Sprintf("%.80q is no name of a header", name))
 	case strings.HasPrefix(lower, "x-envoke-"):
 		c.fault(at, fmt.Sprintf("%.80q is between Envoke's own parts", name))
+	case changed && (lower == faas.UserHeader || lower == "x-forwarded-client-cert"):
+		c.fault(at, fmt.Sprintf("%.80q says who calls, which is for those to say who have checked it", name))
 	case changed && slices.Contains(framing, lower):
 		c.fault(at, fmt.Sprintf("%.80q is Envoy's to set", name))
 	}

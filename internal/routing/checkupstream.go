@@ -36,6 +36,7 @@ func (c *checker) listener(at *place, l *Listener) {
 		c.upTo(at.field("redirectTo"), l.RedirectTo, 65535)
 		return
 	}
+	c.wrong(l.HTTP3, at.field("http3"), "is not served in this version")
 	c.wrong(l.RedirectTo != 0, at.field("redirectTo"), "is of HTTP only: callers here come by https already")
 	for _, file := range []struct{ field, path string }{{"certificateFile", l.TLS.CertificateFile}, {"keyFile", l.TLS.KeyFile}} {
 		if !c.wrong(file.path == "", tls.field(file.field), "is missing: HTTPS needs it") {

@@ -30,7 +30,7 @@ type Listener struct {
 	Protocol Protocol `json:"protocol"`
 	// TLS is that of HTTPS.
 	TLS ListenerTLS `json:"tls,omitzero"`
-	// HTTP3 has it served by QUIC too, on the UDP port of the same number.
+	// HTTP3 has it served by QUIC too, on the UDP port of the same number: not in this version.
 	HTTP3 bool `json:"http3,omitempty"`
 	// RedirectTo sends every caller to https at that port; 0: nobody is.
 	RedirectTo int `json:"redirectTo,omitempty"`
@@ -164,7 +164,8 @@ type Retry struct {
 
 // Access is who may call a rule, where callers are checked. The zero Access: everybody may
 // call upstreams, which check their callers themselves and get what those show; functions may
-// be called by whom their own paths let.
+// be called by those of their namespace whom their own paths let. Scopes are those of callers of
+// the functions' namespace and of the default one: a team's issuer says for its team alone.
 type Access struct {
 	// Public lets everybody.
 	Public bool `json:"public,omitempty"`

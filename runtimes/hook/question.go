@@ -22,6 +22,7 @@ type question struct {
 	phase    faas.Phase
 	deadline time.Duration
 	open     bool // the request goes on where the hook fails
+	checked  bool // who calls: else anybody may have said so
 }
 
 func questionOf(ctx context.Context) (question, error) {
@@ -31,7 +32,7 @@ func questionOf(ctx context.Context) (question, error) {
 		}
 		return ""
 	}
-	q := question{phase: faas.Phase(one(faas.HookPhase)), open: one(faas.HookFailure) == faas.HookOpen}
+	q := question{phase: faas.Phase(one(faas.HookPhase)), open: one(faas.HookFailure) == faas.HookOpen, checked: one(faas.HookChecked) != ""}
 	if q.phase != faas.RequestPhase && q.phase != faas.ResponsePhase {
 		return q, fmt.Errorf("the stream's phase %.20q is none", q.phase)
 	}
@@ -100,7 +101,7 @@ func (x *exchange) readHeaders() {
 				x.id = textOf(h)
 			}
 		case faas.UserHeader:
-			if x.phase == faas.RequestPhase { // an upstream may say what it likes
+			if x.phase == faas.RequestPhase && x.checked { // an upstream may say what it likes
 				x.user = textOf(h)
 			}
 		}
@@ -114,7 +115,9 @@ const filterName = "envoy.filters.http.ext_proc"
 func (x *exchange) readAttributes(message *extprocv3.ProcessingRequest) {
 	fields := message.GetAttributes()[filterName].GetFields()
 	x.id = fields[faas.HookRequestID].GetStringValue()
-	x.user = fields[faas.HookUser].GetStringValue()
+	if x.checked {
+		x.user = fields[faas.HookUser].GetStringValue()
+	}
 }
 
 // textOf reads the field that Envoy uses today, else the one it used before.

@@ -119,7 +119,8 @@ func (f *Functions) put(ctx context.Context, u *unstructured.Unstructured, objec
 		status.Version, status.URL, status.Digest = int64(registered.Version), "/function/"+name, digest
 	} else {
 		fault := faas.AsError(err)
-		if fault.HTTPStatus() >= http.StatusInternalServerError {
+		// What may be otherwise later, although the object is the same.
+		if fault.HTTPStatus() >= http.StatusInternalServerError || fault.Code == faas.Conflict || fault.Code == faas.RateLimited {
 			f.later[u.GetName()] = time.Now().Add(again)
 			status.Digest = ""
 		} else {

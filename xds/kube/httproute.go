@@ -46,6 +46,7 @@ type httpFilter struct {
 	RequestMirror          *struct {
 		BackendRef backendRef `json:"backendRef"`
 		Percent    *int       `json:"percent"`
+		Fraction   any        `json:"fraction"`
 	} `json:"requestMirror"`
 }
 
@@ -108,6 +109,14 @@ func (t *translation) refuse(message string) {
 	t.verdict.accepted, t.verdict.acceptedMessage = "UnsupportedValue", message
 }
 
+// judge refuses a route that the API server has let pass and Envoy would not take: others go on.
+func (t *translation) judge(route routing.Route, upstreams []routing.Upstream) {
+	one := routing.Document{Routing: routing.Routing{Routes: []routing.Route{route}, Upstreams: upstreams}}
+	if faults := routing.Check(routing.Checks{Kubernetes: true}, one); len(faults) > 0 {
+		t.refuse(faults[0].Error())
+	}
+}
+
 func (t *translation) unresolved(reason, message string) {
 	t.verdict.resolved, t.verdict.resolvedMessage = reason, message
 }
@@ -122,6 +131,10 @@ func (t *translation) filter(f httpFilter) (made routing.Filter, ok bool) {
 		return made, true
 	case routing.RequestMirror:
 		if f.RequestMirror == nil {
+			return made, false
+		}
+		if f.RequestMirror.Fraction != nil {
+			t.refuse("a fraction of a requestMirror is not supported: say percent")
 			return made, false
 		}
 		to := t.backend(f.RequestMirror.BackendRef)

@@ -101,6 +101,9 @@ func (r *Routes) declare(ctx context.Context) {
 			t.refuse(err.Error())
 		}
 		if t.verdict.accepted == "Accepted" {
+			t.judge(ours, r.upstreams(t.needs))
+		}
+		if t.verdict.accepted == "Accepted" {
 			made.Routes = append(made.Routes, ours)
 			maps.Copy(needs, t.needs)
 		}
