@@ -46,10 +46,7 @@ func hooksOf(rule routing.Rule) iter.Seq2[faas.Phase, *routing.Hook] {
 
 func refOf(h *routing.Hook) (faas.Ref, error) {
 	ref, err := faas.ParseRef(h.Function)
-	if namespace := faas.Namespace(h.Namespace); namespace != faas.DefaultNamespace {
-		ref = ref.In(namespace)
-	}
-	return ref, err
+	return ref.In(namespaceOf(h.Namespace)), err
 }
 
 // checkHooks names the route of each hook that no host could answer.

@@ -51,9 +51,7 @@ func (in *included) backend(rule routing.Rule) (faas.Ref, error) {
 	if err != nil {
 		return faas.Ref{}, err
 	}
-	if to.Namespace != "" && to.Namespace != faas.DefaultNamespace {
-		ref = ref.In(faas.Namespace(to.Namespace))
-	}
+	ref = ref.In(namespaceOf(to.Namespace))
 	return ref, in.call(ref)
 }
 

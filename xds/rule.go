@@ -110,10 +110,10 @@ func toward(s State, route string, ref routing.BackendRef) *routev3.WeightedClus
 		},
 	}, checkedHeader(s)...)
 	// The function is in the namespace that the route says, whoever calls.
-	if ref.Namespace == "" || ref.Namespace == faas.DefaultNamespace {
+	if place := namespaceOf(ref.Namespace); place == "" {
 		share.RequestHeadersToRemove = []string{faas.NamespaceHeader}
 	} else {
-		share.RequestHeadersToAdd = append(share.RequestHeadersToAdd, overwritten(faas.NamespaceHeader, ref.Namespace))
+		share.RequestHeadersToAdd = append(share.RequestHeadersToAdd, overwritten(faas.NamespaceHeader, string(place)))
 	}
 	share.RequestHeadersToRemove = append(share.RequestHeadersToRemove, credentials(s)...)
 	share.ResponseHeadersToAdd = plainHeaders()
